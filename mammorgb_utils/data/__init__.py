@@ -1,0 +1,1 @@
+"""From archives and phantoms to normalised pairs of views."""

@@ -1,0 +1,1 @@
+"""Pairs as RGB images, and the denoising diffusion model that learns them."""

@@ -1,0 +1,1 @@
+"""Breast masks, overlap, distances and the tests that judge them."""

@@ -1,0 +1,161 @@
+"""The run folder: where each file of a study lives, written atomically, never mixed with another study's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.protocol import Protocol
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_VERSIONED = ("torch", "diffusers", "numpy", "scipy", "scikit-image", "pydicom", "pandas")
+
+
+class RunError(ValueError):
+    """A run folder can't be used; the message names folder, field and remedy."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One study's folder, protocol and manifest; the only place that knows file names.
+
+    Every path under `root` has one writer: the notebook named in the property's comment.
+    """
+
+    root: Path
+    protocol: Protocol
+    manifest: Path
+
+    @classmethod
+    def open(cls, name: str, profile: str = "laptop", manifest: str = "data_manifest.csv", **overrides: Any) -> Run:
+        """Open `runs/<name>`, or make it; refuse it when it records another protocol or manifest.
+
+        Args:
+            name: Folder below `runs/`.
+            profile: Profile name, or path of a YAML file.
+            manifest: Path of the manifest; a relative one is taken from the project's root.
+            overrides: Protocol fields that replace the profile's.
+
+        Raises:
+            ProtocolError: A profile or field is wrong.
+            RunError: The manifest is absent, or the folder belongs to another study.
+        """
+        protocol = Protocol.load(profile, **overrides)
+        path = PROJECT_ROOT / manifest
+        if not path.is_file():
+            raise RunError(f"manifest {manifest} not found; name yours with MANIFEST=…, or run `mammorgb phantom`")
+        run = cls(PROJECT_ROOT / "runs" / name, protocol, path)
+        run._record_or_refuse()
+        return run
+
+    def _record_or_refuse(self) -> None:
+        mine = {"protocol": json.loads(self.protocol.to_json()), "manifest_sha256": sha256(self.manifest)}
+        file = self.root / "protocol.json"
+        if not file.exists():
+            write_json(file, mine)
+            return
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+        theirs, ours = recorded["protocol"], mine["protocol"]
+        changes = [f"{key}: {theirs.get(key)!r} recorded, {ours.get(key)!r} asked for"
+                   for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
+        if recorded["manifest_sha256"] != mine["manifest_sha256"]:
+            changes.append("manifest: its content differs from the recorded one")
+        if changes:
+            raise RunError(f"{_relative(self.root)} holds another study ({'; '.join(changes)}); "
+                           "choose another name with RUN=…, or remove the folder to start over")
+
+    @property
+    def pairs(self) -> Path:  # 01: (N, 2, H, W) float32 in [0, 1], CC first
+        return self.root / "pairs" / "pairs.npy"
+
+    @property
+    def pairs_index(self) -> Path:  # 01: one row a pair, same order
+        return self.root / "pairs" / "index.csv"
+
+    def model(self, encoding: str) -> Path:  # 02: a plain diffusers pipeline folder
+        return self.root / "models" / encoding
+
+    def training(self, encoding: str) -> Path:  # 02: stats.jsonl, checkpoints
+        return self.root / "training" / encoding
+
+    def samples(self, encoding: str) -> Path:  # 03: (n, 2, H, W) float32 in [0, 1]
+        return self.root / "samples" / encoding / "pairs.npy"
+
+    @property
+    def metrics(self) -> Path:  # 04: overlap.csv, shuffled.csv
+        return self.root / "metrics"
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures"
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(PROJECT_ROOT)) if path.is_relative_to(PROJECT_ROOT) else path.name
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and takes its name.
+
+    A killed or failed writer leaves `path` as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, keys sorted."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table atomically, without its row labels."""
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one `.npy` atomically; read it back with `np.load(path, mmap_mode="r")`."""
+    with atomic_path(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def provenance(run: Run) -> dict[str, str]:
+    """Commit, versions, machine and seed: the line that every notebook prints after its imports."""
+    git = subprocess.run(["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
+                         capture_output=True, text=True, check=False)
+    facts = {"commit": git.stdout.strip() or "not a git checkout", "python": platform.python_version()}
+    facts |= {name: version(name) for name in _VERSIONED}
+    return facts | {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "seed": str(run.protocol.seed),
+                    "profile": run.protocol.profile}
