@@ -1,0 +1,43 @@
+"""Which notebook produces which figure and which table: one producer each, declared before use."""
+
+from __future__ import annotations
+
+import difflib
+
+FIGURES = {
+    "cohort_flow": "01_preprocess",
+    "preprocessing_steps": "01_preprocess",
+    "reference_cdf": "01_preprocess",
+    "encodings": "01_preprocess",
+    "gallery_real": "01_preprocess",
+    "gallery_sum": "03_sample",
+    "gallery_absdiff": "03_sample",
+    "gallery_zero": "03_sample",
+    "overlap_distributions": "04_metrics",
+    "training_curves": "05_stats",
+    "distances": "05_stats",
+    "contrasts": "05_stats",
+    "consistency": "05_stats",
+}
+TABLES = {
+    "cohort_flow": "01_preprocess",
+    "overlap_summary": "04_metrics",
+    "distances": "05_stats",
+    "contrasts": "05_stats",
+    "consistency": "05_stats",
+    "claims": "05_stats",
+    "paper_arithmetic": "05_stats",
+}
+
+
+def check_declared(name: str, declared: dict[str, str], kind: str) -> None:
+    """Refuse a figure or table that no notebook is declared to produce.
+
+    Raises:
+        ValueError: `name` isn't declared; the message names the nearest one and where to declare it.
+    """
+    if name in declared:
+        return
+    near = difflib.get_close_matches(name, declared, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "declare it in mammorgb_utils/reporting/producers.py"
+    raise ValueError(f"{kind} {name!r} has no declared producer; {remedy}")

@@ -1,0 +1,98 @@
+"""One look for every figure: sizes, fonts, and one colour, marker, line and hatch per set."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+SINGLE_COLUMN, DOUBLE_COLUMN = 89.0, 183.0  # mm, the widths most journals print
+_MM = 1 / 25.4  # inches
+
+SET_ORDER = ("real", "sum", "absdiff", "zero")
+LABELS = {"real": "Real", "sum": "Sum", "absdiff": "Absolute difference", "zero": "Zero"}
+# Lightness (CIE L*) rises in steps of about 20 from real to zero, so that grey print and any colour
+# vision tell the sets apart; markers, lines and hatches say the same once more.
+COLOURS = {"real": "#1A1A1A", "sum": "#1F5CA6", "absdiff": "#E0703A", "zero": "#F0C050"}
+MARKERS = {"real": "o", "sum": "s", "absdiff": "^", "zero": "D"}
+LINES = {"real": "-", "sum": (0, (6, 1.5)), "absdiff": (0, (3, 1, 1, 1)), "zero": (0, (1, 0.8))}
+HATCHES = {"real": "", "sum": "////", "absdiff": "....", "zero": "xxxx"}
+EDGE = "#1A1A1A"  # outlines a light fill needs on white paper
+BAND = "#CFCFCF"  # null bands, comparators
+QUIET = "#6E6E6E"  # reference lines and remarks
+
+_RC = {
+    "font.family": "DejaVu Sans", "font.size": 7.0, "axes.titlesize": 7.5, "axes.labelsize": 7.0,
+    "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "legend.fontsize": 6.5, "figure.titlesize": 8.0,
+    "figure.dpi": 150, "savefig.dpi": 300, "figure.facecolor": "white", "savefig.facecolor": "white",
+    "pdf.fonttype": 42, "ps.fonttype": 42, "pdf.compression": 9,  # embedded TrueType, as journals ask
+    "axes.linewidth": 0.6, "lines.linewidth": 1.2, "patch.linewidth": 0.6, "hatch.linewidth": 0.4,
+    "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5,
+    "xtick.minor.size": 0, "ytick.minor.size": 0, "axes.spines.top": False, "axes.spines.right": False,
+    "legend.frameon": False, "image.cmap": "gray", "image.interpolation": "none", "axes.unicode_minus": True,
+}
+
+P = ParamSpec("P")
+
+
+def rc() -> dict[str, Any]:
+    """Matplotlib's settings for every figure of the study, for `plt.rc_context`."""
+    return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_RC}
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Run a figure function in the study's style and fix its layout.
+
+    The layout is computed once and frozen, so that saving a figure twice gives the same bytes, and
+    whoever draws it later needn't have the style active.
+    """
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with plt.rc_context(rc()):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        return figure
+    return wrapper
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` × `height` mm that lays itself out.
+
+    It is taken out of pyplot's list at once: a notebook shows it where a cell ends in it, not a second
+    time on its own, and a long session doesn't pile figures up.
+    """
+    figure = plt.figure(figsize=(width * _MM, height * _MM), layout="constrained")
+    plt.close(figure)
+    return figure
+
+
+def present_sets(names: Iterable[str]) -> list[str]:
+    """The sets among `names`, in the order in which they are shown everywhere."""
+    names = set(names)
+    return [name for name in SET_ORDER if name in names]
+
+
+def bare(axes: Axes, frame: str | None = None) -> None:
+    """Take ticks off an image's axes; `frame` is the colour of a fine line around it, None for no line."""
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=frame is not None, color=frame or "none", linewidth=0.5)
+
+
+def panel_letters(panels: Iterable[Axes]) -> None:
+    """Mark panels a, b, c … at their top left."""
+    for letter, axes in zip("abcdefghijkl", panels, strict=False):
+        axes.set_title(letter, loc="left", fontweight="bold")
+
+
+def format_p(p: float) -> str:
+    """A p-value for a figure: `p = 0.012`, `p < 0.001`, or nothing for NaN."""
+    if p != p:
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -1,0 +1,158 @@
+"""Tables of the study: CSV with every digit, LaTeX for a paper, and the same rounding in notebooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from mammorgb_utils.reporting.producers import TABLES, check_declared
+from mammorgb_utils.reporting.style import LABELS
+from mammorgb_utils.runs import atomic_path, write_csv
+
+_SET_COLUMNS = {"set", "encoding", "first", "second"}
+_HEADERS = {
+    "iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "n": "n", "p": "p", "p_holm": "p (Holm)", "p_bh": "p (BH)",
+    "cliffs_delta": "Cliff's δ", "iou_no_muscle": "IoU, no muscle", "dsc_no_muscle": "DSC, no muscle", "id": "ID",
+    "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
+}
+_ACRONYMS = {"iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "cc": "CC", "mlo": "MLO", "sd": "SD"}
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''",
+    "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "·": r"$\cdot$",
+    "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "≠": r"$\neq$", "→": r"$\rightarrow$",
+    "∧": r"$\wedge$", "∞": r"$\infty$", "…": r"\ldots{}", "°": r"$^{\circ}$", "²": r"$^{2}$", "³": r"$^{3}$",
+    "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "Δ": r"$\Delta$", "ε": r"$\varepsilon$", "κ": r"$\kappa$",
+    "λ": r"$\lambda$", "μ": r"$\mu$", "µ": r"$\mu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "\u00a0": "~", "\u202f": r"\,",
+    "\n": " ", "ä": r'\"a', "ö": r'\"o', "ü": r'\"u', "é": r"\'e", "è": r"\`e", "ß": r"{\ss}",
+}
+_LONG = 26  # characters: a column with longer cells gets a width, so that it wraps on the page
+
+
+def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> None:
+    """Write `folder/name.csv` (every digit) and `folder/name.tex` (rounded; needs booktabs alone), atomically.
+
+    Args:
+        frame: One row a line; a named index becomes columns.
+        folder: For a study `Run.tables`; it is made when missing.
+        name: A name declared in `producers.TABLES`.
+        caption: One sentence in plain text; it is escaped here.
+
+    Raises:
+        ValueError: No notebook is declared to produce `name`, or a text holds a character that LaTeX can't set.
+    """
+    check_declared(name, TABLES, "table")
+    frame = _flat(frame)
+    latex = to_latex(frame, name=name, caption=caption)
+    write_csv(Path(folder) / f"{name}.csv", frame)
+    with atomic_path(Path(folder) / f"{name}.tex") as temporary:
+        temporary.write_text(latex, encoding="ascii")
+
+
+def show_table(frame: pd.DataFrame) -> Styler:
+    """The table as a notebook shows it: rounded as in LaTeX, readable headers, sets by their names."""
+    shown = rounded(_flat(frame))
+    numeric = [header for header, column in zip(shown, _flat(frame), strict=True) if _is_number(_flat(frame)[column])]
+    style = shown.style.hide(axis="index").set_properties(**{"text-align": "left", "vertical-align": "top"})
+    style = style.set_properties(subset=numeric, **{"text-align": "right"})
+    return style.set_table_styles([{"selector": "th", "props": "text-align: left"}])
+
+
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as text: numbers rounded by column, p-values never 0, `–` for nothing, sets by their names."""
+    columns = [_text(str(name), column) for name, column in frame.items()]
+    return pd.DataFrame(dict(enumerate(columns)), index=frame.index).set_axis([_header(str(c)) for c in frame], axis=1)
+
+
+def to_latex(frame: pd.DataFrame, *, name: str, caption: str) -> str:
+    r"""A `table` environment with booktabs rules, in plain ASCII, labelled `tab:name`."""
+    text = rounded(frame)
+    style = text.map(latex_escape).set_axis([latex_escape(header) for header in text], axis=1).style.hide(axis="index")
+    return style.to_latex(hrules=True, column_format=_column_format(frame, text), position="htbp",
+                          position_float="centering", caption=latex_escape(caption), label=f"tab:{name}")
+
+
+def latex_escape(text: str) -> str:
+    """Plain text as LaTeX source in ASCII.
+
+    Raises:
+        ValueError: A character has no LaTeX counterpart here; the message names it.
+    """
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    unknown = sorted({character for character in escaped if not character.isascii()})
+    if unknown:
+        raise ValueError(f"LaTeX table: no counterpart for {', '.join(map(repr, unknown))} in {text!r}; "
+                         "reword it, or add it to _LATEX in mammorgb_utils/reporting/tables.py")
+    return escaped
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    named = any(name is not None for name in frame.index.names)
+    return frame.reset_index() if named else frame.reset_index(drop=True)
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _header(name: str) -> str:
+    if name in _HEADERS:
+        return _HEADERS[name]
+    if "_" not in name and not name.islower():
+        return name  # written for reading already
+    words = [_ACRONYMS.get(word, word) for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:] if words[0].islower() else words[0], *words[1:]])
+
+
+def _text(name: str, column: pd.Series) -> list[str]:
+    if _is_number(column):
+        return _numbers(name, column)
+    if name in _SET_COLUMNS:
+        column = column.replace(LABELS)
+    return ["–" if pd.isna(value) or value == "" else _word(value) for value in column]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.3f}".replace("-", "−")
+    return str(value)
+
+
+def _numbers(name: str, column: pd.Series) -> list[str]:
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    finite = values[np.isfinite(values)]
+    if pd.api.types.is_integer_dtype(column) or (finite.size and (finite == np.round(finite)).all()
+                                                 and np.abs(finite).max() >= 10):
+        decimals = 0
+    else:
+        largest = np.abs(finite).max() if finite.size else 0.0
+        decimals = 3 if largest < 10 else 1 if largest < 1000 else 0
+    is_p = name == "p" or name.startswith("p_")
+    return [_number(value, decimals, is_p) for value in values]
+
+
+def _number(value: float, decimals: int, is_p: bool) -> str:
+    if np.isnan(value):
+        return "–"
+    if is_p and value < 0.001:
+        return "< 0.001"
+    text = f"{value:,.{decimals}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.removeprefix("-")  # no minus zero
+    return text.replace("-", "−")
+
+
+def _column_format(frame: pd.DataFrame, text: pd.DataFrame) -> str:
+    """`r` for numbers, `l` for short text, and a share of the line for columns that have to wrap."""
+    lengths = [text.iloc[:, i].map(len).max() if len(text) else 0 for i in range(text.shape[1])]
+    long = [length if length > _LONG else 0 for length in lengths]
+    narrow = sum(max(length, len(header)) for length, header, wide in zip(lengths, text, long, strict=True) if not wide)
+    room = max(0.3, 0.94 - 0.011 * narrow)  # a character is about 1.1 % of a journal's text width
+    return "".join(
+        f"p{{{room * wide / sum(long):.2f}\\textwidth}}" if wide else "r" if _is_number(frame[column]) else "l"
+        for wide, column in zip(long, frame, strict=True))
