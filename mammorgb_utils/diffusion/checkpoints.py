@@ -1,0 +1,157 @@
+"""Checkpoints that a kill, a full disk or a damaged file can't turn into a wrong result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+
+from mammorgb_utils.runs import atomic_path, sha256
+
+Tensors = dict[str, dict[str, torch.Tensor]]
+_RECORD = "checkpoint.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint can't be used; the message names the file and the remedy."""
+
+
+def save_checkpoint(folder: Path, step: int, tensors: Tensors, identity: dict[str, Any]) -> Path:
+    """Write `folder/step-<step>`; the older ones go only after the new one was read back and verified.
+
+    Args:
+        folder: The run's checkpoint folder.
+        step: Number of finished steps.
+        tensors: Groups of named tensors; each group becomes one safetensors file.
+        identity: What decides the run: protocol fields, data hash; compared when it is loaded.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    target = folder / f"step-{step:08d}"
+    with atomic_folder(target) as temporary:
+        hashes = {}
+        for group, content in tensors.items():
+            data = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in content.items()})
+            hashes[f"{group}.safetensors"] = hashlib.sha256(data).hexdigest()
+            (temporary / f"{group}.safetensors").write_bytes(data)
+        record = {"step": step, "identity": identity, "sha256": hashes}
+        (temporary / _RECORD).write_text(json.dumps(record, indent=2, sort_keys=True), encoding="utf-8")
+        _verified_record(temporary)
+    for old in folder.glob("step-*"):
+        if old != target:
+            doomed = old.rename(old.with_name(f".{old.name}.old"))  # never a half-removed checkpoint under a valid name
+            shutil.rmtree(doomed)
+    return target
+
+
+def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[int, Tensors] | None:
+    """Read the newest checkpoint below `folder`, verified; None when there is none.
+
+    Raises:
+        CheckpointError: A file is missing or altered, or the checkpoint belongs to another run;
+            the message lists the fields that differ.
+    """
+    for leftover in folder.glob(".step-*"):  # of a killed process
+        shutil.rmtree(leftover)
+    found = sorted(folder.glob("step-*"))
+    if not found:
+        return None
+    record = _verified_record(found[-1])
+    changes = differences(record["identity"], identity)
+    if changes:
+        raise CheckpointError(f"{found[-1]} belongs to another training ({'; '.join(changes)}); "
+                              "choose another run name, or remove its folder to start over")
+    return record["step"], {Path(name).stem: load_file(found[-1] / name) for name in record["sha256"]}
+
+
+def differences(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Fields that differ, as `name: a recorded, b asked for`; values are compared as JSON stores them."""
+    asked = json.loads(json.dumps(asked))
+    return [f"{key}: {recorded.get(key)!r} recorded, {asked.get(key)!r} asked for"
+            for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
+
+
+def digest(identity: dict[str, Any]) -> str:
+    """Hex SHA-256 of what decides a run."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; on success it is flushed to disk and takes its name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(leftover)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            _flush(path)
+        os.replace(temporary, target)
+        _flush(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+class StatsLog:
+    """`stats.jsonl`: one line a step, appended; a resumed run first drops the lines past its checkpoint."""
+
+    def __init__(self, path: Path, finished_steps: int) -> None:
+        self._path = path
+        kept = [line for line in _complete_lines(path) if line["step"] <= finished_steps]
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._handle = path.open("a", encoding="utf-8")
+
+    def append(self, **line: Any) -> None:
+        self._handle.write(json.dumps(line) + "\n")
+        self._handle.flush()
+
+    def sync(self) -> None:
+        """Bring all lines to disk; called before a checkpoint relies on them."""
+        os.fsync(self._handle.fileno())
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+def _complete_lines(path: Path) -> list[dict[str, Any]]:
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:  # the line that was being written when the process was killed
+            break
+    return lines
+
+
+def _verified_record(folder: Path) -> dict[str, Any]:
+    remedy = "the checkpoint is damaged: remove this folder to go on from an earlier one or from the start"
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        hashes = record["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder / _RECORD} can't be read; {remedy}") from error
+    for name, expected in hashes.items():
+        if not (folder / name).is_file() or sha256(folder / name) != expected:
+            raise CheckpointError(f"{folder / name} is missing or doesn't have its recorded SHA-256; {remedy}")
+    return record
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

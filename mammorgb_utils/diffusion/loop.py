@@ -1,0 +1,226 @@
+"""The training loop: one for pretraining the base and for fine-tuning it, whatever the images are."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler, UNet2DModel
+
+from mammorgb_utils.diffusion.checkpoints import StatsLog, Tensors, load_checkpoint, save_checkpoint
+from mammorgb_utils.diffusion.progress import progress_bar
+from mammorgb_utils.diffusion.randomness import timesteps, training_noise
+from mammorgb_utils.diffusion.unet import pick_device, resolve_precision
+
+CHECKPOINTS, STATS = "checkpoints", "stats.jsonl"
+
+
+class TrainingError(RuntimeError):
+    """Training can't start or go on; the message says why and what to change."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the weights, apart from the images and the base."""
+
+    steps: int
+    batch_size: int
+    seed: int
+    learning_rate: float
+    lr_schedule: str = "constant"  # or "cosine", to 0 at the last step
+    warmup_steps: int = 0  # linear
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.0  # 0 = no average kept
+    precision: str = "auto"
+
+    def lr(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        decay = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.lr_schedule == "cosine" else 1.0
+        return self.learning_rate * warm * decay
+
+    def ema_decay_at(self, step: int) -> float:
+        """Decay of the weight average, low at first so that the starting weights are soon forgotten."""
+        return min(self.ema_decay, (1 + step) / (10 + step))
+
+
+class BatchSource(Protocol):
+    """Images to learn from; what a batch holds is a function of the step."""
+
+    data_sha256: str
+
+    def __len__(self) -> int:
+        """Images in an epoch."""
+
+    def images(self, step: int, examples: range) -> torch.Tensor:
+        """`(len(examples), 3, H, W)` float32 in [−1, 1] on the training device: these members of the step's batch."""
+
+
+class State:
+    """Weights, their average, the optimiser and the number of finished steps: all that a checkpoint holds."""
+
+    def __init__(self, unet: UNet2DModel, recipe: Recipe, device: torch.device) -> None:
+        bf16 = resolve_precision(recipe.precision, device) == "bf16"
+        layout = torch.channels_last if bf16 or device.type == "cuda" else torch.contiguous_format  # slower in CPU fp32
+        self.unet = unet.to(device, memory_format=layout).train()
+        self.weights = dict(self.unet.named_parameters())
+        self.ema = {name: w.detach().clone() for name, w in self.weights.items()} if recipe.ema_decay else {}
+        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.learning_rate,
+                                           weight_decay=recipe.weight_decay, fused=True)
+        self.step = 0
+
+    def tensors(self) -> Tensors:
+        """Groups for a checkpoint."""
+        moments = {f"{name}/{key}": value for name, weight in self.weights.items()
+                   for key, value in self.optimizer.state[weight].items()}
+        groups = {"weights": dict(self.weights), "optimizer": moments}
+        return groups | ({"ema": self.ema} if self.ema else {})
+
+    @torch.no_grad()
+    def restore(self, step: int, tensors: Tensors) -> None:
+        """Take over a checkpoint, in the memory layout of this state."""
+        self.step = step
+        for name, weight in self.weights.items():
+            weight.copy_(tensors["weights"][name])
+            saved = {key: tensors["optimizer"][f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            self.optimizer.state[weight] = {
+                key: value.to(weight.device) if key == "step" else torch.empty_like(weight).copy_(value)
+                for key, value in saved.items()}
+            if self.ema:
+                self.ema[name].copy_(tensors["ema"][name])
+
+    @torch.no_grad()
+    def update_ema(self, decay: float) -> None:
+        if self.ema:
+            torch._foreach_lerp_(list(self.ema.values()), list(self.weights.values()), 1.0 - decay)
+
+    def finite(self) -> bool:
+        """Whether every weight is a number."""
+        norms = torch._foreach_norm([w.detach() for w in self.weights.values()])
+        return bool(torch.isfinite(torch.stack(norms)).all())
+
+
+def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe, folder: Path,
+        identity: dict[str, Any], *, checkpoint_every: int, progress: bool = True, what: str = "training") -> State:
+    """Train, going on from the newest checkpoint below `folder`.
+
+    Args:
+        unet, scheduler: Base and noise schedule; the schedule's prediction type decides the target.
+        source: The images.
+        recipe: The choices.
+        folder: Gets `stats.jsonl` and `checkpoints/`.
+        identity: What decides the run; a checkpoint that records another one is refused.
+        checkpoint_every: Steps between checkpoints.
+        progress, what: Whether to show a progress bar, and its caption.
+
+    Returns:
+        The state after the last step. Killed and resumed, on equal threads and machine, it is bit-identical.
+
+    Raises:
+        TrainingError: Loss or gradient stopped being a number, or memory ran out; the last checkpoint stands.
+        CheckpointError: The checkpoint is damaged or belongs to another training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = identity | asdict(recipe) | {"data_sha256": source.data_sha256}
+    state = State(unet, recipe, pick_device())
+    checkpoint = load_checkpoint(folder / CHECKPOINTS, identity)
+    if checkpoint:
+        state.restore(*checkpoint)
+    log = StatsLog(folder / STATS, state.step)
+    bar = progress_bar(what, recipe.steps, state.step, show=progress)
+    try:
+        while state.step < recipe.steps:
+            line = _logged_step(state, scheduler, source, recipe)
+            log.append(**line)
+            bar.set_postfix(loss=f"{line['loss']:.4f}", refresh=False)
+            bar.update()
+            if state.step % checkpoint_every == 0 or state.step == recipe.steps:
+                _save(state, log, folder / CHECKPOINTS, identity)
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"out of memory at step {state.step + 1}: lower batch_size (now {recipe.batch_size}) "
+                            "or image_size, or use precision bf16") from error
+    finally:
+        bar.close()
+        log.close()
+    return state
+
+
+def training_step(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe) -> tuple[float, float]:
+    """One update of the weights.
+
+    Returns:
+        Loss and gradient norm before clipping.
+
+    Raises:
+        TrainingError: One of them isn't finite; the weights are then as before the step.
+    """
+    for group in state.optimizer.param_groups:
+        group["lr"] = recipe.lr(state.step)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss = denoising_loss(state, scheduler, source, recipe, range(recipe.batch_size))
+    _refuse_not_finite("loss", float(loss.detach()), state, recipe)
+    loss.backward()
+    norm = float(torch.nn.utils.clip_grad_norm_(state.weights.values(), recipe.max_grad_norm))
+    _refuse_not_finite("gradient norm", norm, state, recipe)
+    state.optimizer.step()
+    state.update_ema(recipe.ema_decay_at(state.step))
+    state.step += 1
+    return float(loss.detach()), norm
+
+
+def denoising_loss(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe,
+                   examples: range) -> torch.Tensor:
+    """Mean squared error of the prediction over some members of the step's batch; noise and error in fp32.
+
+    Source:
+        Ho et al. 2020 (epsilon), Salimans & Ho 2022 (v); the scheduler's prediction type decides.
+    """
+    clean = source.images(state.step, examples)
+    device = clean.device
+    noise = training_noise(tuple(clean.shape[1:]), recipe.seed, state.step, examples).to(device)
+    drawn = timesteps(scheduler.config.num_train_timesteps, recipe.batch_size, recipe.seed, state.step)
+    t = torch.from_numpy(drawn[examples.start:examples.stop]).to(device)
+    noisy = scheduler.add_noise(clean, noise, t)
+    bf16 = resolve_precision(recipe.precision, device) == "bf16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        prediction = state.unet(noisy, t).sample
+    return F.mse_loss(prediction.float(), _target(scheduler, clean, noise, t))
+
+
+def _target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        return noise
+    if kind == "v_prediction":
+        return scheduler.get_velocity(clean, noise, t)
+    if kind == "sample":
+        return clean
+    raise TrainingError(f"the base's scheduler has prediction type {kind!r}; epsilon, v_prediction or sample is needed")
+
+
+def _logged_step(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe) -> dict[str, float]:
+    start, lr = time.perf_counter(), recipe.lr(state.step)
+    loss, norm = training_step(state, scheduler, source, recipe)
+    seconds = time.perf_counter() - start
+    return {"step": state.step, "epoch": round(state.step * recipe.batch_size / len(source), 4), "loss": loss, "lr": lr,
+            "grad_norm": norm, "images_per_second": round(recipe.batch_size / seconds, 2), "seconds": round(seconds, 4)}
+
+
+def _save(state: State, log: StatsLog, folder: Path, identity: dict[str, Any]) -> None:
+    if not state.finite():
+        raise TrainingError(f"weights stopped being numbers by step {state.step}; the checkpoint before it stands; "
+                            "lower learning_rate or max_grad_norm under a new run name")
+    log.sync()
+    save_checkpoint(folder, state.step, state.tensors(), identity)
+
+
+def _refuse_not_finite(name: str, value: float, state: State, recipe: Recipe) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(f"{name} is {value} at step {state.step + 1} (lr {recipe.lr(state.step):g}); stopped, the "
+                            "last checkpoint stands; lower learning_rate or use precision fp32, under a new run name")

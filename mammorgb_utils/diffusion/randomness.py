@@ -1,0 +1,62 @@
+"""Stateless randomness: what a step or an image draws is a function of its number and the seed.
+
+Nothing has to be saved to resume a run, and splitting a batch over passes or processes changes no draw.
+The three encodings share all draws of one seed, which makes them a paired comparison.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+_ORDER, _TIMESTEP, _NOISE, _SAMPLE, _WEIGHTS = range(5)  # streams that never share a draw
+
+
+def batch_indices(n: int, batch_size: int, seed: int, step: int, stream: int = 0) -> np.ndarray:
+    """Members of one step's batch, drawn without replacement through each epoch.
+
+    Args:
+        n: Number of items to draw from.
+        batch_size, seed, step: Which batch; steps count from 0.
+        stream: Separates orders that must not coincide, as of several views put together.
+
+    Returns:
+        `(batch_size,)` indices; a batch that crosses the end of an epoch goes on into the next permutation.
+    """
+    epochs, offsets = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
+    return np.array([_epoch_order(n, seed, int(e), stream)[o] for e, o in zip(epochs, offsets, strict=True)])
+
+
+def timesteps(n_timesteps: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Diffusion timesteps of one step's batch: `(batch_size,)` int64, uniform in [0, n_timesteps)."""
+    return _generator(seed, _TIMESTEP, step).integers(0, n_timesteps, size=batch_size)
+
+
+def training_noise(shape: tuple[int, ...], seed: int, step: int, examples: range) -> torch.Tensor:
+    """Gaussian noise `(len(examples), *shape)` float32; example j's depends on (seed, step, j) alone."""
+    noise = np.empty((len(examples), *shape), dtype=np.float32)
+    for row, example in zip(noise, examples, strict=True):
+        _generator(seed, _NOISE, step, example).standard_normal(dtype=np.float32, out=row)
+    return torch.from_numpy(noise)
+
+
+def image_generator(seed: int, image: int) -> torch.Generator:
+    """CPU generator of one sampled image; it serves the initial noise and the noise of ancestral samplers."""
+    state = np.random.SeedSequence([seed, _SAMPLE, image]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def initial_weights_seed(seed: int) -> int:
+    """Seed of a freshly initialised network."""
+    return int(np.random.SeedSequence([seed, _WEIGHTS]).generate_state(1)[0])
+
+
+@lru_cache(maxsize=8)
+def _epoch_order(n: int, seed: int, epoch: int, stream: int) -> np.ndarray:
+    return _generator(seed, _ORDER, epoch, stream).permutation(n)
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(key))

@@ -1,0 +1,139 @@
+"""The pretrained base, the device it runs on and the precision it runs in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+from mammorgb_utils.runs import PROJECT_ROOT
+
+_CELEBAHQ = ("google/ddpm-celebahq-256", "google/ddpm-ema-celebahq-256")
+_CELEBAHQ_PARAMETERS = 113_673_219
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+class BaseModelError(ValueError):
+    """The base model can't be used; the message names it, the fact that is wrong and the remedy."""
+
+
+def load_base(base: str, image_size: int) -> tuple[UNet2DModel, DDPMScheduler]:
+    """Load a pretrained 3-channel DDPM.
+
+    Args:
+        base: Diffusers pipeline folder, absolute or relative to the project's root, or hub id.
+        image_size: Side of the images it is to be trained on [px].
+
+    Returns:
+        The UNet in fp32 on the CPU, and its noise schedule, which decides the prediction type.
+
+    Raises:
+        BaseModelError: It is absent, holds no safetensors, or has other channels, size or parameters than asked for.
+
+    Source:
+        `Protocol.base_model`; the paper's is google/ddpm-celebahq-256, 113,673,219 parameters.
+    """
+    folder = base_folder(base)
+    unet_folder, scheduler_folder = _part(folder, "unet"), _part(folder, "scheduler")
+    if not (unet_folder / _WEIGHTS).is_file():
+        raise BaseModelError(
+            f"base_model {base!r}: {unet_folder} holds no {_WEIGHTS}, and pickled weights aren't loaded; convert them "
+            "once where you trust them: UNet2DModel.from_pretrained(FOLDER).save_pretrained(FOLDER)")
+    _check_config(base, json.loads((unet_folder / "config.json").read_text(encoding="utf-8")), image_size)
+    unet = UNet2DModel.from_pretrained(unet_folder, use_safetensors=True, torch_dtype=torch.float32)
+    parameters = sum(p.numel() for p in unet.parameters())
+    if base in _CELEBAHQ and parameters != _CELEBAHQ_PARAMETERS:
+        raise BaseModelError(f"base_model {base!r} has {parameters:,} parameters, the published model has "
+                             f"{_CELEBAHQ_PARAMETERS:,}; fetch it again")
+    return unet, DDPMScheduler.from_pretrained(scheduler_folder)
+
+
+def base_folder(base: str) -> Path:
+    """Where a base lies on this machine; a hub id is looked up in the hub cache first, then fetched.
+
+    Raises:
+        BaseModelError: It is nowhere, with how to get it.
+    """
+    path = PROJECT_ROOT / base  # an absolute base replaces the root
+    if (path / "model_index.json").is_file():
+        return path
+    remedy = "pass base_model=FOLDER of a diffusers pipeline"
+    if Path(base).is_absolute() or base.count("/") != 1 or path.parent.is_dir():
+        raise BaseModelError(f"base_model {base!r}: no model_index.json in {path}; {remedy}")
+    from huggingface_hub import snapshot_download  # only a hub id needs it
+
+    failure: Exception | None = None
+    for cached_only in (True, False):
+        try:
+            return Path(snapshot_download(base, local_files_only=cached_only, etag_timeout=5,
+                                          allow_patterns=["*.json", "*.safetensors"]))
+        except Exception as error:  # the hub raises many types; each means that it isn't here
+            failure = error
+    raise BaseModelError(f"base_model {base!r} is not in the hub cache and can't be fetched ({type(failure).__name__}): "
+                         f"on a connected machine run `huggingface-cli download {base}` and copy its cache, "
+                         f"or {remedy}")
+
+
+def base_sha256(base: str) -> str:
+    """One hash over a base's weights, configuration and noise schedule."""
+    folder = base_folder(base)
+    files = [_part(folder, "unet") / _WEIGHTS, _part(folder, "unet") / "config.json",
+             _part(folder, "scheduler") / "scheduler_config.json"]
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as handle:
+            total.update(hashlib.file_digest(handle, "sha256").digest())
+    return total.hexdigest()
+
+
+def pick_device() -> torch.device:
+    """The first CUDA device, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`fp32` or `bf16`; `auto` takes bf16 only where the hardware computes in it (emulated it is slower than fp32)."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # torch offers no public name for these two flags
+        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if native else "fp32"
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, as recorded with a model; threads count, as they decide the last bit on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def _part(folder: Path, name: str) -> Path:
+    return folder / name if (folder / name).is_dir() else folder  # the published bases keep all files at the top
+
+
+def _check_config(base: str, config: dict, image_size: int) -> None:
+    channels = config.get("in_channels", 3), config.get("out_channels", 3)
+    if channels != (3, 3):
+        raise BaseModelError(f"base_model {base!r} has {channels[0]} input and {channels[1]} output channels; "
+                             "R = CC, G = MLO and B need a base of 3 and 3")
+    if config.get("sample_size") != image_size:
+        raise BaseModelError(f"base_model {base!r} was trained at {config.get('sample_size')} px, the protocol asks "
+                             f"for image_size {image_size}; make the two equal")
+    factor = 2 ** (len(config["block_out_channels"]) - 1)
+    if image_size % factor:
+        raise BaseModelError(f"base_model {base!r} halves its input {len(config['block_out_channels']) - 1} times; "
+                             f"image_size {image_size} must be a multiple of {factor}")
+    if config.get("dropout", 0.0):
+        raise BaseModelError(f"base_model {base!r} uses dropout {config['dropout']}, which draws from a global state, so "
+                             "that a resumed run would differ; set it to 0 in its config.json")
