@@ -136,6 +136,7 @@ def _explain(item: dict[str, Any], cls: type[Protocol]) -> str:
     field = ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(field, cls.model_fields, n=1)
-        return f"unknown field {field!r}" + (f"; did you mean {near[0]!r}?" if near else "; see mammorgb_utils/protocol.py")
+        remedy = f"did you mean {near[0]!r}?" if near else "mammorgb_utils/protocol.py lists them all"
+        return f"unknown field {field!r}; {remedy}"
     message = item["msg"].removeprefix("Value error, ")
     return f"field {field!r}: {message} (got {item.get('input')!r})" if field else message

@@ -84,6 +84,10 @@ class Run:
     def pairs_index(self) -> Path:  # 01: one row a pair, same order
         return self.root / "pairs" / "index.csv"
 
+    @property
+    def images(self) -> Path:  # 01: every manifest row, with the reason where it is excluded
+        return self.root / "pairs" / "images.csv"
+
     def model(self, encoding: str) -> Path:  # 02: a plain diffusers pipeline folder
         return self.root / "models" / encoding
 
@@ -94,8 +98,16 @@ class Run:
         return self.root / "samples" / encoding / "pairs.npy"
 
     @property
-    def metrics(self) -> Path:  # 04: overlap.csv, shuffled.csv
-        return self.root / "metrics"
+    def overlap(self) -> Path:  # 04: one row a pair of every set
+        return self.root / "metrics" / "overlap.csv"
+
+    @property
+    def shuffled(self) -> Path:  # 04: one row a shuffled pair of every set
+        return self.root / "metrics" / "shuffled.csv"
+
+    @property
+    def consistency(self) -> Path:  # 04: consistency beyond masks, one row a set
+        return self.root / "metrics" / "consistency.csv"
 
     @property
     def figures(self) -> Path:

@@ -1,0 +1,44 @@
+# The study's commands. Each makes .venv first when it is missing or the lock changed.
+PYTHON   ?= python3.11
+PROFILE  ?= laptop
+MANIFEST ?=
+RUN      ?= $(PROFILE)
+BIN      := .venv/bin
+
+# Fewer page faults in training: glibc keeps freed memory instead of handing it back after every tensor.
+export MALLOC_TRIM_THRESHOLD_ := 8000000000
+export MALLOC_MMAP_MAX_ := 0
+export MALLOC_TOP_PAD_ := 268435456
+export PYTHONUNBUFFERED := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help setup reproduce publish test lint lab bench
+help:
+	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
+	@echo "make test      the tests       make lab       JupyterLab on the same notebooks"
+	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
+	@echo "make bench     speed beside the tools that people use today"
+
+.venv/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+setup: .venv/.ready
+
+reproduce: setup
+	$(BIN)/mammorgb reproduce --profile "$(PROFILE)" --manifest "$(MANIFEST)" --run "$(RUN)"
+
+publish: setup
+	$(BIN)/mammorgb publish --run "$(RUN)"
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+
+lab: setup
+	$(BIN)/mammorgb phantom --profile laptop
+	JUPYTER_CONFIG_DIR=.jupyter $(BIN)/jupyter lab --notebook-dir notebooks

@@ -1,0 +1,94 @@
+"""The study as a graph: one rule a notebook, 02 and 03 once per encoding.
+
+Each rule declares its executed notebook alone. It is written last and atomically, so a failed or killed
+job never takes the data of a stage with it, and a repeated stage continues from what it left.
+Called by `mammorgb reproduce`, with the run folder as working directory.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+from mammorgb_utils.protocol import Protocol
+
+PROTOCOL = Protocol.load(config["profile"])
+NOTEBOOKS = Path(workflow.basedir) / "notebooks"
+RUN = "{sys.executable} -m mammorgb_utils.cli run-notebook"
+STUDY = "-p run {config[run]:q} -p profile {config[profile]:q} -p manifest {config[manifest]:q}"
+
+
+def source(name):
+    """A notebook's content decides whether it is executed again, not its age."""
+    return hashlib.sha256((NOTEBOOKS / f"{name}.ipynb").read_bytes()).hexdigest()[:16]
+
+
+wildcard_constraints:
+    encoding="|".join(PROTOCOL.encodings),
+
+
+rule all:
+    input:
+        "notebooks/05_stats.ipynb",
+
+
+rule preprocess:
+    output:
+        "notebooks/01_preprocess.ipynb",
+    params:
+        source=source("01_preprocess"),
+    threads: workflow.cores
+    shell:
+        RUN + " 01_preprocess {output:q} " + STUDY
+
+
+# Three trainings at once would thrash the cores: each takes them all, or a GPU.
+rule train:
+    input:
+        rules.preprocess.output,
+    output:
+        "notebooks/02_train_{encoding}.ipynb",
+    params:
+        source=source("02_train"),
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        RUN + " 02_train {output:q} " + STUDY + " -p encoding {wildcards.encoding}"
+
+
+rule sample:
+    input:
+        rules.train.output,
+    output:
+        "notebooks/03_sample_{encoding}.ipynb",
+    params:
+        source=source("03_sample"),
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        RUN + " 03_sample {output:q} " + STUDY + " -p encoding {wildcards.encoding}"
+
+
+rule metrics:
+    input:
+        expand("notebooks/03_sample_{encoding}.ipynb", encoding=PROTOCOL.encodings),
+    output:
+        "notebooks/04_metrics.ipynb",
+    params:
+        source=source("04_metrics"),
+    threads: workflow.cores
+    shell:
+        RUN + " 04_metrics {output:q} " + STUDY
+
+
+rule stats:
+    input:
+        rules.metrics.output,
+    output:
+        "notebooks/05_stats.ipynb",
+    params:
+        source=source("05_stats"),
+    threads: workflow.cores
+    shell:
+        RUN + " 05_stats {output:q} " + STUDY

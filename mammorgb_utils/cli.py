@@ -1,0 +1,78 @@
+"""`mammorgb`: the study's commands. Each has `--help`; a failure ends with one message and exit code 1."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mammorgb_utils import commands
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 on success, 1 on a failure that the message explains; argparse exits with 2 on wrong usage.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"mammorgb {options.name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"mammorgb {options.name}: stopped; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mammorgb", description="The MammoRGB reproducibility study.")
+    add = parser.add_subparsers(dest="name", required=True, metavar="COMMAND").add_parser
+
+    def command(name, function, summary):
+        sub = add(name, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = command("reproduce", commands.reproduce, "Run the study: notebooks 01 to 05, what isn't done yet.")
+    sub.add_argument("--profile", default="laptop", help="smoke, laptop, paper, or the path of a YAML file")
+    sub.add_argument("--manifest", default="", help="your manifest; empty: the profile's phantom cohort")
+    sub.add_argument("--run", default="", help="name of the folder below runs/; empty: the profile's name")
+    sub.add_argument("--cores", type=int, default=None, help="cores to use; default: all")
+    sub.add_argument("snakemake", nargs="*", help="after --: options handed to Snakemake")
+
+    sub = command("phantom", commands.phantom, "Write the paired phantom cohort as DICOM, with its truth and manifest.")
+    sub.add_argument("--profile", default="laptop", help="whose phantom_pairs and phantom_seed are used")
+    sub.add_argument("--pairs", type=int, default=None, help="usable pairs, instead of the profile's")
+    sub.add_argument("--seed", type=int, default=None, help="seed of the cohort, instead of the profile's")
+    sub.add_argument("--out", type=Path, default=None, help="folder; default: data/phantom-PROFILE")
+    sub.add_argument("--manifest", type=Path, default=None, help="manifest to write; default: the profile's own")
+    sub.add_argument("--overwrite", action="store_true", help="replace a manifest that differs")
+
+    sub = command("reference-cdf", commands.reference_cdf, "Average a manifest's training images to a reference CDF.")
+    sub.add_argument("manifest", type=Path)
+    sub.add_argument("out", type=Path, help="JSON file; name it as reference_cdf in a profile")
+    sub.add_argument("--name", default="own archive", help="what the reference was taken from")
+    sub.add_argument("--profile", default="laptop", help="whose accepted_birads and unknown_birads are used")
+
+    sub = command("base-model", commands.base_model, "Pretrain the small base on phantom views put together at random.")
+    sub.add_argument("--out", type=Path, default=Path("models/phantom-base-64"), help="pipeline folder to write")
+    sub.add_argument("--work", type=Path, default=Path("runs/phantom-base-64"), help="checkpoints; continues from them")
+    sub.add_argument("--breasts", type=int, default=1500, help="phantom breasts to learn from, two views each")
+    sub.add_argument("--steps", type=int, default=4000, help="optimiser steps of 16 images")
+    sub.add_argument("--seed", type=int, default=64)
+
+    sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")
+    sub.add_argument("notebook", help="such as 02_train")
+    sub.add_argument("out", type=Path, help="the executed copy")
+    sub.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+
+    sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

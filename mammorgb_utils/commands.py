@@ -1,0 +1,144 @@
+"""What the commands of `mammorgb` do; rooms are imported when a command needs them, as torch takes seconds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
+
+DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    """Make the phantom cohort if it is asked for, open the run folder, let Snakemake do what isn't done."""
+    protocol = Protocol.load(options.profile)
+    name = options.run or protocol.profile
+    manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
+    _check_manifest(manifest)
+    run = Run.open(name, options.profile, manifest)
+    lock = filelock.FileLock(run.root / ".lock")
+    try:
+        with lock.acquire(timeout=0):
+            _forget_lost_stages(run)
+            _snakemake(run, options, manifest)
+    except filelock.Timeout:
+        raise RunError(f"runs/{name} is in use by another process; wait for it, or choose another RUN=…") from None
+    print(f"Done: runs/{name}/figures, runs/{name}/tables, runs/{name}/notebooks")
+
+
+def phantom(options: argparse.Namespace) -> None:
+    """Write a phantom cohort; a finished one is left as it is."""
+    protocol = Protocol.load(options.profile)
+    changes = {"phantom_pairs": options.pairs, "phantom_seed": options.seed}
+    protocol = protocol.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    manifest = _write_phantoms(protocol, options.out, options.manifest, overwrite=options.overwrite)
+    print(f"{manifest}")
+
+
+def reference_cdf(options: argparse.Namespace) -> None:
+    """Average a manifest's training images into a reference for histogram matching."""
+    from mammorgb_utils.data.cohort import reference_from_manifest
+
+    reference = reference_from_manifest(options.manifest, Protocol.load(options.profile), options.name)
+    reference.save(options.out)
+    print(f"{options.out}: average of {reference.n_images} images")
+
+
+def base_model(options: argparse.Namespace) -> None:
+    """Pretrain the small base model; a killed call continues."""
+    from mammorgb_utils.data.base_views import base_views, fingerprint
+    from mammorgb_utils.diffusion.base_model import pretrain_base
+
+    protocol = Protocol.load("laptop")
+    views = base_views(options.breasts, options.seed, protocol, cache=options.work / "views.npy")
+    pretrain_base(views, options.out, steps=options.steps, seed=options.seed, work_dir=options.work,
+                  fingerprint=fingerprint(options.seed, protocol))
+
+
+def run_notebook(options: argparse.Namespace) -> None:
+    """Execute one notebook; the output file appears only when all cells succeeded."""
+    from mammorgb_utils.notebooks import execute_notebook
+
+    execute_notebook(options.notebook, options.out, dict(options.parameter))
+
+
+def publish(options: argparse.Namespace) -> None:
+    """Copy a phantom run's figures, tables and executed notebooks to `figures/` and `notebooks/executed/`."""
+    import pandas as pd
+
+    root = PROJECT_ROOT / "runs" / options.run
+    if not (root / "notebooks" / "05_stats.ipynb").is_file():
+        raise RunError(f"runs/{options.run} isn't finished; run `make reproduce RUN={options.run}` first")
+    sources = set(pd.read_csv(root / "pairs" / "index.csv")["source"])
+    if sources != {"phantom"}:
+        raise RunError(f"runs/{options.run} was made from {', '.join(sorted(sources))}: patient data isn't published")
+    for folder, target in (("figures", "figures"), ("tables", "figures"), ("notebooks", "notebooks/executed")):
+        (PROJECT_ROOT / target).mkdir(exist_ok=True)
+        for file in sorted((root / folder).glob("*.*")):
+            shutil.copy2(file, PROJECT_ROOT / target / file.name)
+    print("Copied to figures/ and notebooks/executed/")
+
+
+def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
+                    overwrite: bool = False) -> Path:
+    """Write the cohort and its manifest; a manifest at hand must be of this very cohort."""
+    from mammorgb_utils.data.manifest import write_manifest
+    from mammorgb_utils.data.phantom import write_cohort
+
+    pairs, seed, usual = protocol.phantom_pairs, protocol.phantom_seed, Protocol()
+    out = PROJECT_ROOT / (out or f"data/phantom-{pairs}-{seed}")
+    is_default = (pairs, seed) == (usual.phantom_pairs, usual.phantom_seed)
+    manifest = PROJECT_ROOT / (manifest or (DEFAULT_MANIFEST if is_default else out / "manifest.csv"))
+    out.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(out / ".lock"):
+        rows = write_cohort(out, pairs, seed)
+        paths = [os.path.relpath(out / path, manifest.parent) for path in rows["path"]]
+        fresh = manifest.with_name(f".new.{manifest.name}")
+        write_manifest(rows.assign(path=paths), fresh)
+        if manifest.is_file() and manifest.read_bytes() != fresh.read_bytes() and not overwrite:
+            fresh.unlink()
+            raise RunError(f"{manifest.name} isn't the manifest of the cohort that this code generates; write it anew "
+                           "with `mammorgb phantom --overwrite`, and give the study a new RUN name")
+        fresh.replace(manifest)
+    return manifest
+
+
+def _check_manifest(manifest: str) -> None:
+    """Find out before anything is computed that a manifest or its files aren't as stated."""
+    from mammorgb_utils.data.manifest import load_manifest, require_files
+
+    frame = load_manifest(PROJECT_ROOT / manifest)
+    require_files(frame, (PROJECT_ROOT / manifest).parent)
+
+
+def _forget_lost_stages(run: Run) -> None:
+    """A stage whose data was removed by hand is redone: Snakemake watches its executed notebook alone."""
+    stages = {"01_preprocess": [run.pairs, run.pairs_index], "04_metrics": [run.overlap]}
+    for encoding in run.protocol.encodings:
+        stages[f"02_train_{encoding}"] = [run.model(encoding) / "model_index.json"]
+        stages[f"03_sample_{encoding}"] = [run.samples(encoding)]
+    for stage, files in stages.items():
+        if not all(file.is_file() for file in files):
+            (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
+
+
+def _snakemake(run: Run, options: argparse.Namespace, manifest: str) -> None:
+    cores = str(options.cores or os.cpu_count())
+    base = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"),
+            "--directory", str(run.root), "--cores", cores,
+            "--config", f"profile={options.profile}", f"manifest={manifest}", f"run={run.root.name}"]
+    # Our own lock is held, so Snakemake's can only be a killed run's.
+    subprocess.run([*base, "--unlock", "--quiet", "all"], check=True, capture_output=True)
+    done = subprocess.run([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input",
+                           "--quiet", "host", "reason", *options.snakemake], check=False)
+    if done.returncode:
+        raise RunError(f"runs/{run.root.name}: a notebook failed, see above; mend it and repeat the command, which "
+                       "continues there")

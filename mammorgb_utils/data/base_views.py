@@ -1,0 +1,67 @@
+"""The phantom views that the small base model learns from, and how to tell that they are still the same."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mammorgb_utils.data.dicom import Mammogram
+from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.data.phantom import BASE_STREAM, make_breast, render_view
+from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import write_array
+
+_FINGERPRINT_BREASTS = 4
+_FINGERPRINT_SIDE = 8  # blocks a side: coarse enough to survive another CPU's rounding
+
+
+def base_views(n_breasts: int, seed: int, protocol: Protocol, *, cache: Path | None = None) -> np.ndarray:
+    """Preprocess both views of phantoms from the base stream, which no cohort shares.
+
+    Args:
+        n_breasts: Phantom breasts, two views each.
+        seed: First part of each breast's seed.
+        protocol: Decides the preprocessing, as for the cohort.
+        cache: `.npy` to write once and load from then on.
+
+    Returns:
+        `(2 * n_breasts, H, W)` float32 in [0, 1], CC and MLO in turn.
+    """
+    if cache is not None and cache.is_file():
+        return np.load(cache, mmap_mode="r")
+    work = partial(_both_views, seed=seed, protocol=protocol)
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        done = pool.map(work, range(n_breasts), chunksize=8)
+        views = np.concatenate(list(tqdm(done, total=n_breasts, desc="base phantoms", unit="breast", mininterval=2)))
+    if cache is not None:
+        write_array(cache, views)
+    return views
+
+
+def fingerprint(seed: int, protocol: Protocol) -> dict[str, list]:
+    """Block means of the first few preprocessed base views.
+
+    Returns:
+        `views`: a list of 8 × 8 block means in [0, 1] a view, rounded to 4 decimals. A change of phantom or
+        preprocessing that a model could notice moves them by far more than another machine's rounding.
+    """
+    views = np.concatenate([_both_views(case, seed=seed, protocol=protocol) for case in range(_FINGERPRINT_BREASTS)])
+    blocks = [area_resize(view, (_FINGERPRINT_SIDE,) * 2) for view in views]
+    return {"seed": seed, "views": [[round(float(v), 4) for v in block.ravel()] for block in blocks]}
+
+
+def _both_views(case: int, *, seed: int, protocol: Protocol) -> np.ndarray:
+    breast = make_breast((seed, BASE_STREAM, case))
+    reference = load_reference_cdf(protocol)
+    views = []
+    for view in ("CC", "MLO"):
+        pixels = render_view(breast, view).astype(np.float32)
+        mammogram = Mammogram(pixels, breast.laterality, view, False, None, "MONOCHROME2", False, "none")
+        views.append(preprocess_view(mammogram, reference, protocol))
+    return np.stack(views)

@@ -1,0 +1,153 @@
+"""The manifest: one row an image, validated on load."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from mammorgb_utils.runs import sha256, write_csv
+
+COLUMNS = ("pair", "patient", "exam", "laterality", "view", "birads", "implant", "source", "split", "path", "sha256")
+_ALLOWED = {
+    "laterality": (r"[LR]", "L or R"),
+    "view": (r"CC|MLO", "CC or MLO"),
+    "birads": (r"[0-6]?", "0 to 6, or empty where unknown"),
+    "implant": (r"true|false|", "true, false, or empty where unknown"),
+    "split": (r"train|heldout", "train or heldout"),
+    "sha256": (r"[0-9a-f]{64}", "the file's SHA-256 as 64 lower-case hex digits"),
+    "pair": (r".+", "a pseudonym"), "patient": (r".+", "a pseudonym"), "exam": (r".+", "a pseudonym"),
+    "source": (r".+", "the archive's name"),
+    "path": (r"(?!/)(?!.*\.\./).+", "a path relative to the manifest's folder, without '..'"),
+}
+_SHOWN = 5  # errors named one by one before the rest is counted
+
+
+class ManifestError(ValueError):
+    """A manifest can't be used; every line of the message names row, column and remedy."""
+
+
+def load_manifest(path: str | Path) -> pd.DataFrame:
+    """Read and check a manifest.
+
+    Args:
+        path: CSV with the columns of `COLUMNS`, one row an image.
+
+    Returns:
+        One row an image in file order: text columns, `birads` as nullable Int64, `implant` as nullable boolean.
+
+    Raises:
+        ManifestError: A column is missing or unknown, a value isn't allowed, a pair mixes breasts, a patient is
+            in both splits, or a view is missing altogether. Rows count as in a spreadsheet: the header is row 1.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(f"{path.name}: no such manifest; name yours with MANIFEST=…, or run `mammorgb phantom`")
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path.name}: not a UTF-8 CSV table with a header ({error})") from error
+    _check_columns(frame, path.name)
+    problems = _bad_values(frame) or _bad_groups(frame)
+    if problems:
+        raise ManifestError(f"{path.name}:\n  " + _listed(problems))
+    birads = pd.to_numeric(frame["birads"].replace("", pd.NA)).astype("Int64")
+    implant = frame["implant"].map({"true": True, "false": False}).astype("boolean")
+    return frame.assign(birads=birads, implant=implant)[list(COLUMNS)]
+
+
+def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a manifest atomically and read it back, so that what stands on disk is valid.
+
+    Raises:
+        ManifestError: As `load_manifest`.
+    """
+    implant = frame["implant"].map({True: "true", False: "false"}).fillna("")
+    birads = frame["birads"].astype("Int64").astype("string").fillna("")
+    write_csv(Path(path), frame.assign(implant=implant, birads=birads)[list(COLUMNS)])
+    load_manifest(path)
+
+
+def require_files(frame: pd.DataFrame, root: Path) -> None:
+    """Check that every file of a manifest is there.
+
+    Args:
+        frame: Rows of a manifest.
+        root: The folder that `path` is relative to.
+
+    Raises:
+        ManifestError: Files are absent.
+    """
+    absent = [f"row {row + 2}, column path: no such file; copy it there, or remove the row"
+              for row, path in frame["path"].items() if not (root / path).is_file()]
+    if absent:
+        raise ManifestError(f"{len(absent)} files are absent:\n  " + _listed(absent))
+
+
+def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) -> None:
+    """Check that every file is unchanged before anything is computed from it.
+
+    Args:
+        frame: Rows of a manifest.
+        root: The folder that `path` is relative to.
+
+    Raises:
+        ManifestError: Files are absent or their checksums differ.
+    """
+    require_files(frame, root)
+    with ThreadPoolExecutor() as pool:
+        found = list(tqdm(pool.map(lambda path: sha256(root / path), frame["path"]), total=len(frame),
+                          desc="checksums", unit="file", mininterval=2, disable=not progress))
+    changed = [f"row {row + 2}, column sha256: the file's content differs; restore it, or write the manifest anew"
+               for row, stated, actual in zip(frame.index, frame["sha256"], found, strict=True) if stated != actual]
+    if changed:
+        raise ManifestError(f"{len(changed)} files have changed:\n  " + _listed(changed))
+
+
+def _listed(problems: list[str]) -> str:
+    more = f"\n  … and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "\n  ".join(problems[:_SHOWN]) + more
+
+
+def _check_columns(frame: pd.DataFrame, name: str) -> None:
+    missing = [column for column in COLUMNS if column not in frame]
+    unknown = [column for column in frame if column not in COLUMNS]
+    if missing or unknown:
+        parts = [f"column {column!r} is missing" for column in missing]
+        parts += [f"column {column!r} is unknown" for column in unknown]
+        raise ManifestError(f"{name}, row 1: {'; '.join(parts)}. The columns are {', '.join(COLUMNS)}")
+    if frame.empty:
+        raise ManifestError(f"{name}: holds no rows; add one row an image")
+
+
+def _bad_values(frame: pd.DataFrame) -> list[str]:
+    problems = []
+    for column in COLUMNS:
+        pattern, remedy = _ALLOWED[column]
+        bad = frame.index[~frame[column].str.fullmatch(pattern, flags=re.DOTALL)]
+        problems += [(row, f"row {row + 2}, column {column}: {_quoted(frame, row, column)} isn't allowed; "
+                           f"give {remedy}") for row in bad]
+    return [text for _, text in sorted(problems)]
+
+
+def _quoted(frame: pd.DataFrame, row: int, column: str) -> str:
+    # A path may hold a name: it isn't repeated.
+    return "this value" if column == "path" else repr(frame.at[row, column][:40])
+
+
+def _bad_groups(frame: pd.DataFrame) -> list[str]:
+    problems = []
+    for column in ("patient", "exam", "laterality"):
+        mixed = frame[frame.groupby("pair")[column].transform("nunique") > 1].drop_duplicates("pair")
+        problems += [f"row {row + 2}, column {column}: pair {pair!r} has more than one {column}; a pair is one breast "
+                     "of one exam" for row, pair in mixed["pair"].items()]
+    both = frame[frame.groupby("patient")["split"].transform("nunique") > 1].drop_duplicates("patient")
+    problems += [f"row {row + 2}, column split: patient {patient!r} is in train and heldout; keep each patient in one"
+                 for row, patient in both["patient"].items()]
+    for view in ("CC", "MLO"):
+        if not (frame["view"] == view).any():
+            problems.append(f"column view: no row is {view}; the study needs both views of a breast")
+    return problems

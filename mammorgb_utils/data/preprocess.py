@@ -1,0 +1,163 @@
+"""From one mammogram to one normalised view: chest wall left, matched to a reference, area-averaged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage
+from mammorgb_utils.data.geometry import area_resize, pad_to_square
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import PROJECT_ROOT, write_json
+
+_LEVELS = 4096  # grey levels that the matching tells apart
+_KNOTS = 257  # quantiles that a stored reference holds
+_MIN_AREA = 0.02  # of the image: less is no breast
+
+
+@dataclass(frozen=True)
+class ReferenceCDF:
+    """What histogram matching aims at: quantile functions of breast and of whole image.
+
+    Attributes:
+        name: Which images it was taken from.
+        n_images: How many.
+        foreground, image: `(257,)` float32, intensities in [0, 1] at evenly spaced quantiles.
+    """
+
+    name: str
+    n_images: int
+    foreground: np.ndarray
+    image: np.ndarray
+
+    def save(self, path: str | Path) -> None:
+        """Write the reference as JSON, atomically."""
+        curves = {key: [round(float(v), 6) for v in getattr(self, key)] for key in ("foreground", "image")}
+        write_json(Path(path), {"name": self.name, "n_images": self.n_images, **curves})
+
+
+def load_reference_cdf(protocol: Protocol) -> ReferenceCDF:
+    """The reference that the protocol names: a packaged one, or a file of `mammorgb reference-cdf`.
+
+    Raises:
+        FileNotFoundError: There is no such reference.
+        ValueError: The file isn't a reference.
+    """
+    name = protocol.reference_cdf
+    path = Path(__file__).parent / f"reference_cdf_{name}.json"
+    path = path if path.is_file() else PROJECT_ROOT / name
+    if not path.is_file():
+        raise FileNotFoundError(f"reference_cdf: {name!r} is neither packaged nor a file; make one with "
+                                "`mammorgb reference-cdf MANIFEST OUT` and give its path")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        curves = {key: np.asarray(stored[key], np.float32) for key in ("foreground", "image")}
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name}: not a reference CDF; write it anew with `mammorgb reference-cdf`") from error
+    if any(c.shape != (_KNOTS,) or np.any(np.diff(c) < 0) for c in curves.values()):
+        raise ValueError(f"{path.name}: its curves must be {_KNOTS} ascending intensities; write it anew")
+    return ReferenceCDF(str(stored["name"]), int(stored["n_images"]), **curves)
+
+
+def preprocess_view(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol: Protocol) -> np.ndarray:
+    """One view as the model sees it.
+
+    Args:
+        mammogram: As read, chest wall on either side.
+        reference_cdf: What `protocol.match_scope` is matched to.
+        protocol: `mirror`, `match_scope`, `aspect` and `image_size` decide.
+
+    Returns:
+        `(image_size, image_size)` float32 in [0, 1], 0 = air, chest wall on the left.
+
+    Raises:
+        RejectedImage: No breast stands out from the background.
+    """
+    return preprocessing_steps(mammogram, reference_cdf, protocol)["resized"]
+
+
+def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol: Protocol) -> dict[str, np.ndarray]:
+    """All stages of `preprocess_view`, by name, in order: decoded, normalised, chest wall left, matched, resized.
+
+    Raises:
+        RejectedImage: No breast stands out from the background.
+    """
+    normalised, region = normalise(mammogram.pixels)
+    mirrored = protocol.mirror and chest_wall_side(region) == "right"
+    upright = normalised[:, ::-1] if mirrored else normalised
+    region = region[:, ::-1] if mirrored else region
+    matched = _match(upright, region, reference_cdf, protocol.match_scope)
+    framed = matched if protocol.aspect == "squash" else pad_to_square(matched)
+    resized = np.clip(area_resize(framed, (protocol.image_size,) * 2), 0.0, 1.0)
+    return {"decoded": mammogram.pixels, "normalised": normalised, "chest wall left": upright,
+            "matched": matched, "resized": resized}
+
+
+def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stretch air to 0 and the breast's 99.9th percentile to 1.
+
+    Args:
+        pixels: `(H, W)` float in [0, 1], low is air.
+
+    Returns:
+        `(H, W)` float32 in [0, 1] and the breast region, `(H, W)` bool.
+
+    Raises:
+        RejectedImage: The region covers too little of the image.
+    """
+    region = breast_region(pixels)
+    if region.mean() < _MIN_AREA:
+        raise RejectedImage(Path(), "no_breast", "no breast stands out from the background")
+    low, high = air_level(pixels, region), float(np.percentile(pixels[region], 99.9))
+    scaled = (pixels - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    return np.clip(scaled, 0.0, 1.0).astype(np.float32, copy=False), region
+
+
+def _match(view: np.ndarray, region: np.ndarray, reference: ReferenceCDF, scope: str) -> np.ndarray:
+    """Histogram matching within the breast (air becomes 0), over the whole image, or none (air becomes 0)."""
+    if scope == "image":
+        return match_histogram(view, view.ravel(), reference.image)
+    if scope == "none":
+        return np.where(region, view, np.float32(0))
+    return np.where(region, match_histogram(view, view[region], reference.foreground), np.float32(0))
+
+
+def match_histogram(view: np.ndarray, sample: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Send each intensity to the reference's intensity at its rank within `sample`.
+
+    Args:
+        view: `(H, W)` float32 in [0, 1].
+        sample: The intensities whose distribution is matched, in [0, 1].
+        quantiles: Reference intensities at evenly spaced quantiles from 0 to 1.
+
+    Returns:
+        `(H, W)` float32 in [0, 1]. Ties share the rank of their upper end, as in skimage's `match_histograms`.
+    """
+    counts = np.bincount((sample * (_LEVELS - 1) + 0.5).astype(np.int32).ravel(), minlength=_LEVELS)
+    rank = np.cumsum(counts) / max(sample.size, 1)
+    table = np.interp(rank, np.linspace(0, 1, quantiles.size), quantiles).astype(np.float32)
+    return table[(view * (_LEVELS - 1) + 0.5).astype(np.int32)]
+
+
+def quantile_curves(mammogram: Mammogram) -> tuple[np.ndarray, np.ndarray]:
+    """Quantile functions of one normalised mammogram: breast and whole image.
+
+    Returns:
+        Two `(257,)` float arrays of intensities at evenly spaced quantiles.
+
+    Raises:
+        RejectedImage: No breast stands out from the background.
+    """
+    normalised, region = normalise(mammogram.pixels)
+    knots = np.linspace(0, 1, _KNOTS)
+    return np.quantile(normalised[region], knots), np.quantile(normalised, knots)
+
+
+def average_reference(curves: list[tuple[np.ndarray, np.ndarray]], name: str) -> ReferenceCDF:
+    """Average quantile functions: the barycentre of the distributions, so that no single image decides."""
+    foreground, image = (np.mean([pair[i] for pair in curves], axis=0).astype(np.float32) for i in (0, 1))
+    return ReferenceCDF(name, len(curves), foreground, image)

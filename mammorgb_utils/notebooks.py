@@ -1,0 +1,64 @@
+"""Executing the study's notebooks in batch, the only way in which their outputs are written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import papermill
+
+from mammorgb_utils.runs import PROJECT_ROOT
+
+NOTEBOOKS_DIR = PROJECT_ROOT / "notebooks"
+
+
+class NotebookError(RuntimeError):
+    """A notebook can't be executed, or failed; the message names notebook, cell and remedy."""
+
+
+def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> None:
+    """Execute a notebook; `output` appears only when every cell succeeded.
+
+    Args:
+        name: Stem of a file in `notebooks/`, such as `"02_train"`.
+        output: Where the executed copy goes. After a failure `<stem>.failed.ipynb` beside it shows the error.
+        parameters: Values for the notebook's parameters cell.
+
+    Raises:
+        NotebookError: The notebook or a parameter doesn't exist, or a cell failed.
+    """
+    source = NOTEBOOKS_DIR / f"{name}.ipynb"
+    if not source.is_file():
+        known = ", ".join(sorted(path.stem for path in NOTEBOOKS_DIR.glob("*.ipynb")))
+        raise NotebookError(f"notebook {name!r} not found; the notebooks are {known}")
+    # papermill only warns about names that the notebook doesn't have.
+    known = papermill.inspect_notebook(source)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise NotebookError(f"{name}: unknown parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    failed = output.with_suffix(".failed.ipynb")
+    _log_plainly()
+    try:
+        papermill.execute_notebook(source, failed, parameters, cwd=str(NOTEBOOKS_DIR), log_output=True,
+                                   progress_bar=False, kernel_name="python3")
+    except papermill.PapermillExecutionError as error:
+        raise NotebookError(f"{name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+                            f"The cells up to there: {failed.name}") from None
+    except RuntimeError as error:  # the kernel died: killed, or out of memory
+        raise NotebookError(f"{name}: its kernel stopped ({error}); is there enough memory?") from None
+    os.replace(failed, output)
+
+
+def _log_plainly() -> None:
+    """Show what cells print, with nothing around it."""
+    logger = logging.getLogger("papermill")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
