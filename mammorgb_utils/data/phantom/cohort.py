@@ -1,0 +1,154 @@
+"""Write a phantom cohort as DICOM, with its truth beside it; killed runs continue, finished cases stay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mammorgb_utils.data.phantom.anatomy import OTHER_STREAM, Breast, make_breast
+from mammorgb_utils.data.phantom.dicom_writer import Header, dicom_bytes
+from mammorgb_utils.data.phantom.geometry import SPACING_MM
+from mammorgb_utils.data.phantom.plan import Case, plan_cases
+from mammorgb_utils.data.phantom.presentation import render_view
+from mammorgb_utils.data.phantom.storage import add_artefact, add_implant, store, touching_label_spot
+from mammorgb_utils.data.phantom.truth import TRUTH_COLUMNS, pack_masks, truth_row, unpack_masks
+from mammorgb_utils.runs import atomic_path, sha256, write_csv, write_json
+
+GENERATOR_VERSION = 1  # raise it when the same seed gives other bytes
+VIEWS = ("CC", "MLO")
+COLUMNS = ["pair", "patient", "exam", "laterality", "view", "birads", "implant", "source", "split", "path", "sha256"]
+
+
+def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | None = None,
+                 progress: bool = True) -> pd.DataFrame:
+    """Write a cohort of paired phantom views, or what is missing of it.
+
+    Args:
+        folder: Receives `P0001/…dcm`, `truth.csv`, `truth_masks/masks.npz` and `.records/`.
+        n_pairs: Usable pairs, half for training; what a study must exclude comes on top.
+        seed: Same seed and `n_pairs`, same bytes.
+        workers: Processes; by default one a core.
+        progress: Show a bar.
+
+    Returns:
+        Manifest rows, one a file, `path` relative to `folder`, ordered by patient.
+
+    Raises:
+        ValueError: `n_pairs` is below 2, or the folder holds another cohort.
+    """
+    folder, cases = Path(folder), plan_cases(n_pairs, seed)
+    _claim(folder, {"n_pairs": n_pairs, "seed": seed, "generator": GENERATOR_VERSION})
+    work = partial(_finish_case, folder, seed)
+    count = min(workers or os.cpu_count() or 1, len(cases))
+    records = list(tqdm(_map(work, cases, count), total=len(cases), desc="phantom cohort", unit="case",
+                        disable=not progress))
+    _write_truth(folder, records)
+    frame = pd.DataFrame([row for record in records for row in record["rows"]], columns=COLUMNS)
+    return frame.astype({"birads": "Int64"})
+
+
+def _claim(folder: Path, settings: dict[str, int]) -> None:
+    file = folder / ".records" / "cohort.json"
+    if not file.exists():
+        write_json(file, settings)
+    elif json.loads(file.read_text(encoding="utf-8")) != settings:
+        raise ValueError(f"{folder.name}: holds another phantom cohort than {settings}; "
+                         "name another folder, or remove it")
+
+
+def _map(work: Any, cases: list[Case], count: int) -> Iterator[dict]:
+    """In order, in processes; nothing here uses BLAS, so a worker has one thread."""
+    if count == 1:
+        yield from map(work, cases)
+        return
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    with context.Pool(count) as pool:
+        yield from pool.imap(work, cases, chunksize=4)
+
+
+def _finish_case(folder: Path, seed: int, case: Case) -> dict:
+    """The record of a case, which is written last: made anew unless all its files have their recorded content."""
+    file = folder / ".records" / f"{case.patient}.json"
+    if file.exists():
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if all(_holds(folder / row["path"], row["sha256"]) for row in record["rows"]):
+            return record
+    record = _write_case(folder, seed, case)
+    write_json(file, record)
+    return record
+
+
+def _holds(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def _write_case(folder: Path, seed: int, case: Case) -> dict:
+    breast = make_breast(case.key(seed))
+    partner = make_breast((seed, OTHER_STREAM, case.stream, case.number))
+    rng = np.random.default_rng([*case.key(seed), 9])
+    monochrome1, padding = bool(rng.random() < 0.15), bool(rng.random() < 0.1)
+    touched = VIEWS[int(rng.integers(2))]  # the view that carries an artefact
+    missing = VIEWS[int(rng.integers(2))] if case.role == "missing_view" else ""
+    broken = VIEWS[int(rng.integers(2))] if case.role == "unreadable" else ""
+    rows = []
+    for view in VIEWS:
+        shown = partner if case.artefact == "view_mismatch" and view == "MLO" else breast
+        stored = _stored_view(shown, breast.laterality, view, case, view == touched, rng)
+        header = Header(seed, case.patient, "E1", breast.laterality, view, shown.placement(view).thickness_mm,
+                        SPACING_MM, case.role == "implant", monochrome1, padding, VIEWS.index(view) + 1)
+        if view != missing:
+            content = dicom_bytes(stored, header)
+            rows.append(_write_file(folder, case, header, content[:len(content) // 3] if view == broken else content))
+        if case.role == "duplicate" and view == touched:
+            again = Header(**{**vars(header), "instance": 3})
+            rows.append(_write_file(folder, case, again, dicom_bytes(stored, again)))
+    other = partner if case.artefact == "view_mismatch" else breast
+    return {"rows": rows, "truth": truth_row(case, breast, other, touched), "masks": pack_masks(breast, other)}
+
+
+def _stored_view(breast: Breast, laterality: str, view: str, case: Case, touched: bool,
+                 rng: np.random.Generator) -> np.ndarray:
+    """One view as stored: rendered, with implant or artefact, turned and labelled."""
+    image = render_view(breast, view)
+    if case.role == "implant":
+        image = add_implant(image, rng)
+    spot = None
+    if touched:
+        image = add_artefact(image, case.artefact, rng)
+        if case.artefact == "label_remnant":
+            spot = touching_label_spot(image, view, rng)
+    return store(image, laterality, view, label_at=spot)
+
+
+def _write_file(folder: Path, case: Case, header: Header, content: bytes) -> dict[str, Any]:
+    suffix = "" if header.instance < 3 else "_2"
+    path = Path(case.patient) / f"{header.exam}_{header.laterality}_{header.view}{suffix}.dcm"
+    with atomic_path(folder / path) as temporary:
+        temporary.write_bytes(content)
+    return {"pair": f"{case.patient}_{header.exam}_{header.laterality}", "patient": case.patient, "exam": header.exam,
+            "laterality": header.laterality, "view": header.view, "birads": case.birads, "implant": header.implant,
+            "source": "phantom", "split": case.split, "path": path.as_posix(),
+            "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _write_truth(folder: Path, records: list[dict]) -> None:
+    """`truth.csv` and the masks, both ordered by patient; left alone when they hold this content already."""
+    table = pd.DataFrame([record["truth"] for record in records], columns=TRUTH_COLUMNS)
+    file, masks = folder / "truth.csv", folder / "truth_masks" / "masks.npz"
+    if masks.exists() and file.exists() and file.read_text() == table.to_csv(index=False, lineterminator="\n"):
+        return
+    with atomic_path(masks) as temporary:
+        np.savez_compressed(temporary, pair=table["pair"].to_numpy(str),
+                            **{name: np.stack(stack) for name, stack in unpack_masks(records).items()})
+    write_csv(file, table)

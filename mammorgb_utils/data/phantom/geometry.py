@@ -1,0 +1,127 @@
+"""Where the breast lies in an image: outline, muscle and depth of each view, on the detector's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from mammorgb_utils.data.phantom.anatomy import Breast, Mass
+
+SHAPE = (320, 256)  # rows along the chest wall, columns away from it
+SPACING_MM = 0.9375  # 24 cm × 30 cm detector
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Material coordinates of every pixel of a view.
+
+    Attributes:
+        u: Depth from the chest wall (CC: posterior edge; MLO: pectoral edge) over the nipple line; negative behind it.
+        across: Offset from the nipple line over the half-extent at that depth; ±1 is the outline.
+        breast: `(H, W)` bool, breast with muscle and abdominal tissue.
+        body: `(H, W)` bool, what is in the unit half-ball: breast without muscle, nipple and abdomen.
+        muscle: `(H, W)` float64, depth behind the pectoral edge [mm]; ≤ 0 outside, all 0 in CC.
+    """
+
+    u: np.ndarray
+    across: np.ndarray
+    breast: np.ndarray
+    body: np.ndarray
+    muscle: np.ndarray
+
+
+@cache
+def _pixel_grid() -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = SHAPE
+    return (np.arange(columns)[None, :] + 0.5) * SPACING_MM, (np.arange(rows)[:, None] + 0.5) * SPACING_MM
+
+
+def axis_angle(breast: Breast, view: str) -> float:
+    """Angle [rad] by which the nipple line points down; in MLO it is perpendicular to the pectoral edge."""
+    place = breast.placement(view)
+    return place.rotation if view == "CC" else np.radians(breast.muscle_angle_deg)
+
+
+def nipple_position(breast: Breast, view: str) -> tuple[float, float]:
+    """Nipple in a view: `(x, y)` in mm from the chest-wall edge and from the top."""
+    place, angle = breast.placement(view), axis_angle(breast, view)
+    if view == "CC":
+        return place.nipple_line_mm * np.cos(angle), place.nipple_row_mm + place.nipple_line_mm * np.sin(angle)
+    y = place.nipple_row_mm + place.nipple_line_mm * np.sin(place.rotation)
+    # on the line at distance PNL from the pectoral edge, which crosses x = 0 at muscle_length
+    return (place.nipple_line_mm - (y - breast.muscle_length_mm) * np.sin(angle)) / np.cos(angle), y
+
+
+def frame(breast: Breast, view: str) -> Frame:
+    """Coordinates and masks of one view."""
+    place, angle = breast.placement(view), axis_angle(breast, view)
+    x, y = _pixel_grid()
+    nipple_x, nipple_y = nipple_position(breast, view)
+    cos, sin = np.cos(angle), np.sin(angle)
+    depth = place.nipple_line_mm + (x - nipple_x) * cos + (y - nipple_y) * sin
+    offset = -(x - nipple_x) * sin + (y - nipple_y) * cos
+    u, extent = depth / place.nipple_line_mm, half_extent(breast, view, depth, offset)
+    across = offset / np.maximum(extent, 1e-6)
+    body = (np.abs(offset) < extent) & (u < 1)
+    nipple = np.hypot(depth - place.nipple_line_mm + breast.nipple_mm, offset) < breast.nipple_mm
+    muscle = np.zeros(SHAPE)
+    whole = body | nipple
+    if view == "MLO":
+        muscle = _muscle_depth(breast, depth, x, y)
+        abdomen = _abdomen(breast, x, y, body)
+        whole = whole | (muscle > 0) | abdomen
+    return Frame(u, across, whole, body & (muscle <= 0), muscle)
+
+
+def half_extent(breast: Breast, view: str, depth: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Half-extent [mm] of the outline on either side of the nipple line, at each depth.
+
+    In MLO the upper outline flares along the pectoral edge into the axilla.
+    """
+    place = breast.placement(view)
+    tip = place.nipple_line_mm - 0.6 * breast.nipple_mm  # the nipple stands out from the contour
+    u = np.clip(depth / tip, 0.0, 1.0)
+    side = np.where(offset < 0, place.half_up_mm, place.half_down_mm)
+    wave = 1 + breast.ripple[0] * np.sin(5 * u + breast.ripple[1])
+    extent = side * wave * (1 - u**place.exponent_depth) ** (1 / place.exponent_width)
+    if view == "CC":
+        return extent
+    return extent + np.where(offset < 0, breast.axilla_mm * np.exp(-u / 0.16) * (1 - u), 0.0)
+
+
+def _muscle_depth(breast: Breast, depth: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Millimetres behind the slightly convex pectoral edge."""
+    along = np.clip(y / breast.muscle_length_mm, 0.0, 1.0)
+    return np.where(y < breast.muscle_length_mm, breast.muscle_bulge_mm * 4 * along * (1 - along) - depth, 0.0)
+
+
+def _abdomen(breast: Breast, x: np.ndarray, y: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Abdominal tissue below the inframammary fold, widening downwards."""
+    rows = np.flatnonzero(body[:, :4].any(axis=1))
+    fold = (rows[-1] + 1) * SPACING_MM if rows.size else np.inf
+    width = breast.abdomen_mm * (0.8 + np.clip(y - fold, 0.0, None) / 80.0)
+    return (y > fold - 20.0) & (x < width)
+
+
+def mass_position(breast: Breast, view: str, mass: Mass) -> tuple[float, float]:
+    """Centre of a mass in a view: `(x, y)` in mm; its depth along the nipple line is `mass.u` times that line."""
+    place, angle = breast.placement(view), axis_angle(breast, view)
+    across = oblique(mass.v, mass.w, view)[0] / np.sqrt(1 - mass.u**2)
+    depth = mass.u * place.nipple_line_mm
+    offset = across * float(half_extent(breast, view, np.array(depth), np.array(across)))
+    nipple_x, nipple_y = nipple_position(breast, view)
+    back = depth - place.nipple_line_mm
+    return (nipple_x + back * np.cos(angle) - offset * np.sin(angle),
+            nipple_y + back * np.sin(angle) + offset * np.cos(angle))
+
+
+def oblique(v: float | np.ndarray, w: float | np.ndarray, view: str) -> tuple:
+    """Turn (medial–lateral, superior–inferior) into (across the image, along the ray) of a view, and back.
+
+    The turn is its own inverse: CC looks along the superior–inferior axis, MLO halfway between the two.
+    """
+    if view == "CC":
+        return v, w
+    return (v + w) / np.sqrt(2), (v - w) / np.sqrt(2)

@@ -1,0 +1,107 @@
+"""How a view is stored: side, burnt-in label, and the artefacts that some views carry."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mammorgb_utils.data.phantom.geometry import SPACING_MM
+
+ARTEFACTS = ("background_offset", "paddle_line", "label_remnant", "cut_breast", "view_mismatch")
+_GLYPHS = {  # 5 × 7 bitmaps, one hexadecimal pair a row
+    "L": "10101010101f1f", "R": "1e11111e141211", "C": "0e11101010110e", "M": "111b1515111111",
+    "O": "0e11111111110e", " ": "00000000000000"}
+LABEL_LEVEL = 0.97
+
+
+def text_bitmap(text: str, scale: int = 2) -> np.ndarray:
+    """Text as a bool bitmap, in a font of our own; letters other than L, R, C, M, O aren't drawn."""
+    letters = []
+    for letter in text:
+        rows = bytes.fromhex(_GLYPHS[letter])
+        bits = np.unpackbits(np.frombuffer(rows, np.uint8)[:, None], axis=1)[:, 3:]
+        letters.append(np.pad(bits, ((0, 0), (0, 1))))
+    return np.kron(np.hstack(letters)[:, :-1], np.ones((scale, scale), np.uint8)).astype(bool)
+
+
+def store(image: np.ndarray, laterality: str, view: str, *, label_at: tuple[int, int] | None = None) -> np.ndarray:
+    """Turn a rendered view to the side on which scanners store it, and burn in its label.
+
+    Args:
+        image: `(H, W)` in [0, 1], chest wall on the left.
+        laterality: A right breast is stored with the chest wall on the right.
+        view: `"CC"` or `"MLO"`.
+        label_at: Row and distance from the edge away from the chest wall [px]; by default the upper corner.
+
+    Returns:
+        A new `(H, W)` array.
+    """
+    stored = np.array(image if laterality == "L" else image[:, ::-1])
+    bitmap = text_bitmap(f"{laterality} {view}")
+    row, margin = label_at or (10, 8)
+    height, width = bitmap.shape
+    left = stored.shape[1] - margin - width if laterality == "L" else margin
+    region = stored[row:row + height, left:left + width]
+    region[bitmap] = LABEL_LEVEL
+    return stored
+
+
+def add_artefact(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Draw one artefact on a rendered view; kinds that aren't drawn here leave it unchanged.
+
+    `label_remnant` and `view_mismatch` are made where the label and the pair are made.
+    """
+    if kind == "background_offset":
+        return np.maximum(image, rng.uniform(0.07, 0.14))
+    if kind == "paddle_line":
+        return _paddle_line(image, rng)
+    if kind == "cut_breast":
+        return _cut(image, rng)
+    return image
+
+
+def _paddle_line(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The edge of the compression paddle: a line along the chest wall side or across the field."""
+    lined, level = image.copy(), rng.uniform(0.25, 0.45)
+    if rng.random() < 0.5:
+        column = int(rng.integers(150, 230))
+        lined[:, column:column + 2] = np.maximum(lined[:, column:column + 2], level)
+    else:
+        row = int(rng.integers(285, 310))
+        lined[row:row + 2] = np.maximum(lined[row:row + 2], level)
+    return lined
+
+
+def _cut(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A breast that lies partly outside the field, below it or behind the chest-wall edge."""
+    shifted = np.zeros_like(image)
+    rows = np.flatnonzero((image > 0.05).sum(axis=1) > 30)
+    if rng.random() < 0.6:
+        shift = image.shape[0] - int(rows[-1]) + int(rng.integers(35, 70))  # the lower part leaves the field
+        shifted[shift:] = image[:-shift]
+    else:
+        shift = int(rng.integers(28, 55))
+        shifted[:, :-shift] = image[:, shift:]
+    return shifted
+
+
+def add_implant(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A bright smooth dome behind the gland, as silicone shows."""
+    rows, columns = image.shape
+    inside = image > 0.05
+    height = np.flatnonzero(inside.any(axis=1))
+    width = np.flatnonzero(inside.any(axis=0))[-1]
+    centre, half = height.mean(), 0.32 * height.size
+    y, x = np.arange(rows)[:, None], np.arange(columns)[None, :]
+    radius = np.hypot((y - centre) / half, x / (rng.uniform(0.55, 0.68) * width))
+    share = np.clip((1 - radius) * half * SPACING_MM / 3.0, 0.0, 1.0) * inside
+    return image * (1 - share) + share * (0.94 - 0.06 * radius)
+
+
+def touching_label_spot(image: np.ndarray, view: str, rng: np.random.Generator) -> tuple[int, int]:
+    """Where a label must stand to touch the breast: for `store(label_at=…)`."""
+    width = text_bitmap(f"L {view}").shape[1]
+    row = int(rng.integers(60, 200))
+    columns = np.flatnonzero((image[row:row + 14] > 0.05).any(axis=0))
+    edge = int(columns[-1]) if columns.size else 40
+    margin = image.shape[1] - (edge - int(rng.integers(0, 5))) - width
+    return row, int(np.clip(margin, 2, image.shape[1] - width - 2))

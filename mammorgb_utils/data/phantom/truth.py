@@ -1,0 +1,84 @@
+"""What is known of a phantom pair: parameters and masks, for validating measurements."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from mammorgb_utils.data.phantom.anatomy import Breast
+from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM, frame, mass_position, nipple_position
+from mammorgb_utils.data.phantom.plan import Case
+
+MASK_STEP = 4  # truth masks are kept at a quarter of the resolution
+_MASKS = ("cc", "mlo", "mlo_muscle")
+TRUTH_COLUMNS = [
+    "pair", "patient", "role", "artefact", "artefact_view", "laterality", "cc_thickness_mm", "mlo_thickness_mm",
+    "volume_cm3", "density", "birads_density", "cc_density", "mlo_density", "pnl_cc_mm", "pnl_mlo_mm",
+    "muscle_angle_deg", "muscle_fraction", "cc_area_cm2", "mlo_area_cm2", "n_masses", "mass_depth_cc_mm",
+    "mass_depth_mlo_mm", "mass_xy_cc_mm", "mass_xy_mlo_mm", "spacing_mm", "nipple_x_cc_mm", "nipple_y_cc_mm",
+    "rotation_cc_deg", "nipple_x_mlo_mm", "nipple_y_mlo_mm", "rotation_mlo_deg", "seed_key"]
+_CM2 = SPACING_MM**2 / 100.0
+
+
+def truth_row(case: Case, breast: Breast, other: Breast, touched: str) -> dict[str, Any]:
+    """One row of `truth.csv`; lengths in mm, areas in cm².
+
+    Args:
+        case: The patient.
+        breast: The breast of the CC view.
+        other: The breast of the MLO view: the same, unless the artefact is `view_mismatch`.
+        touched: The view that carries a drawn artefact.
+
+    Areas and muscle are those of the breast before an artefact cuts or shifts it.
+    """
+    cc, mlo, muscle = _masks(breast, other)
+    masses = [mass for mass in breast.masses if not mass.calcified]
+    own_mlo = masses if other is breast else []  # in a mismatched pair, the CC masses aren't in the MLO
+    row = {
+        "pair": f"{case.patient}_E1_{breast.laterality}", "patient": case.patient, "role": case.role,
+        "artefact": case.artefact, "artefact_view": _artefact_view(case.artefact, touched),
+        "laterality": breast.laterality, "cc_thickness_mm": breast.cc.thickness_mm,
+        "mlo_thickness_mm": other.mlo.thickness_mm, "volume_cm3": breast.volume_cm3, "density": breast.density,
+        "birads_density": breast.birads_density, "cc_density": breast.density * breast.gland_cc,
+        "mlo_density": other.density * other.gland_mlo, "pnl_cc_mm": breast.cc.nipple_line_mm,
+        "pnl_mlo_mm": other.mlo.nipple_line_mm, "muscle_angle_deg": other.muscle_angle_deg,
+        "muscle_fraction": muscle.sum() / mlo.sum(), "cc_area_cm2": cc.sum() * _CM2, "mlo_area_cm2": mlo.sum() * _CM2,
+        "n_masses": len(masses), "mass_depth_cc_mm": _joined(m.u * breast.cc.nipple_line_mm for m in masses),
+        "mass_depth_mlo_mm": _joined(m.u * breast.mlo.nipple_line_mm for m in own_mlo),
+        "mass_xy_cc_mm": _joined(x for m in masses for x in mass_position(breast, "CC", m)),
+        "mass_xy_mlo_mm": _joined(x for m in own_mlo for x in mass_position(breast, "MLO", m)),
+        "spacing_mm": SPACING_MM, "seed_key": " ".join(map(str, breast.key))}
+    for name, shown, view in (("cc", breast, "CC"), ("mlo", other, "MLO")):
+        row[f"nipple_x_{name}_mm"], row[f"nipple_y_{name}_mm"] = nipple_position(shown, view)
+        row[f"rotation_{name}_deg"] = float(np.degrees(shown.placement(view).rotation))
+    return {key: round(float(value), 4) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _artefact_view(artefact: str, touched: str) -> str:
+    if not artefact:
+        return ""
+    return "MLO" if artefact == "view_mismatch" else touched
+
+
+def _joined(values: Any) -> str:
+    return " ".join(f"{value:.2f}" for value in values)
+
+
+def _masks(breast: Breast, other: Breast) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    oblique = frame(other, "MLO")
+    return frame(breast, "CC").breast, oblique.breast, oblique.muscle > 0
+
+
+def pack_masks(breast: Breast, other: Breast) -> dict[str, str]:
+    """Both breast masks and the muscle, chest wall on the left, as text that fits a JSON record."""
+    return {name: base64.b64encode(np.packbits(mask[MASK_STEP // 2::MASK_STEP, MASK_STEP // 2::MASK_STEP])).decode()
+            for name, mask in zip(_MASKS, _masks(breast, other), strict=True)}
+
+
+def unpack_masks(records: list[dict]) -> dict[str, list[np.ndarray]]:
+    """The masks of all records: bool arrays of a quarter of the detector's grid, by name."""
+    rows, columns = SHAPE[0] // MASK_STEP, SHAPE[1] // MASK_STEP
+    return {name: [np.unpackbits(np.frombuffer(base64.b64decode(record["masks"][name]), np.uint8))
+                   .reshape(rows, columns).astype(bool) for record in records] for name in _MASKS}
