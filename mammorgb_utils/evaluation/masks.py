@@ -173,7 +173,7 @@ def _muscle_edge(view: np.ndarray, breast: np.ndarray) -> tuple[float, float] | 
     tissue = ndimage.binary_erosion(resize(breast.astype(float), shape, order=1) > 0.5, border_value=1)
     top, bottom = (grid.ravel() for grid in np.meshgrid(np.arange(0.10, 0.82, 0.02), np.arange(0.20, 1.12, 0.03)))
     angle = np.degrees(np.arctan2(top, bottom))
-    top, bottom = (values[(angle >= 8) & (angle <= 60)] for values in (top, bottom))
+    top, bottom = (values[(angle >= 10) & (angle <= 60)] for values in (top, bottom))
     drop, known = _drop_across(small, tissue, top, bottom)
     seen = known.sum(axis=1)
     total = np.where(known, np.clip(drop, -0.15, 0.15), 0.0).sum(axis=1)  # clipped: one bright spot is no edge
