@@ -101,8 +101,10 @@ class Protocol(BaseModel):
         try:
             fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except yaml.YAMLError as error:
-            raise ProtocolError(f"{path}: not valid YAML: {error}") from error
-        return cls._validated({"profile": path.stem, **fields, **overrides}, source=str(path))
+            raise ProtocolError(f"{path.name}: not valid YAML: {error}") from error
+        if not isinstance(fields, dict):
+            raise ProtocolError(f"{path.name}: must hold fields and values, such as `epochs: 3`")
+        return cls._validated({"profile": path.stem, **fields, **overrides}, source=path.name)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Protocol:

@@ -66,15 +66,29 @@ class Run:
         if not file.exists():
             write_json(file, mine)
             return
-        recorded = json.loads(file.read_text(encoding="utf-8"))
-        theirs, ours = recorded["protocol"], mine["protocol"]
+        try:
+            recorded = json.loads(file.read_text(encoding="utf-8"))
+            theirs, ours = recorded["protocol"], mine["protocol"]
+        except (json.JSONDecodeError, KeyError) as error:
+            raise RunError(f"{_relative(file)} is damaged; remove the folder, or choose another RUN=…") from error
         changes = [f"{key}: {theirs.get(key)!r} recorded, {ours.get(key)!r} asked for"
                    for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
-        if recorded["manifest_sha256"] != mine["manifest_sha256"]:
+        if recorded.get("manifest_sha256") != mine["manifest_sha256"]:
             changes.append("manifest: its content differs from the recorded one")
         if changes:
             raise RunError(f"{_relative(self.root)} holds another study ({'; '.join(changes)}); "
                            "choose another name with RUN=…, or remove the folder to start over")
+
+    def encodings(self, asked: str = "all") -> tuple[str, ...]:
+        """The study's encodings, or the one asked for.
+
+        Raises:
+            RunError: The study has no such encoding.
+        """
+        known = self.protocol.encodings
+        if asked != "all" and asked not in known:
+            raise RunError(f"encoding {asked!r} isn't in this study; use all, or one of {', '.join(known)}")
+        return known if asked == "all" else (asked,)
 
     @property
     def pairs(self) -> Path:  # 01: (N, 2, H, W) float32 in [0, 1], CC first

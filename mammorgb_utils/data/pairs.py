@@ -1,0 +1,61 @@
+"""The preprocessed pairs of a study, as later stages read them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.data.cohort import CohortError
+from mammorgb_utils.data.dicom import read_mammogram
+from mammorgb_utils.data.manifest import load_manifest
+from mammorgb_utils.data.preprocess import load_reference_cdf, preprocessing_steps
+from mammorgb_utils.runs import Run
+
+
+def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """Preprocessed pairs of one split.
+
+    Args:
+        run: A study whose preprocessing is done.
+        split: `"train"`, `"heldout"` or `"all"`.
+
+    Returns:
+        `(N, 2, H, W)` float32 in [0, 1] and the index, rows in the same order.
+
+    Raises:
+        CohortError: Notebook 01 hasn't run.
+    """
+    if not run.pairs_index.is_file():
+        raise CohortError("pairs/index.csv isn't there yet: run notebook 01_preprocess first")
+    index = pd.read_csv(run.pairs_index)
+    chosen = index if split == "all" else index[index["split"] == split]
+    return np.load(run.pairs, mmap_mode="r")[chosen.index], chosen.reset_index(drop=True)
+
+
+def real_pairs(run: Run) -> tuple[np.ndarray, pd.DataFrame]:
+    """The real pairs that synthetic ones are compared against: `real_split`, at most `n_real`, drawn by the seed.
+
+    Returns:
+        As `load_pairs`.
+    """
+    pairs, index = load_pairs(run, run.protocol.real_split)
+    n = run.protocol.n_real
+    if n is None or n >= len(index):
+        return pairs, index
+    rows = np.sort(np.random.default_rng([run.protocol.seed, 1]).choice(len(index), n, replace=False))
+    return pairs[rows], index.iloc[rows].reset_index(drop=True)
+
+
+def example_steps(run: Run, n_pairs: int) -> list[dict[str, dict[str, np.ndarray]]]:
+    """Every preprocessing stage of the first pairs, for figures.
+
+    Returns:
+        One dict a pair: view to `preprocessing_steps`.
+    """
+    manifest = load_manifest(run.manifest)
+    images = pd.read_csv(run.images, keep_default_na=False).assign(path=manifest["path"])
+    kept = images[images["excluded"] == ""]
+    reference = load_reference_cdf(run.protocol)
+    wanted = pd.read_csv(run.pairs_index)["pair"].head(n_pairs)
+    return [{row.view: preprocessing_steps(read_mammogram(run.manifest.parent / row.path), reference, run.protocol)
+             for row in kept[kept["pair"] == pair].sort_values("view").itertuples()} for pair in wanted]
