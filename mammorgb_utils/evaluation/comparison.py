@@ -1,23 +1,17 @@
-"""The tables of the study: synthetic against real, encoding against encoding, paired against shuffled."""
+"""The tables of the study: synthetic against real, encoding against encoding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.consistency import (
-    NEAREST_AREA,
-    ConsistencyScore,
-    consistency_score,
-    correlation,
-    pairing_gain,
-)
 from mammorgb_utils.evaluation.distances import emd, ks, noise_floor, null_band
 from mammorgb_utils.evaluation.hypothesis_tests import (
     MIN_POWER,
+    Effect,
     benjamini_hochberg,
     cliffs_delta,
     equivalence,
@@ -31,14 +25,18 @@ from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of, patient_
 from mammorgb_utils.protocol import Protocol
 
 MEASURES = ("iou", "iou_no_muscle", "dsc", "dsc_no_muscle")
-PRIMARY = "iou"  # one family of tests an encoding, under Holm; every other measure is exploratory
+PRIMARY = "iou"  # its EMD to real and its contrasts are under Holm; every other measure is exploratory
+STATISTICS = {"emd": emd, "ks": ks}
 MIN_PAIRS = 3  # usable pairs in each set, below which a row stays empty
+TOO_FEW = f"fewer than {MIN_PAIRS} usable pairs in a set"
 LEVEL = 0.95  # coverage of bands and intervals
 ONE_RUN = "one run each: encoding is confounded with seed"
+_BAND_COLUMNS = ("value", "band_low", "band_median", "band_high", "p", "floor_low", "floor_median", "floor_high",
+                 "floor_n")
 _CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
 
-def overlap_table(overlap: pd.DataFrame) -> pd.DataFrame:
+def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
     """Summary of each set's masks.
 
     Args:
@@ -65,58 +63,44 @@ def overlap_table(overlap: pd.DataFrame) -> pd.DataFrame:
 
 
 def distance_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Distance of each encoding's overlap to the real one, beside both nulls, with effect sizes.
+    """Distance of each encoding's overlap to the real one, beside both nulls.
 
-    NaN overlaps are left out and counted. DSC is a monotone function of IoU, so its KS, ranks and p-values
-    repeat those of IoU: one finding, not two. The equivalence margin is one of IoU.
+    NaN overlaps are left out and counted. DSC is a monotone function of IoU, so its KS statistic and p-value
+    repeat those of IoU: one finding, not two.
 
     Args:
         overlap: metrics/overlap.csv.
         protocol: Gives encodings, margin, alpha, permutations and seed.
 
     Returns:
-        One row an encoding and measure: `set`, `measure`, `family` (primary | exploratory), `n`, `n_nan`,
-        `n_real`, `n_real_nan`, `median`, `median_real`; `emd`, `emd_null_low`, `emd_null_median`,
-        `emd_null_high`, `emd_p`, `emd_p_adjusted` (Holm for primary, BH for exploratory); `floor_low`,
-        `floor_median`, `floor_high`, `floor_n` (real against real); `ks`, `ks_null_low`, `ks_null_median`,
-        `ks_null_high`, `ks_p`, `ks_power` (against a shift of the margin); `shift`, `shift_low`, `shift_high`
-        (Hodges–Lehmann, synthetic − real), `margin`, `equivalence`; `delta`, `delta_low`, `delta_high`
-        (Cliff), `mann_whitney_p`; `note`.
+        One row an encoding, measure and statistic (emd | ks): `set`, `measure`, `statistic`, `family` (primary:
+        EMD of IoU; everything else exploratory), `n`, `n_nan`, `n_real`, `n_real_nan`, `value`; `band_low`,
+        `band_median`, `band_high` and `p` (labels permuted by patient), `p_holm` (primary), `p_bh` (exploratory);
+        `floor_low`, `floor_median`, `floor_high`, `floor_n` (real against real); `power` (KS alone: against a
+        shift of the equivalence margin), `note` ("underpowered", too few pairs, or empty).
     """
-    rows = [_distance_row(overlap, name, measure, protocol)
-            for measure in MEASURES for name in sets_in(overlap, protocol)]
-    return _adjusted(pd.DataFrame(rows), "emd_p")
+    rows = [_distance_row(overlap, name, measure, label, protocol)
+            for label in STATISTICS for measure in MEASURES for name in sets_in(overlap, protocol)]
+    return _adjusted(pd.DataFrame(rows))
 
 
-def _distance_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protocol) -> dict[str, object]:
-    x, patients_x, x_nan = _usable(overlap, name, measure)
-    y, patients_y, y_nan = _usable(overlap, "real", measure)
-    row = {"set": name, "measure": measure, "family": "primary" if measure == PRIMARY else "exploratory",
-           "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan, "emd_p": np.nan}
+def _distance_row(overlap: pd.DataFrame, name: str, measure: str, label: str, protocol: Protocol) -> dict[str, object]:
+    (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
+    row = {"set": name, "measure": measure, "statistic": label,
+           "family": "primary" if (measure, label) == (PRIMARY, "emd") else "exploratory",
+           "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan} | dict.fromkeys(_BAND_COLUMNS, np.nan)
     if min(x.size, y.size) < MIN_PAIRS:
-        return row | {"note": f"fewer than {MIN_PAIRS} usable pairs in a set"}
-    groups = np.concatenate([patients_x, patients_y])
+        return row | {"power": np.nan, "note": TOO_FEW}
     options = {"n_draws": protocol.n_permutations, "level": LEVEL, "seed": protocol.seed}
-    row |= {"median": np.median(x), "median_real": np.median(y)}
-    for label, statistic in (("emd", emd), ("ks", ks)):
-        band = null_band(x, y, statistic, groups=groups, **options)
-        row |= {label: statistic(x, y), f"{label}_null_low": band.low, f"{label}_null_median": band.median,
-                f"{label}_null_high": band.high, f"{label}_p": band.p}
-    n_real = len(np.unique(patients_y))
-    floor = noise_floor(y, max(1, min(x.size, n_real // 2)), emd, groups=patients_y, **options)
+    statistic = STATISTICS[label]
+    band = null_band(x, y, statistic, groups=np.concatenate([patients_x, patients_y]), **options)
+    row |= {"value": statistic(x, y), "p": band.p}
+    row |= {f"band_{key}": getattr(band, key) for key in ("low", "median", "high")}
+    n_drawn = max(1, min(x.size, len(np.unique(patients_y)) // 2))
+    floor = noise_floor(y, n_drawn, statistic, groups=patients_y, **options)
     row |= {f"floor_{key}": value for key, value in floor._asdict().items()}
-    return row | _effects(x, y, groups, measure, protocol) | _power(overlap, measure, x.size, y.size, protocol)
-
-
-def _effects(x: np.ndarray, y: np.ndarray, groups: np.ndarray, measure: str, protocol: Protocol) -> dict[str, object]:
-    shift, delta = hodges_lehmann(x, y, level=LEVEL, groups=groups), cliffs_delta(x, y, level=LEVEL, groups=groups)
-    judged = measure.startswith("iou")
-    return {"shift": shift.estimate, "shift_low": shift.low, "shift_high": shift.high,
-            "margin": protocol.equivalence_margin if judged else np.nan,
-            "equivalence": (equivalence(x, y, margin=protocol.equivalence_margin, alpha=protocol.alpha, groups=groups)
-                            if judged else "margin is one of IoU"),
-            "delta": delta.estimate, "delta_low": delta.low, "delta_high": delta.high,
-            "mann_whitney_p": mann_whitney(x, y, groups=groups)}
+    return row | (_power(overlap, measure, x.size, y.size, protocol) if label == "ks" else
+                  {"power": np.nan, "note": ""})
 
 
 def _power(overlap: pd.DataFrame, measure: str, n: int, n_real: int, protocol: Protocol) -> dict[str, object]:
@@ -124,7 +108,43 @@ def _power(overlap: pd.DataFrame, measure: str, n: int, n_real: int, protocol: P
     spread = np.std(_usable(overlap, "real", measure.replace("dsc", "iou"))[0], ddof=1)
     power = (ks_power(n, n_real, protocol.equivalence_margin / spread, alpha=protocol.alpha, seed=protocol.seed)
              if spread > 0.0 else 1.0)
-    return {"ks_power": power, "note": "" if power >= MIN_POWER else "underpowered"}
+    return {"power": power, "note": "" if power >= MIN_POWER else "underpowered"}
+
+
+def effect_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """Size of the difference between each encoding's overlap and the real one, against the equivalence margin.
+
+    Args:
+        overlap: metrics/overlap.csv.
+        protocol: Gives encodings, margin and alpha.
+
+    Returns:
+        One row an encoding and measure (`iou`, `iou_no_muscle`, on whose scale the margin is): `set`, `measure`,
+        `n`, `n_nan`, `n_real`, `n_real_nan`, `median`, `median_real`; `hodges_lehmann` (synthetic − real),
+        `hodges_lehmann_low`, `hodges_lehmann_high`, `margin`, `equivalence` (equivalent | beyond margin |
+        inconclusive); `cliffs_delta`, `cliffs_delta_low`, `cliffs_delta_high`; `p` (Mann–Whitney); `note`.
+    """
+    return pd.DataFrame([_effect_row(overlap, name, measure, protocol)
+                         for measure in ("iou", "iou_no_muscle") for name in sets_in(overlap, protocol)])
+
+
+def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protocol) -> dict[str, object]:
+    (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
+    row = {"set": name, "measure": measure, "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan}
+    if min(x.size, y.size) < MIN_PAIRS:
+        return row | {"equivalence": "inconclusive", "note": TOO_FEW}
+    groups = np.concatenate([patients_x, patients_y])
+    return row | {"median": np.median(x), "median_real": np.median(y),
+                  **_interval("hodges_lehmann", hodges_lehmann(x, y, level=LEVEL, groups=groups)),
+                  "margin": protocol.equivalence_margin,
+                  "equivalence": equivalence(x, y, margin=protocol.equivalence_margin, alpha=protocol.alpha,
+                                             groups=groups),
+                  **_interval("cliffs_delta", cliffs_delta(x, y, level=LEVEL, groups=groups)),
+                  "p": mann_whitney(x, y, groups=groups), "note": ""}
+
+
+def _interval(name: str, effect: Effect) -> dict[str, float]:
+    return {name: effect.estimate, f"{name}_low": effect.low, f"{name}_high": effect.high}
 
 
 def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -140,32 +160,35 @@ def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         protocol: Gives encodings, bootstrap draws and seed.
 
     Returns:
-        One row a pair of encodings and measure (`iou`, primary; `iou_no_muscle`, exploratory): `a`, `b`,
-        `measure`, `family`, `n_a`, `n_b`, `n_a_nan`, `n_b_nan`, `median_a`, `median_b`; `median_difference`
-        (a − b), `median_difference_low`, `median_difference_high`; `p` (Mann–Whitney; that of DSC is the same),
-        `p_adjusted` (Holm | BH); `delta`, `delta_low`, `delta_high` (Cliff); `emd_a`, `emd_b` to real; `closer`
-        (emd_b − emd_a: positive when a is nearer to real), `closer_low`, `closer_high`; `note`.
+        One row a pair of encodings and measure (`iou`, primary; `iou_no_muscle`, exploratory): `first`, `second`,
+        `measure`, `family`, `n_first`, `n_second`, `n_first_nan`, `n_second_nan`, `median_first`,
+        `median_second`; `median_difference` (first − second), `median_difference_low`, `median_difference_high`;
+        `p` (Mann–Whitney; that of DSC is the same), `p_holm` (primary), `p_bh` (exploratory); `cliffs_delta` with
+        its interval `low`, `high`; `emd_first`, `emd_second` to real; `closer` (emd_second − emd_first: positive
+        when the first is nearer to real), `closer_low`, `closer_high`; `note`.
     """
     rows = [_contrast_row(overlap, a, b, measure, protocol)
             for measure in ("iou", "iou_no_muscle") for a, b in combinations(sets_in(overlap, protocol), 2)]
-    columns = ["a", "b", "measure", "family", "p"]
-    return _adjusted(pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns), "p")
+    empty = pd.DataFrame(columns=["first", "second", "measure", "family", "p"])
+    return _adjusted(pd.DataFrame(rows) if rows else empty)
 
 
 def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol: Protocol) -> dict[str, object]:
     samples = [_usable(overlap, name, measure) for name in (a, b, "real")]
     (x, patients_x, x_nan), (y, patients_y, y_nan), (real, _, _) = samples
-    row = {"a": a, "b": b, "measure": measure, "family": "primary" if measure == PRIMARY else "exploratory",
-           "n_a": x.size, "n_b": y.size, "n_a_nan": x_nan, "n_b_nan": y_nan, "p": np.nan}
+    row = {"first": a, "second": b, "measure": measure,
+           "family": "primary" if measure == PRIMARY else "exploratory", "n_first": x.size, "n_second": y.size,
+           "n_first_nan": x_nan, "n_second_nan": y_nan, "p": np.nan}
     if min(x.size, y.size, real.size) < MIN_PAIRS:
-        return row | {"note": f"fewer than {MIN_PAIRS} usable pairs in a set"}
+        return row | {"note": TOO_FEW}
     groups = np.concatenate([patients_x, patients_y])
     delta = cliffs_delta(x, y, level=LEVEL, groups=groups)
-    distance_a, distance_b = emd(x, real), emd(y, real)
+    distances = emd(x, real), emd(y, real)
     medians, closer = _contrast_bootstrap([(values, patients) for values, patients, _ in samples], protocol)
-    row |= {"median_a": np.median(x), "median_b": np.median(y), "median_difference": np.median(x) - np.median(y),
-            "p": mann_whitney(x, y, groups=groups), "delta": delta.estimate, "delta_low": delta.low,
-            "delta_high": delta.high, "emd_a": distance_a, "emd_b": distance_b, "closer": distance_b - distance_a}
+    row |= {"median_first": np.median(x), "median_second": np.median(y),
+            "median_difference": np.median(x) - np.median(y), "p": mann_whitney(x, y, groups=groups),
+            "cliffs_delta": delta.estimate, "low": delta.low, "high": delta.high,
+            "emd_first": distances[0], "emd_second": distances[1], "closer": distances[1] - distances[0]}
     for label, draws in (("median_difference", medians), ("closer", closer)):
         row |= dict(zip((f"{label}_low", f"{label}_high"), np.quantile(draws, [0.025, 0.975]), strict=True))
     return row | {"note": ONE_RUN}
@@ -201,65 +224,6 @@ def _distribution(grid: np.ndarray, values: np.ndarray, weight: np.ndarray) -> n
     return total[:, np.searchsorted(values[order], grid, side="right")]
 
 
-def consistency_table(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol, *,
-                      intensity: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Paired against shuffled overlap of the real set and of each encoding.
-
-    Args:
-        overlap: metrics/overlap.csv.
-        shuffled: metrics/shuffled.csv; rows of the set `nearest_area`, when present, give the trivial baseline.
-        protocol: Gives encodings, bootstrap draws and seed.
-        intensity: CC–MLO correlation of mean intensity by set, where `overlap` lacks the columns
-            `cc_intensity` and `mlo_intensity`.
-
-    Returns:
-        One row a set and measure: `set`, `measure`, `n`, `n_nan`, `paired_median`, `shuffled_median`, `gain`
-        (paired − shuffled) with `gain_low`, `gain_high`; `p` of the derangement null and its `n_draws`; `score`
-        (gain over the real gain) with `score_low`, `score_high`, NaN for the real set; `nearest_area_median`, the
-        real baseline; `intensity_r`, `intensity_r_low`, `intensity_r_high`.
-    """
-    rows = []
-    for name in sets_in(overlap, protocol, with_real=True):
-        for stream, measure in enumerate(("iou", "iou_no_muscle")):
-            row = _consistency_row(name, measure, overlap, shuffled, protocol, protocol.seed + 10 * stream)
-            baseline = shuffled.loc[shuffled["set"] == NEAREST_AREA, measure]
-            row["nearest_area_median"] = baseline.median()
-            rows.append(row | _intensity(overlap[overlap["set"] == name], (intensity or {}).get(name, np.nan)))
-    return pd.DataFrame(rows)
-
-
-def _consistency_row(name: str, measure: str, overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol,
-                     seed: int) -> dict[str, object]:
-    (paired, other), (real, real_other) = ((overlap[overlap["set"] == key], shuffled[shuffled["set"] == key])
-                                           for key in (name, "real"))
-    options = {"n_bootstrap": protocol.n_bootstrap, "seed": seed, "measure": measure}
-    missing = int(paired[measure].isna().sum())
-    row = {"set": name, "measure": measure, "n": len(paired) - missing, "n_nan": missing}
-    if row["n"] == 0 or other[measure].notna().sum() == 0:
-        return row
-    gain, draws = pairing_gain(paired, other, **options)
-    by_draw = other.groupby("draw")[measure].median()
-    score = (consistency_score(paired, other, real, real_other, **options) if name != "real"
-             else ConsistencyScore(np.nan, np.nan, np.nan))
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return row | {"paired_median": paired[measure].median(), "shuffled_median": other[measure].median(),
-                  "gain": gain, "gain_low": low, "gain_high": high,
-                  "p": ((by_draw >= paired[measure].median()).sum() + 1) / (len(by_draw) + 1),
-                  "n_draws": len(by_draw), "score": score.score, "score_low": score.low, "score_high": score.high}
-
-
-def _intensity(rows: pd.DataFrame, fallback: float) -> dict[str, float]:
-    """Correlation of mean intensity with its Fisher interval."""
-    if not {"cc_intensity", "mlo_intensity"} <= set(rows.columns):
-        return {"intensity_r": fallback, "intensity_r_low": np.nan, "intensity_r_high": np.nan}
-    known = rows[["cc_intensity", "mlo_intensity"]].dropna()
-    r = correlation(known["cc_intensity"], known["mlo_intensity"])
-    half = 1.96 / np.sqrt(len(known) - 3) if len(known) > 3 else np.nan
-    with np.errstate(divide="ignore"):
-        centre = np.arctanh(r)
-    return {"intensity_r": r, "intensity_r_low": np.tanh(centre - half), "intensity_r_high": np.tanh(centre + half)}
-
-
 def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Known values of a set, their patients, and how many are NaN."""
     if measure not in overlap:
@@ -269,11 +233,11 @@ def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[np.ndarray,
     return rows[measure].to_numpy(float)[known], patient_of(rows)[known], int((~known).sum())
 
 
-def _adjusted(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Insert `<column>_adjusted` after the p-values: Holm within the primary family, BH within the exploratory."""
-    adjusted = np.full(len(table), np.nan)
-    for family, adjust in (("primary", holm), ("exploratory", benjamini_hochberg)):
-        rows = (table["family"] == family).to_numpy()
-        adjusted[rows] = adjust(table.loc[rows, column].to_numpy(float))
-    table.insert(table.columns.get_loc(column) + 1, f"{column}_adjusted", adjusted)
+def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    """Insert `p_holm` and `p_bh` after `p`: Holm within the primary family, BH within the exploratory one."""
+    after = table.columns.get_loc("p") + 1
+    for family, name, adjust in (("exploratory", "p_bh", benjamini_hochberg), ("primary", "p_holm", holm)):
+        rows, adjusted = (table["family"] == family).to_numpy(), np.full(len(table), np.nan)
+        adjusted[rows] = adjust(table.loc[rows, "p"].to_numpy(float))
+        table.insert(after, name, adjusted)
     return table

@@ -23,6 +23,9 @@ class ConsistencyScore(NamedTuple):
     high: float
 
 
+NO_SCORE = ConsistencyScore(np.nan, np.nan, np.nan)
+
+
 def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Sequence | None = None,
                      strata: Sequence | None = None, pairs: Sequence | None = None) -> pd.DataFrame:
     """Overlap of each CC mask with the MLO mask of another patient.
@@ -159,16 +162,27 @@ def consistency_score(paired_syn: pd.DataFrame, shuffled_syn: pd.DataFrame, pair
     """
     gains = [pairing_gain(paired, shuffled, n_bootstrap=n_bootstrap, seed=seed + stream, measure=measure)
              for stream, (paired, shuffled) in enumerate(((paired_syn, shuffled_syn), (paired_real, shuffled_real)))]
-    (synthetic, draws_syn), (real, draws_real) = gains
-    if not real > 0.0:
-        return ConsistencyScore(np.nan, np.nan, np.nan)
+    return score_of_gains(*gains, level=level)
+
+
+def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.ndarray], *,
+                   level: float = 0.95) -> ConsistencyScore:
+    """Ratio of two pairing gains with its percentile interval, as `consistency_score` describes it.
+
+    Args:
+        synthetic, real: What `pairing_gain` returns, from different seeds.
+        level: Coverage of the interval.
+    """
+    (gain_syn, draws_syn), (gain_real, draws_real) = synthetic, real
+    if not gain_real > 0.0:
+        return NO_SCORE
     tail = (1.0 - level) / 2.0
     if np.mean(~(draws_real > 0.0)) > tail:
-        return ConsistencyScore(synthetic / real, np.nan, np.nan)
+        return ConsistencyScore(gain_syn / gain_real, np.nan, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(draws_real > 0.0, draws_syn / draws_real, np.inf)
     low, high = np.quantile(ratio, [tail, 1.0 - tail], method="inverted_cdf")
-    return ConsistencyScore(float(synthetic / real), float(low), float(high))
+    return ConsistencyScore(float(gain_syn / gain_real), float(low), float(high))
 
 
 def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: int, seed: int,
