@@ -47,6 +47,7 @@ def cohort_flow(flow: pd.DataFrame) -> Figure:
     stages = [_stage(step, rows) for step, rows in _by_step(flow)]
     height = sum(stage.height for stage in stages) + _GAP * (len(stages) - 1) + 4.0
     figure = new_figure(DOUBLE_COLUMN, height)
+    figure.set_layout_engine("none")  # everything has its place in mm
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, DOUBLE_COLUMN), ylim=(height, 0))
     axes.axis("off")
@@ -130,8 +131,8 @@ def gallery(pairs: np.ndarray, captions: Sequence[str] | None = None, *, title: 
     if captions is not None and len(captions) != len(pairs):
         raise ValueError(f"{len(captions)} captions for {len(pairs)} pairs")
     rows = -(-len(pairs) // columns)
-    cell = (DOUBLE_COLUMN - 6) / columns / 2 * pairs.shape[2] / pairs.shape[3]
-    figure = new_figure(DOUBLE_COLUMN, rows * (cell + (4.5 if captions is not None else 1.5)) + 11)
+    cell = (DOUBLE_COLUMN / columns - 1.2) / 2 * pairs.shape[2] / pairs.shape[3]
+    figure = new_figure(DOUBLE_COLUMN, rows * (cell + (4.6 if captions is not None else 1.4)) + (8 if title else 4))
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     grid = figure.subplots(rows, columns, squeeze=False)
     for index, axes in enumerate(grid.flat):

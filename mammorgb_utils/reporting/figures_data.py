@@ -23,6 +23,7 @@ from mammorgb_utils.reporting.style import (
 Steps = Sequence[tuple[str, np.ndarray]]
 Sample = np.ndarray | tuple[np.ndarray, np.ndarray]
 
+_BLUE = {"sum": "scaled sum", "absdiff": "|CC − MLO|", "zero": "0"}
 _SHOWN = 360  # px: a printed panel shows no more, and a full mammogram would make a PDF of many megabytes
 
 
@@ -53,12 +54,11 @@ def preprocessing_steps(views: Mapping[str, Steps]) -> Figure:
     figure = new_figure(DOUBLE_COLUMN, 50.0 * len(views))
     grid = figure.subplots(len(views), columns.pop(), squeeze=False)
     for row, (view, steps) in zip(grid, views.items(), strict=True):
-        for column, (axes, (title, image)) in enumerate(zip(row, steps, strict=True)):
+        for number, (axes, (title, image)) in enumerate(zip(row, steps, strict=True), start=1):
             axes.imshow(shrink(image), vmin=0, vmax=1)
             bare(axes, frame=QUIET)
+            axes.set_title(f"{number}. {title[:1].upper()}{title[1:]}")
             axes.set_xlabel(f"{image.shape[1]} × {image.shape[0]} px", color=QUIET, fontsize=6)
-            if row is grid[0]:
-                axes.set_title(f"{column + 1}. {title}")
         row[0].set_ylabel(view, fontweight="bold")
     return figure
 
@@ -109,7 +109,8 @@ def _cdf_panel(axes: Axes, samples: list[tuple[np.ndarray, np.ndarray]],
     if samples:
         largest = [np.abs(cdf - np.interp(values, *reference)).max() for values, cdf in samples]
         axes.text(0.98, 0.04, f"largest distance to reference:\nmedian {np.median(largest):.3f}",
-                  transform=axes.transAxes, ha="right", va="bottom", color=QUIET, fontsize=6.5)
+                  transform=axes.transAxes, ha="right", va="bottom", color=QUIET, fontsize=6.5,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85})
 
 
 @styled
@@ -133,7 +134,7 @@ def encodings(pair: np.ndarray, images: Mapping[str, np.ndarray]) -> Figure:
         top.imshow(np.clip(images[name], 0, 1))
         top.set_title(LABELS[name], fontweight="bold")
         bottom.imshow(images[name][..., 2], vmin=0, vmax=1)
-        bottom.set_title("blue channel")
+        bottom.set_title(f"blue: {_BLUE[name]}")
     for axes in grid.flat:
         bare(axes, frame=QUIET)
     return figure

@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mammorgb_utils.reporting.style import (
@@ -41,7 +42,7 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
     Returns:
         Two panels: every step faint, its centred running mean bold.
     """
-    figure = new_figure(DOUBLE_COLUMN, 66.0)
+    figure = new_figure(DOUBLE_COLUMN, 70.0)
     panels = figure.subplots(1, 2)
     shown = present_sets(stats)
     window = max((len(stats[name]) // 15 for name in shown), default=0) | 1
@@ -53,8 +54,11 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
     panels[0].set_ylabel("Loss (mean squared error)")
     panels[1].set_ylabel("Gradient norm before clipping")
     if max_grad_norm is not None:
-        panels[1].axhline(max_grad_norm, color=QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipped above")
-    panels[1].legend(loc="upper right", title=f"bold: running mean of {window} steps", title_fontsize=6.5)
+        panels[1].axhline(max_grad_norm, color=QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipping")
+    handles, labels = panels[1].get_legend_handles_labels()
+    handles.append(Line2D([], [], color=EDGE, alpha=_FAINT, linewidth=0.6))
+    figure.legend(handles, [*labels, f"single steps (bold: running mean of {window})"], ncols=len(handles),
+                  loc="outside lower center", handlelength=3.2)
     panel_letters(panels)
     return figure
 
@@ -89,11 +93,11 @@ def overlap_distributions(overlap: pd.DataFrame, shuffled: pd.DataFrame | None =
         for axes, measure in zip(row, ("iou", "dsc"), strict=False):
             _violins(axes, overlap, null, measure, suffix)
             axes.set_ylabel(f"{measure.upper().replace('IOU', 'IoU')} of CC and MLO mask")
-            axes.set_title(title)
         _ecdf(row[2], overlap, null, f"iou{suffix}")
-        row[2].set_title(title)
+        for axes in row:
+            axes.set_title(title, pad=11)
     _legend(figure, present_sets(overlap["set"]), shuffled is not None)
-    panel_letters(grid.flat)
+    panel_letters(grid.flat, pad=11)
     return figure
 
 
@@ -111,7 +115,7 @@ def _violins(axes: Axes, overlap: pd.DataFrame, shuffled: pd.DataFrame | None, m
     for position, name in enumerate(names):
         values = _values(overlap, name, measure + suffix)
         empty, values = int(np.isnan(values).sum()), values[~np.isnan(values)]
-        labels.append(f"{_SHORT[name]}\nn = {values.size:,}" + (f"\n({empty} no mask)" if empty else ""))
+        labels.append(f"{_SHORT[name]}\nn = {values.size:,}" + (f"\n({empty} empty)" if empty else ""))
         if shuffled is not None:
             null = _values(shuffled, name, measure + suffix)
             _violin(axes, null[~np.isnan(null)], position, BAND, "", side="low")
@@ -157,5 +161,7 @@ def _legend(figure: Figure, names: list[str], shuffled: bool) -> None:
     handles = [Patch(facecolor=COLOURS[name], edgecolor=EDGE, label=LABELS[name], hatch=HATCHES[name],
                      hatchcolor="white" if name == "sum" else EDGE) for name in names]
     if shuffled:
-        handles.append(Patch(facecolor=BAND, edgecolor=EDGE, label="Shuffled pairs of the same set"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        handles.append(Patch(facecolor=BAND, edgecolor=EDGE, label="Shuffled, same set"))
+    handles.append(Line2D([], [], color=EDGE, linewidth=1.8, marker="o", markersize=4, markerfacecolor="white",
+                          label="Median (above: its value), quartiles"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.4)

@@ -19,7 +19,6 @@ from mammorgb_utils.reporting.style import (
     LABELS,
     MARKERS,
     QUIET,
-    SET_ORDER,
     format_p,
     new_figure,
     panel_letters,
@@ -28,7 +27,7 @@ from mammorgb_utils.reporting.style import (
 )
 
 MEASURES = {"iou": "IoU", "dsc": "DSC", "iou_no_muscle": "IoU, no muscle", "dsc_no_muscle": "DSC, no muscle"}
-STATISTICS = {"emd": "Earth mover's distance to real", "ks": "Kolmogorov–Smirnov statistic against real"}
+STATISTICS = {"emd": "Earth mover's distance to real (IoU or DSC)", "ks": "KS statistic against real (0 to 1)"}
 
 
 @styled
@@ -38,7 +37,7 @@ def distances(table: pd.DataFrame, paper: Mapping[str, float] | None = None) -> 
     Args:
         table: Columns `set`, `measure` (a key of `MEASURES`), `statistic` ("emd" or "ks"), `value`, `band_low`,
             `band_median`, `band_high` (null band: labels permuted), `p`, `floor_median` (real against real; NaN
-            allowed).
+            allowed); where there is a `note`, it stands beside p. NaN marks what couldn't be computed.
         paper: The paper's figure for each statistic, drawn as an open marker in a row of its own.
 
     Returns:
@@ -58,9 +57,10 @@ def distances(table: pd.DataFrame, paper: Mapping[str, float] | None = None) -> 
             axes.plot(paper[statistic], 0, marker="*", markersize=8, color="white", markeredgecolor=EDGE, zorder=6)
             axes.annotate(f"{paper[statistic]:.3f}", (paper[statistic], 0), xytext=(6, 0), textcoords="offset points",
                           va="center", fontsize=6)
-        axes.set_xlabel(STATISTICS[statistic] + (" (IoU/DSC units)" if statistic == "emd" else " (0 to 1)"))
+        axes.set_xlabel(STATISTICS[statistic])
+        axes.margins(x=0.25)  # room for p
         axes.set_xlim(0, None)
-        axes.margins(x=0.22)
+        axes.tick_params(axis="y", length=0)
     _distance_rows(panels[0], positions, bool(paper))
     _distance_legend(figure, sets, bool(paper), table["floor_median"].notna().any())
     panel_letters(panels)
@@ -68,6 +68,11 @@ def distances(table: pd.DataFrame, paper: Mapping[str, float] | None = None) -> 
 
 
 def _distance(axes: Axes, row: tuple, y: float) -> None:
+    note = getattr(row, "note", "")
+    note = note if isinstance(note, str) else ""
+    if np.isnan(row.value):
+        _remark(axes, note or "not computed", (0, y))
+        return
     axes.barh(y, row.band_high - row.band_low, left=row.band_low, height=0.62, color=BAND, edgecolor=QUIET,
               linewidth=0.4)
     axes.plot([row.band_median] * 2, [y - 0.31, y + 0.31], color=QUIET, linewidth=1.2)
@@ -75,8 +80,12 @@ def _distance(axes: Axes, row: tuple, y: float) -> None:
         axes.plot([row.floor_median] * 2, [y - 0.42, y + 0.42], color=EDGE, linewidth=1.0, linestyle=(0, (1, 1)))
     axes.plot(row.value, y, marker=MARKERS[row.set], markersize=4.5, color=COLOURS[row.set], markeredgecolor=EDGE,
               markeredgewidth=0.6, zorder=5)
-    right = max(row.value, row.band_high)
-    axes.annotate(format_p(row.p), (right, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=6)
+    right = np.nanmax([row.value, row.band_high])
+    _remark(axes, "\n".join(filter(None, (format_p(row.p), note))), (right, y))
+
+
+def _remark(axes: Axes, text: str, point: tuple[float, float]) -> None:
+    axes.annotate(text, point, xytext=(5, 0), textcoords="offset points", va="center", fontsize=6)
 
 
 def _distance_rows(axes: Axes, positions: Mapping[tuple[str, str], float], paper: bool) -> None:
@@ -84,7 +93,6 @@ def _distance_rows(axes: Axes, positions: Mapping[tuple[str, str], float], paper
         (y, f"{MEASURES[measure]} · {LABELS[name]}") for (measure, name), y in positions.items()]
     axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
     axes.set_ylim(max(positions.values()) + 0.7, -0.7 if paper else 0.5)
-    axes.tick_params(axis="y", length=0)
 
 
 def _distance_legend(figure: Figure, sets: Sequence[str], paper: bool, floor: bool) -> None:
@@ -104,17 +112,19 @@ def _point(name: str) -> Line2D:
 
 
 @styled
-def contrasts(table: pd.DataFrame, *, measure: str = "IoU") -> Figure:
+def contrasts(table: pd.DataFrame, *, measure: str = "iou") -> Figure:
     """Forest plot of the encodings against each other.
 
     Args:
         table: One row a contrast: `first`, `second` (sets), `cliffs_delta`, `low`, `high` (its interval), `p_holm`,
-            `note` (may be empty). A note that all rows share stands once, below.
-        measure: What is compared, as named on the axis.
+            `note` (may be empty). A note that all rows share stands once, below. NaN marks a contrast that
+            couldn't be computed.
+        measure: What is compared, a key of `MEASURES`; of a table with a column `measure` these rows are drawn.
 
     Returns:
         Cliff's delta with interval; above 0 the first set tends to the larger values.
     """
+    table = _rows(table, measure, ("cliffs_delta", "low", "high", "p_holm", "note"))
     notes = [note if isinstance(note, str) else "" for note in table["note"]]
     shared = notes[0] if len(set(notes)) == 1 else ""
     figure = new_figure(DOUBLE_COLUMN, 22.0 + 8.0 * len(table))
@@ -123,34 +133,49 @@ def contrasts(table: pd.DataFrame, *, measure: str = "IoU") -> Figure:
     for y, row in enumerate(table.itertuples()):
         axes.plot([row.low, row.high], [y, y], color=EDGE, linewidth=1.1, solid_capstyle="butt")
         axes.plot(row.cliffs_delta, y, marker="o", markersize=5, color=EDGE, zorder=5)
-        text = f"{row.cliffs_delta:+.2f} [{row.low:+.2f}, {row.high:+.2f}]   {format_p(row.p_holm)}".replace("-", "−")
-        text += "" if shared or not notes[y] else f"\n{notes[y]}"
+        text = _effect(row) + ("" if shared or not notes[y] else f"\n{notes[y]}")
         axes.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
                       va="center", fontsize=6.5)
     labels = [f"{LABELS[row.first]} against {LABELS[row.second].lower()}" for row in table.itertuples()]
     axes.set_yticks(range(len(table)), labels)
-    axes.set(xlim=(-1, 1), ylim=(len(table) - 0.4, -0.6), xlabel=f"Cliff's delta of {measure}\n"
-             "(below 0: the second has the larger values · above 0: the first)")
+    axes.set(xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1), ylim=(len(table) - 0.4, -0.6), xlabel="Cliff's delta of "
+             f"{MEASURES[measure]} (below 0: the second has the larger values · above 0: the first)")
     axes.tick_params(axis="y", length=0)
-    axes.set_title("δ with interval, p after Holm", loc="right", fontsize=6.5, color=QUIET)
+    axes.annotate("δ [interval]   p after Holm", (1, 1), xycoords="axes fraction", xytext=(4, 3), fontsize=6.5,
+                  textcoords="offset points", color=QUIET)
     if shared:
         figure.supxlabel(shared, fontsize=6.5, color=QUIET)
     return figure
 
 
+def _effect(row: tuple) -> str:
+    if np.isnan(row.cliffs_delta):
+        return "not computed"
+    return f"{row.cliffs_delta:+.2f} [{row.low:+.2f}, {row.high:+.2f}]   {format_p(row.p_holm)}".replace("-", "−")
+
+
+def _rows(table: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of one measure; columns that no row could fill are there, empty."""
+    rows = table[table["measure"] == measure] if "measure" in table else table
+    return rows.reindex(columns=list(dict.fromkeys([*rows.columns, *columns])))
+
+
 @styled
-def consistency(table: pd.DataFrame, *, references: Sequence[float] = (0.7, 1.0)) -> Figure:
+def consistency(table: pd.DataFrame, *, references: Sequence[float] = (0.7, 1.0), measure: str = "iou") -> Figure:
     """Whether the two views of a pair belong together, beyond what any two views share.
 
     Args:
-        table: One row a set: `set`, `paired_median`, `shuffled_median` (IoU), `score`, `score_low`, `score_high`
+        table: One row a set: `set`, `paired_median`, `shuffled_median`, `score`, `score_low`, `score_high`
             (paired − shuffled, synthetic over real; NaN for real, whose score is 1 by definition).
+        measure: Whose medians these are, a key of `MEASURES`; of a table with a column `measure` these rows are
+            drawn.
         references: Scores marked by a vertical line: the target, and 1 = as consistent as real.
 
     Returns:
         Paired beside shuffled medians, and the score with its interval.
     """
-    table = table.set_index("set").loc[[name for name in SET_ORDER if name in set(table["set"])]]
+    table = _rows(table, measure, ("paired_median", "shuffled_median", "score", "score_low", "score_high"))
+    table = table.set_index("set").loc[present_sets(table["set"])]
     figure = new_figure(DOUBLE_COLUMN, 24.0 + 7.5 * len(table))
     panels = figure.subplots(1, 2, sharey=True)
     for y, (name, row) in enumerate(table.iterrows()):
@@ -161,9 +186,9 @@ def consistency(table: pd.DataFrame, *, references: Sequence[float] = (0.7, 1.0)
         panels[1].annotate(f"{reference:g}", (reference, 1), xycoords=("data", "axes fraction"), ha="center",
                            va="bottom", fontsize=6.5, color=QUIET)
     panels[0].set_yticks(range(len(table)), [LABELS[name] for name in table.index])
-    panels[0].set(xlabel="Median IoU of CC and MLO mask", ylim=(len(table) - 0.4, -0.6))
+    panels[0].set(xlabel=f"Median {MEASURES[measure]} of CC and MLO mask", ylim=(len(table) - 0.4, -0.6))
     panels[1].set_xlabel("Consistency score: (paired − shuffled), synthetic over real")
-    panels[0].margins(x=0.15)
+    panels[0].margins(x=0.2)
     for axes in panels:
         axes.tick_params(axis="y", length=0)
     handles = [Line2D([], [], linestyle="", marker="o", color=EDGE, markersize=4.5, label="paired"),
@@ -175,6 +200,8 @@ def consistency(table: pd.DataFrame, *, references: Sequence[float] = (0.7, 1.0)
 
 
 def _dumbbell(axes: Axes, row: pd.Series, name: str, y: int) -> None:
+    if row[["paired_median", "shuffled_median"]].isna().any():
+        return
     axes.plot([row["shuffled_median"], row["paired_median"]], [y, y], color=QUIET, linewidth=0.9, zorder=1)
     style = {"marker": MARKERS[name], "markersize": 5, "markeredgewidth": 0.8}
     axes.plot(row["shuffled_median"], y, color="white", markeredgecolor=EDGE, **style)

@@ -18,12 +18,12 @@ SET_ORDER = ("real", "sum", "absdiff", "zero")
 LABELS = {"real": "Real", "sum": "Sum", "absdiff": "Absolute difference", "zero": "Zero"}
 # Lightness (CIE L*) rises in steps of about 20 from real to zero, so that grey print and any colour
 # vision tell the sets apart; markers, lines and hatches say the same once more.
-COLOURS = {"real": "#1A1A1A", "sum": "#1F5CA6", "absdiff": "#E0703A", "zero": "#F0C050"}
+COLOURS = {"real": "#1A1A1A", "sum": "#1B4F93", "absdiff": "#D5622B", "zero": "#E6B640"}
 MARKERS = {"real": "o", "sum": "s", "absdiff": "^", "zero": "D"}
 LINES = {"real": "-", "sum": (0, (6, 1.5)), "absdiff": (0, (3, 1, 1, 1)), "zero": (0, (1, 0.8))}
 HATCHES = {"real": "", "sum": "////", "absdiff": "....", "zero": "xxxx"}
 EDGE = "#1A1A1A"  # outlines a light fill needs on white paper
-BAND = "#CFCFCF"  # null bands, comparators
+BAND = "#DDDDDD"  # null bands, comparators
 QUIET = "#6E6E6E"  # reference lines and remarks
 
 _RC = {
@@ -85,10 +85,10 @@ def bare(axes: Axes, frame: str | None = None) -> None:
         spine.set(visible=frame is not None, color=frame or "none", linewidth=0.5)
 
 
-def panel_letters(panels: Iterable[Axes]) -> None:
-    """Mark panels a, b, c … at their top left."""
+def panel_letters(panels: Iterable[Axes], pad: float | None = None) -> None:
+    """Mark panels a, b, c … at their top left; `pad` in points where their titles have one."""
     for letter, axes in zip("abcdefghijkl", panels, strict=False):
-        axes.set_title(letter, loc="left", fontweight="bold")
+        axes.set_title(letter, loc="left", fontweight="bold", pad=pad)
 
 
 def format_p(p: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,11 @@ _LATEX = {
     "λ": r"$\lambda$", "μ": r"$\mu$", "µ": r"$\mu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "\u00a0": "~", "\u202f": r"\,",
     "\n": " ", "ä": r'\"a', "ö": r'\"o', "ü": r'\"u', "é": r"\'e", "è": r"\`e", "ß": r"{\ss}",
 }
-_LONG = 26  # characters: a column with longer cells gets a width, so that it wraps on the page
+_LONG = 20  # characters: a column with longer cells gets a width, so that it wraps on the page
 
 
-def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> None:
+def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str,
+               columns: Sequence[str] | None = None) -> None:
     """Write `folder/name.csv` (every digit) and `folder/name.tex` (rounded; needs booktabs alone), atomically.
 
     Args:
@@ -40,13 +42,14 @@ def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) ->
         folder: For a study `Run.tables`; it is made when missing.
         name: A name declared in `producers.TABLES`.
         caption: One sentence in plain text; it is escaped here.
+        columns: Those that LaTeX prints, in this order, where a page can't hold all. The CSV has every column.
 
     Raises:
         ValueError: No notebook is declared to produce `name`, or a text holds a character that LaTeX can't set.
     """
     check_declared(name, TABLES, "table")
     frame = _flat(frame)
-    latex = to_latex(frame, name=name, caption=caption)
+    latex = to_latex(frame if columns is None else frame[list(columns)], name=name, caption=caption)
     write_csv(Path(folder) / f"{name}.csv", frame)
     with atomic_path(Path(folder) / f"{name}.tex") as temporary:
         temporary.write_text(latex, encoding="ascii")
@@ -54,9 +57,11 @@ def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) ->
 
 def show_table(frame: pd.DataFrame) -> Styler:
     """The table as a notebook shows it: rounded as in LaTeX, readable headers, sets by their names."""
-    shown = rounded(_flat(frame))
-    numeric = [header for header, column in zip(shown, _flat(frame), strict=True) if _is_number(_flat(frame)[column])]
-    style = shown.style.hide(axis="index").set_properties(**{"text-align": "left", "vertical-align": "top"})
+    frame = _flat(frame)
+    shown = rounded(frame)
+    numeric = [header for header, column in zip(shown, frame, strict=True) if _is_number(frame[column])]
+    style = shown.style.hide(axis="index").format(escape="html").format_index(escape="html", axis=1)
+    style = style.set_properties(**{"text-align": "left", "vertical-align": "top"})
     style = style.set_properties(subset=numeric, **{"text-align": "right"})
     return style.set_table_styles([{"selector": "th", "props": "text-align: left"}])
 
@@ -71,8 +76,9 @@ def to_latex(frame: pd.DataFrame, *, name: str, caption: str) -> str:
     r"""A `table` environment with booktabs rules, in plain ASCII, labelled `tab:name`."""
     text = rounded(frame)
     style = text.map(latex_escape).set_axis([latex_escape(header) for header in text], axis=1).style.hide(axis="index")
-    return style.to_latex(hrules=True, column_format=_column_format(frame, text), position="htbp",
-                          position_float="centering", caption=latex_escape(caption), label=f"tab:{name}")
+    latex = style.to_latex(hrules=True, column_format=_column_format(frame, text), position="htbp",
+                           position_float="centering", caption=latex_escape(caption), label=f"tab:{name}")
+    return latex.replace(r"\begin{tabular}", "\\footnotesize\n\\begin{tabular}", 1)
 
 
 def latex_escape(text: str) -> str:
@@ -150,9 +156,10 @@ def _number(value: float, decimals: int, is_p: bool) -> str:
 def _column_format(frame: pd.DataFrame, text: pd.DataFrame) -> str:
     """`r` for numbers, `l` for short text, and a share of the line for columns that have to wrap."""
     lengths = [text.iloc[:, i].map(len).max() if len(text) else 0 for i in range(text.shape[1])]
-    long = [length if length > _LONG else 0 for length in lengths]
+    long = [length ** 0.5 if length > _LONG else 0 for length in lengths]  # roots: no column too narrow for its words
     narrow = sum(max(length, len(header)) for length, header, wide in zip(lengths, text, long, strict=True) if not wide)
-    room = max(0.3, 0.94 - 0.011 * narrow)  # a character is about 1.1 % of a journal's text width
+    # at \footnotesize a character takes about 1.15 % of article's text width, the space between columns 3.5 %
+    room = max(0.3, 1.0 - 0.0115 * narrow - 0.035 * len(lengths))
     return "".join(
         f"p{{{room * wide / sum(long):.2f}\\textwidth}}" if wide else "r" if _is_number(frame[column]) else "l"
         for wide, column in zip(long, frame, strict=True))
