@@ -26,6 +26,7 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, write_array, write_csv
 
 _FLUSH_EVERY = 32  # images whose work a kill may cost
+_FACTS = ["code", "detail", "header_laterality", "header_view", "header_implant", "voi", "photometric"]
 
 
 class CohortError(ValueError):
@@ -209,7 +210,8 @@ def _logged(log_file: Path) -> dict[int, dict]:
 
 def _record_outcome(images: pd.DataFrame, facts: dict[int, dict], protocol: Protocol) -> pd.DataFrame:
     """Add what the pixels and headers said, then exclude repeats and breasts with one view."""
-    images = images.join(pd.DataFrame.from_dict(facts, orient="index")).fillna({"code": "", "detail": ""})
+    read = pd.DataFrame.from_dict(facts, orient="index", columns=_FACTS)
+    images = images.join(read).fillna({"code": "", "detail": ""})
     rejected = (images["excluded"] == "") & (images["code"] != "")
     images.loc[rejected, "excluded"] = images.loc[rejected, "code"].str.replace("_", " ")
     implant = (images["excluded"] == "") & (images["header_implant"] == "True")

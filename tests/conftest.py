@@ -1,0 +1,18 @@
+"""Phantoms for every test that needs mammograms; nothing is downloaded."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mammorgb_utils.data.manifest import write_manifest
+from mammorgb_utils.data.phantom import write_cohort
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
+    """A cohort of eight usable pairs and one of each excluded kind: folder and manifest rows."""
+    folder = tmp_path_factory.mktemp("cohort")
+    rows = write_cohort(folder, 8, seed=5, progress=False)
+    write_manifest(rows, folder / "manifest.csv")
+    return folder, rows

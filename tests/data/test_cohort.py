@@ -1,0 +1,125 @@
+"""From a manifest to pairs: exclusions with reasons, conflicts listed, and work that survives a kill."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mammorgb_utils import runs
+from mammorgb_utils.data import cohort as cohort_module
+from mammorgb_utils.data.cohort import CohortError, cohort_flow, preprocess_cohort, reference_from_manifest, select_images
+from mammorgb_utils.data.manifest import ManifestError, load_manifest
+from mammorgb_utils.data.pairs import example_steps, load_pairs, real_pairs
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import Run
+
+
+@pytest.fixture
+def study(cohort, tmp_path, monkeypatch) -> Run:
+    monkeypatch.setattr(runs, "PROJECT_ROOT", tmp_path)
+    return Run.open("r", "smoke", manifest=str(cohort[0] / "manifest.csv"))
+
+
+def test_selection_gives_each_image_one_reason():
+    frame = pd.DataFrame({"birads": pd.array([2, 3, None, 2, 3], dtype="Int64"),
+                          "implant": pd.array([False, False, False, True, True], dtype="boolean")})
+    assert select_images(frame, Protocol())["excluded"].tolist() == [
+        "", "other BI-RADS grade", "BI-RADS unknown", "implant", "other BI-RADS grade"]
+    kept = select_images(frame, Protocol(unknown_birads="include", accepted_birads=(2, 3)))
+    assert kept["excluded"].tolist() == ["", "", "", "implant", "implant"]
+
+
+def test_pairs_index_and_flow_agree(study, cohort):
+    index = preprocess_cohort(study, progress=False)
+    pairs, same = load_pairs(study, "all")
+    # Eight pairs, and the breast of which one view is there twice.
+    assert len(index) == len(pairs) == 9 and same["pair"].tolist() == index["pair"].tolist()
+    assert pairs.dtype == np.float32 and 0 <= pairs.min() and pairs.max() <= 1
+    flow = cohort_flow(pd.read_csv(study.images))
+    assert flow["images_left"].iloc[0] == len(cohort[1]) and flow["images_left"].iloc[-1] == 18
+    assert flow["pairs_left"].iloc[-1] == 9
+    reasons = {"other BI-RADS grade", "implant", "unreadable", "repeated view", "missing view"}
+    assert set(flow["reason"]) - {""} == reasons
+    assert flow["images_excluded"].sum() == len(cohort[1]) - 18
+    heldout, held_index = real_pairs(study)
+    assert len(heldout) == (index["split"] == "heldout").sum() and set(held_index["split"]) == {"heldout"}
+    assert not [p for p in study.pairs.parent.iterdir() if "part" in p.name]
+
+
+def test_no_path_or_checksum_reaches_the_record_of_images(study, cohort):
+    preprocess_cohort(study, progress=False)
+    text = "".join(p.read_text() for p in study.pairs.parent.glob("*.csv"))
+    assert ".dcm" not in text and not any(digest in text for digest in cohort[1]["sha256"])
+
+
+def test_a_killed_call_continues_and_ends_with_the_same_pairs(study, monkeypatch, tmp_path):
+    whole = Run(tmp_path / "runs" / "whole", study.protocol, study.manifest)
+    preprocess_cohort(whole, progress=False)
+    monkeypatch.setattr(cohort_module, "_FLUSH_EVERY", 4)
+    batches = cohort_module._in_batches
+
+    def killed(run, todo):
+        for number, batch in enumerate(batches(run, todo)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(cohort_module, "_in_batches", killed)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess_cohort(study, progress=False)
+    log = study.pairs.with_name("views.part.jsonl")
+    assert len(log.read_text().splitlines()) == 8
+    log.write_text(log.read_text() + '{"row": 99, "co')  # the line that a kill cut short
+    left = []
+    monkeypatch.setattr(cohort_module, "_in_batches", lambda run, todo: left.append(len(todo)) or batches(run, todo))
+    preprocess_cohort(study, progress=False)
+    todo = select_images(load_manifest(study.manifest), study.protocol)["excluded"].eq("").sum()
+    assert left == [todo - 8]
+    assert study.pairs.read_bytes() == whole.pairs.read_bytes()
+    assert study.pairs_index.read_text() == whole.pairs_index.read_text()
+
+
+def test_a_changed_file_stops_the_study_before_anything_is_written(study, cohort, tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    frame = pd.read_csv(cohort[0] / "manifest.csv", dtype=str, keep_default_na=False)
+    root = cohort[0].relative_to("/")
+    frame["path"] = [str(root / path) for path in frame["path"]]
+    frame.loc[frame["birads"].eq("2").idxmax(), "sha256"] = "f" * 64
+    frame.to_csv(manifest, index=False)
+    (tmp_path / root.parts[0]).symlink_to("/" + root.parts[0])
+    broken = Run(tmp_path / "runs" / "broken", study.protocol, manifest)
+    with pytest.raises(ManifestError, match="1 files have changed"):
+        preprocess_cohort(broken, progress=False)
+    assert not broken.pairs.parent.exists()
+
+
+def test_no_pairs_says_why(study):
+    strict = Run(study.root / "strict", study.protocol.model_copy(update={"accepted_birads": (6,)}), study.manifest)
+    with pytest.raises(CohortError, match="no usable pair is left in split 'train'.*other BI-RADS grade: .*accepted_birads"):
+        preprocess_cohort(strict, progress=False)
+
+
+def test_header_and_manifest_that_disagree_are_listed(study, cohort, tmp_path):
+    preprocess_cohort(study, progress=False)
+    images = pd.read_csv(study.images, keep_default_na=False)
+    used = images[images["excluded"] == ""]
+    assert not used["detail"].str.contains("header says").any()
+    images["header_view"] = images["view"].map({"CC": "MLO", "MLO": "CC"})
+    assert cohort_module._disagreements(images).str.contains("header says view").all()
+
+
+def test_example_steps_show_both_views_in_order(study):
+    preprocess_cohort(study, progress=False)
+    (steps,) = example_steps(study, 1)
+    assert list(steps) == ["CC", "MLO"]
+    assert list(steps["CC"]) == ["decoded", "normalised", "chest wall left", "matched", "resized"]
+    assert np.array_equal(steps["CC"]["resized"], load_pairs(study, "all")[0][0, 0])
+
+
+def test_a_reference_is_averaged_from_the_training_split(cohort):
+    reference = reference_from_manifest(cohort[0] / "manifest.csv", Protocol(), "mine", progress=False)
+    chosen = select_images(cohort[1], Protocol())
+    train = chosen[(chosen["excluded"] == "") & (chosen["split"] == "train")]
+    assert 0 < reference.n_images <= len(train) and (np.diff(reference.foreground) >= 0).all()
+    assert json.loads(json.dumps(reference.foreground.tolist()))[0] >= 0

@@ -1,0 +1,167 @@
+"""Geometry, breast region, matching and orientation against known answers."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.exposure import match_histograms
+
+from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
+from mammorgb_utils.data.geometry import area_resize, pad_to_square
+from mammorgb_utils.data.phantom import HELDOUT_STREAM, make_breast, render_view, view_truth_mask
+from mammorgb_utils.data.preprocess import (
+    average_reference,
+    load_reference_cdf,
+    match_histogram,
+    preprocess_view,
+    preprocessing_steps,
+    quantile_curves,
+)
+from mammorgb_utils.protocol import Protocol
+
+
+def mammogram(pixels: np.ndarray) -> Mammogram:
+    return Mammogram(pixels.astype(np.float32), "L", "CC", False, None, "MONOCHROME2", False, "window")
+
+
+def half_disc(shape=(200, 160), radius=70, air=0.0, tissue=0.5):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    truth = (y - shape[0] / 2) ** 2 + x**2 < radius**2
+    texture = 0.05 * np.sin(x / 7) * np.cos(y / 9)
+    return np.where(truth, tissue + texture, air), truth
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def test_area_resize_averages_exactly():
+    image = np.arange(12.0).reshape(3, 4)
+    assert np.allclose(area_resize(image, (1, 2)), [[image[:, :2].mean(), image[:, 2:].mean()]])
+    assert np.allclose(area_resize(np.array([[0.0, 3.0, 6.0]]), (1, 2)), [[1.0, 5.0]])  # half of the middle pixel each
+    assert np.allclose(area_resize(image, (3, 4)), image)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (37, 11), (256, 256)])
+def test_area_resize_keeps_the_mean_and_the_range(shape):
+    image = np.random.default_rng(0).random((211, 173))
+    small = area_resize(image, shape)
+    assert small.dtype == np.float32 and small.shape == shape
+    assert np.isclose(small.mean(), image.mean(), atol=1e-5) and 0 <= small.min() and small.max() <= 1
+
+
+def test_padding_is_air_away_from_the_chest_wall():
+    square = pad_to_square(np.ones((10, 4)))
+    assert square.shape == (10, 10) and square[:, :4].all() and not square[:, 4:].any()
+
+
+@pytest.mark.parametrize("air", [0.0, 0.15])
+@pytest.mark.parametrize("flip", [False, True])
+def test_region_finds_the_breast_not_the_label(air, flip):
+    pixels, truth = half_disc(air=air)
+    pixels[10:24, 130:150] = 1.0  # a burnt-in label
+    if flip:
+        pixels, truth = pixels[:, ::-1], truth[:, ::-1]
+    region = breast_region(pixels)
+    assert overlap(region, truth) > 0.97
+    assert chest_wall_side(region) == ("right" if flip else "left")
+    assert air_level(pixels, region) == pytest.approx(air)
+
+
+def test_region_of_phantoms_agrees_with_their_truth():
+    for case in range(4):
+        breast = make_breast((9, HELDOUT_STREAM, case))
+        for view in ("CC", "MLO"):
+            assert overlap(breast_region(render_view(breast, view)), view_truth_mask(breast, view)) > 0.95
+
+
+def test_an_empty_image_is_rejected_with_a_reason():
+    reference = average_reference([quantile_curves(mammogram(half_disc()[0]))], "test")
+    with pytest.raises(RejectedImage, match="no_breast"):
+        preprocess_view(mammogram(np.zeros((80, 64))), reference, Protocol())
+
+
+def test_matching_agrees_with_skimage_over_the_whole_image():
+    rng = np.random.default_rng(1)
+    view, target = rng.beta(2, 5, (120, 90)).astype(np.float32), rng.beta(4, 2, (120, 90)).astype(np.float32)
+    quantiles = np.quantile(target, np.linspace(0, 1, 257))
+    assert np.abs(match_histogram(view, view, quantiles) - match_histograms(view, target)).mean() < 0.002
+
+
+def test_foreground_matching_leaves_air_black_and_gives_every_breast_the_references_distribution():
+    reference = average_reference([quantile_curves(mammogram(half_disc(tissue=0.4)[0]))], "test")
+    pixels, truth = half_disc(air=0.2, tissue=0.8, radius=50)
+    matched = preprocessing_steps(mammogram(pixels), reference, Protocol())["matched"]
+    inside = matched[breast_region(pixels)]
+    assert matched[~breast_region(pixels)].max() == 0.0
+    assert np.abs(np.quantile(inside, np.linspace(0, 1, 257)) - reference.foreground).max() < 0.05
+
+
+def test_whole_image_matching_makes_the_air_of_small_breasts_grey():
+    reference = average_reference([quantile_curves(mammogram(half_disc(radius=90)[0]))], "test")
+    small = preprocessing_steps(mammogram(half_disc(radius=40)[0]), reference, Protocol(match_scope="image"))["matched"]
+    assert small[100, 150] > 0.1  # why the protocol has a field for it
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_chest_wall_comes_to_the_left_only_where_the_protocol_mirrors(mirror):
+    reference = load_reference_cdf(Protocol())
+    left, _ = half_disc()
+    upright = preprocess_view(mammogram(left), reference, Protocol(mirror=mirror))
+    flipped = preprocess_view(mammogram(left[:, ::-1]), reference, Protocol(mirror=mirror))
+    assert np.allclose(flipped if mirror else flipped[:, ::-1], upright, atol=1e-6)
+    assert upright.shape == (64, 64) and upright.dtype == np.float32
+    assert upright[32, 0] > 0.1 and upright[32, 60] == 0.0
+
+
+def test_padding_keeps_the_shape_and_squashing_fills_the_square():
+    pixels, _ = half_disc()
+    reference = load_reference_cdf(Protocol())
+    squashed = preprocess_view(mammogram(pixels), reference, Protocol())
+    padded = preprocess_view(mammogram(pixels), reference, Protocol(aspect="pad"))
+    assert np.flatnonzero(squashed[32])[-1] > np.flatnonzero(padded[32])[-1]
+    rows = np.flatnonzero(padded[:, 0])
+    assert np.ptp(rows) == pytest.approx(2 * np.flatnonzero(padded[32])[-1], abs=3)  # a half disc stays round
+
+
+def test_a_reference_survives_its_file_and_a_wrong_one_is_refused(tmp_path):
+    reference = average_reference([quantile_curves(mammogram(half_disc()[0]))], "mine")
+    reference.save(tmp_path / "r.json")
+    back = load_reference_cdf(Protocol(reference_cdf=str(tmp_path / "r.json")))
+    assert back.name == "mine" and np.allclose(back.foreground, reference.foreground, atol=1e-6)
+    (tmp_path / "r.json").write_text('{"name": "x"}')
+    with pytest.raises(ValueError, match="not a reference CDF; write it anew"):
+        load_reference_cdf(Protocol(reference_cdf=str(tmp_path / "r.json")))
+    with pytest.raises(FileNotFoundError, match="mammorgb reference-cdf"):
+        load_reference_cdf(Protocol(reference_cdf="absent.json"))
+
+
+REAL = os.environ.get("MAMMORGB_REAL_DATA")
+needs_real = pytest.mark.skipif(not REAL, reason="MAMMORGB_REAL_DATA isn't set: real mammograms aren't read")
+
+
+@needs_real
+def test_real_breasts_come_out_on_black_with_the_chest_wall_left():
+    reference = load_reference_cdf(Protocol())
+    for file in sorted((Path(REAL) / "pairs").glob("*.png")):
+        grey = np.asarray(Image.open(file)).astype(np.float32)
+        grey = grey[..., 0] if grey.ndim == 3 else grey
+        view = preprocess_view(mammogram(grey / grey.max()), reference, Protocol())
+        assert 0.15 < (view > 0.05).mean() < 0.95
+        assert (view[:, 0] > 0.05).mean() > (view[:, -1] > 0.05).mean() + 0.3
+
+
+@needs_real
+def test_real_dicom_files_are_read_with_one_voi_and_no_conflict():
+    folder = Path(REAL) / "dicom"
+    lossless = read_mammogram(folder / "fodicom_GH133_R_MLO_jpegll_sv1.dcm")
+    assert (lossless.laterality, lossless.view, lossless.voi) == ("R", "MLO", "lut")
+    assert chest_wall_side(breast_region(lossless.pixels)) == "right"
+    film = read_mammogram(folder / "wg04_MG1_J2KI_L_MLO.dcm")
+    assert film.view == "MLO" and 0.3 < breast_region(film.pixels).mean() < 0.7
+    ruler = read_mammogram(folder / "weasis_mg_calib102.dcm")
+    with pytest.raises(RejectedImage, match="no_breast"):
+        preprocess_view(ruler, load_reference_cdf(Protocol()), Protocol())
