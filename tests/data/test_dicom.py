@@ -1,0 +1,125 @@
+"""Reading one mammogram: known pixels come back, everything else is rejected with a reason."""
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian
+
+from mammorgb_utils.data.dicom import FOR_PRESENTATION, FOR_PROCESSING, RejectedImage, read_mammogram
+
+RAMP = (np.arange(64 * 48).reshape(64, 48) % 4096).astype(np.uint16)
+
+
+def write(path, stored=RAMP, **changes):
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = FOR_PRESENTATION
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "2.25.1"
+    dataset.Modality, dataset.ImageLaterality, dataset.ViewPosition = "MG", "L", "CC"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *stored.shape, 1
+    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", int(stored.dtype.kind == "i")
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelData = stored.tobytes()
+    for name, value in changes.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def window(centre, width, function=None):
+    return {"WindowCenter": centre, "WindowWidth": width} | ({"VOILUTFunction": function} if function else {})
+
+
+def test_without_voi_the_stored_range_is_shown(tmp_path):
+    mammogram = read_mammogram(write(tmp_path / "a.dcm"))
+    assert mammogram.voi == "none" and mammogram.pixels.dtype == np.float32
+    assert np.allclose(mammogram.pixels, RAMP / RAMP.max(), atol=1e-6)
+    assert (mammogram.laterality, mammogram.view, mammogram.implant) == ("L", "CC", None)
+
+
+def test_a_linear_window_follows_the_standards_formula(tmp_path):
+    centre, width = 1000.0, 500.0
+    expected = np.clip((RAMP - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+    pixels = read_mammogram(write(tmp_path / "a.dcm", **window(centre, width))).pixels
+    assert np.abs(pixels - expected).max() < 1e-3
+
+
+def test_a_sigmoid_window_follows_the_standards_formula(tmp_path):
+    expected = 1 / (1 + np.exp(-4 * (RAMP - 1500.0) / 800.0))
+    mammogram = read_mammogram(write(tmp_path / "a.dcm", **window(1500, 800, "SIGMOID")))
+    assert mammogram.voi == "sigmoid" and np.abs(mammogram.pixels - expected).max() < 1e-3
+
+
+def test_a_window_acts_on_rescaled_and_signed_values(tmp_path):
+    stored = (RAMP.astype(np.int16) - 2048)
+    pixels = read_mammogram(write(tmp_path / "a.dcm", stored, RescaleSlope=2, RescaleIntercept=100,
+                                  **window(100, 8192))).pixels
+    expected = np.clip((stored * 2.0 + 100 - 99.5) / 8191 + 0.5, 0, 1)
+    assert np.abs(pixels - expected).max() < 1e-3
+
+
+def test_a_voi_lut_is_used_instead_of_the_window_never_after_it(tmp_path):
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [4096, 0, 12], (np.arange(4096) // 2).astype("<u2").tobytes()
+    mammogram = read_mammogram(write(tmp_path / "a.dcm", VOILUTSequence=Sequence([item]), **window(10, 10)))
+    assert mammogram.voi == "lut" and np.allclose(mammogram.pixels, (RAMP // 2) / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "conflicts"), [("INVERSE", 0), (None, 0), ("IDENTITY", 1)])
+def test_monochrome1_is_inverted_once(tmp_path, shape, conflicts):
+    extra = {"PresentationLUTShape": shape} if shape else {}
+    mammogram = read_mammogram(write(tmp_path / "a.dcm", PhotometricInterpretation="MONOCHROME1", **extra))
+    assert mammogram.inverted and len(mammogram.conflicts) == conflicts
+    assert np.allclose(mammogram.pixels, 1 - RAMP / RAMP.max(), atol=1e-6)
+
+
+def test_padding_is_air_in_either_photometric(tmp_path):
+    stored = RAMP.copy()
+    stored[:, 40:] = 4095
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        path = write(tmp_path / "a.dcm", stored, PhotometricInterpretation=photometric, PixelPaddingValue=4095)
+        assert not read_mammogram(path).pixels[:, 40:].any()
+
+
+def test_the_view_code_supersedes_the_view_position(tmp_path):
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "R-10226", "SRT", "medio-lateral oblique"
+    assert read_mammogram(write(tmp_path / "a.dcm", ViewCodeSequence=Sequence([item]))).view == "MLO"
+    item.CodeValue = "R-10228"  # latero-medial: neither of the study's views
+    assert read_mammogram(write(tmp_path / "a.dcm", ViewCodeSequence=Sequence([item]))).view is None
+
+
+def test_min_side_averages_blocks_and_keeps_the_spacing_true(tmp_path):
+    path = write(tmp_path / "a.dcm", ImagerPixelSpacing=[0.1, 0.1])
+    small = read_mammogram(path, min_side=20)
+    assert small.pixels.shape == (32, 24) and small.spacing_mm == pytest.approx((0.2, 0.2))
+    assert np.allclose(small.pixels[0, 0], read_mammogram(path).pixels[:2, :2].mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("changes", "code"), [
+    ({"SOPClassUID": FOR_PROCESSING}, "for_processing"),
+    ({"PresentationIntentType": "FOR PROCESSING"}, "for_processing"),
+    ({"Modality": "CT"}, "not_mammography"),
+    ({"NumberOfFrames": 3}, "not_single_frame"),
+    ({"PixelData": RAMP.tobytes()[:100]}, "unreadable"),
+    ({"PixelData": None}, "unreadable"),
+    ({"Rows": None}, "unreadable"),
+])
+def test_other_files_are_rejected_with_a_code_and_a_sentence(tmp_path, changes, code):
+    path = write(tmp_path / "jane_doe.dcm", **changes)
+    with pytest.raises(RejectedImage) as error:
+        read_mammogram(path)
+    assert error.value.code == code and error.value.path == path
+    assert len(error.value.reason.split()) > 3 and "jane_doe" not in error.value.reason
+
+
+@pytest.mark.parametrize("content", [b"", b"not a DICOM file", b"\0" * 128 + b"DICM" + b"\xff" * 64])
+def test_garbage_is_rejected(tmp_path, content):
+    (tmp_path / "a.dcm").write_bytes(content)
+    with pytest.raises(RejectedImage, match="unreadable"):
+        read_mammogram(tmp_path / "a.dcm")
