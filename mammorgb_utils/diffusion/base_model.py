@@ -113,13 +113,12 @@ def _describe(folder: Path, unet: UNet2DModel, recipe: Recipe, identity: dict[st
               n_views: int) -> None:
     device = pick_device()
     parameters, size = sum(p.numel() for p in unet.parameters()), unet.config.sample_size
-    precision = resolve_precision(recipe.precision, device)
     record = {"encoding": identity["encoding"], "digest": digest(identity), "identity": identity, "image_size": size,
-              "n_views": n_views, "parameters": parameters, "device": device_name(device), "precision": precision}
+              "n_views": n_views, "parameters": parameters, "device": device_name(device),
+              "precision": resolve_precision(recipe.precision, device)}
     for name, content in ((RECORD, record), (FINGERPRINT, fingerprint)):
         (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    card = _CARD.format(parameters=parameters, size=size, n_views=n_views, channels=list(unet.config.block_out_channels),
-                        precision=precision, digest=record["digest"], **asdict(recipe))
+    card = _CARD.format_map(asdict(recipe) | record | {"size": size, "channels": list(unet.config.block_out_channels)})
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

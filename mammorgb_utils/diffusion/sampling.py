@@ -83,7 +83,7 @@ def make_sampler(model_dir: Path, sampler: str, steps: int, device: torch.device
     else:
         raise SamplingError(f"sampler {sampler!r}: use ddpm, ddim or dpmsolver++")
     if steps > trained.config.num_train_timesteps:
-        raise SamplingError(f"sampling_steps {steps} exceeds the {trained.config.num_train_timesteps} that were trained")
+        raise SamplingError(f"sampling_steps {steps} exceeds the {trained.config.num_train_timesteps} trained ones")
     scheduler.set_timesteps(steps, device=device)
     return scheduler
 

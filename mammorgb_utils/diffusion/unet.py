@@ -74,9 +74,9 @@ def base_folder(base: str) -> Path:
                                           allow_patterns=["*.json", "*.safetensors"]))
         except Exception as error:  # the hub raises many types; each means that it isn't here
             failure = error
-    raise BaseModelError(f"base_model {base!r} is not in the hub cache and can't be fetched ({type(failure).__name__}): "
-                         f"on a connected machine run `huggingface-cli download {base}` and copy its cache, "
-                         f"or {remedy}")
+    raise BaseModelError(f"base_model {base!r} is not in the hub cache and can't be fetched "
+                         f"({type(failure).__name__}): on a connected machine run `huggingface-cli download {base}` "
+                         f"and copy its cache, or {remedy}")
 
 
 def base_sha256(base: str) -> str:
@@ -135,5 +135,5 @@ def _check_config(base: str, config: dict, image_size: int) -> None:
         raise BaseModelError(f"base_model {base!r} halves its input {len(config['block_out_channels']) - 1} times; "
                              f"image_size {image_size} must be a multiple of {factor}")
     if config.get("dropout", 0.0):
-        raise BaseModelError(f"base_model {base!r} uses dropout {config['dropout']}, which draws from a global state, so "
-                             "that a resumed run would differ; set it to 0 in its config.json")
+        raise BaseModelError(f"base_model {base!r} uses dropout {config['dropout']}, which draws from a global state, "
+                             "so that a resumed run would differ; set it to 0 in its config.json")
