@@ -23,6 +23,7 @@ TABLES = {
     "cohort_flow": "01_preprocess",
     "overlap_summary": "04_metrics",
     "distances": "05_stats",
+    "effects": "05_stats",
     "contrasts": "05_stats",
     "consistency": "05_stats",
     "claims": "05_stats",
