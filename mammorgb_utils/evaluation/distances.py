@@ -132,7 +132,7 @@ def _groups(groups: Sequence | None, n_x: int, n_y: int) -> tuple[np.ndarray, in
     in_x, in_y = np.unique(codes[:n_x]), np.unique(codes[n_x:])
     if np.intersect1d(in_x, in_y).size:
         shared = names[np.intersect1d(in_x, in_y)[0]]
-        raise ValueError(f"groups: patient {shared!r} is in both samples; make the sets patient-disjoint")
+        raise ValueError(f"groups: patient {str(shared)!r} is in both samples; make the sets patient-disjoint")
     return codes, len(names), len(in_x)
 
 

@@ -15,7 +15,7 @@ AIR_COLUMNS = 0.25  # share of the columns, farthest from the chest wall, in whi
 _AIR_BINS = 100
 
 _FIT_SIZE = 64  # px: the muscle's edge is fitted on this grid, whatever the image's size
-_EDGE_STEP = 2.5  # px of that grid, from the edge to the strips compared on either side of it
+_EDGE_STEPS = (1.0, 2.5)  # px of that grid, from the edge to the strips compared: near for place, far for contrast
 _MIN_EDGE_CONTRAST = 0.04  # of the intensity scale: muscle against the tissue beside it
 _MIN_EDGE_SHARE = 0.80  # of the edge's length that must show the contrast's sign
 
@@ -190,14 +190,14 @@ def _drop_across(small: np.ndarray, tissue: np.ndarray, top: np.ndarray,
     along = np.linspace(0.03, 0.97, 32)
     x, y = top[:, None] * (1.0 - along) * _FIT_SIZE, bottom[:, None] * along * _FIT_SIZE
     length = np.hypot(top, bottom)
-    step_x, step_y = _EDGE_STEP * (bottom / length)[:, None], _EDGE_STEP * (top / length)[:, None]
-    sides, inside_image = [], y < _FIT_SIZE - 1
-    for sign in (-1.0, 1.0):
-        points = np.array([y + sign * step_y - 0.5, x + sign * step_x - 0.5])
-        sides.append(ndimage.map_coordinates(small, points, order=1, mode="nearest"))
-        inside_image = inside_image & (ndimage.map_coordinates(tissue.astype(float), points, order=0,
-                                                               mode="nearest") > 0.5)
-    return sides[0] - sides[1], inside_image
+    drop, known = np.zeros(x.shape), y < _FIT_SIZE - 1
+    for step in _EDGE_STEPS:
+        across = step * np.array([top, bottom])[:, :, None] / length[:, None]  # rows, columns
+        for sign in (1.0, -1.0):
+            points = np.array([y, x]) - sign * across - 0.5
+            drop += sign * ndimage.map_coordinates(small, points, order=1, mode="nearest") / len(_EDGE_STEPS)
+            known &= ndimage.map_coordinates(tissue.astype(np.uint8), points, order=0, mode="nearest") > 0
+    return drop, known
 
 
 def _checked(view: np.ndarray) -> np.ndarray:

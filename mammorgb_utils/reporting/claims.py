@@ -40,7 +40,7 @@ def evaluate_claims(claims_path: Path, results: Mapping[str, Any], *, cohort_sou
         observed, verdict, note = _judge(claim, results, protocol, phantoms)
         rows.append({"id": claim.id, "claim": claim.statement, "paper": claim.paper, "criterion": claim.criterion,
                      "observed": observed, "verdict": _qualified(verdict, phantoms),
-                     "note": "; ".join(text.rstrip(".") for text in (note, claim.note) if text)})
+                     "note": ". ".join(text.strip().rstrip(".") for text in (note, claim.note) if text)})
     return pd.DataFrame(rows)
 
 

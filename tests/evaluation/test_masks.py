@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from drawn_views import breast, mlo_breast, view, wedge
+
+from mammorgb_utils.evaluation.masks import METHODS, air_level, breast_mask, component_facts, foreground, pectoral_mask
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize(("depth", "half_height"), [(0.3, 0.25), (0.6, 0.38), (0.95, 0.48)])
+@pytest.mark.parametrize(("air", "noise"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.015), (0.12, 0.01)])
+def test_known_breast_is_found(size, depth, half_height, air, noise):
+    truth = breast(size, depth, half_height)
+    found = breast_mask(view(truth, tissue=0.6, air=air, noise=noise))
+    assert found.dtype == bool
+    assert overlap(found, truth) >= 0.97
+
+
+def test_faint_tissue_beside_a_bright_core_stays_in_the_mask_where_otsu_loses_it():
+    truth, core = breast(64, 0.7), breast(64, 0.3, 0.2)
+    image = view(truth, tissue=0.15)
+    image[core] = 0.95
+    assert overlap(breast_mask(image), truth) >= 0.97
+    assert overlap(breast_mask(image, "otsu"), truth) < 0.5
+
+
+def test_label_in_the_far_corner_is_foreground_but_not_breast():
+    image = view(breast(64, 0.5))
+    image[2:8, 52:62] = 1.0
+    assert foreground(image)[4, 56]
+    mask = breast_mask(image)
+    assert not mask[:10, 45:].any()
+    assert overlap(mask, breast(64, 0.5)) >= 0.97
+
+
+def test_holes_are_filled_and_a_breast_off_the_chest_wall_is_no_mask():
+    image = view(breast(64, 0.6))
+    image[30:34, 10:16] = 0.0
+    assert breast_mask(image)[31, 12]
+    away = np.zeros((64, 64), np.float32)
+    away[20:40, 20:40] = 0.7
+    assert not breast_mask(away).any()
+    assert foreground(away).any()
+
+
+def test_air_level_is_the_mode_of_the_far_columns():
+    image = view(breast(64, 0.9), air=0.23)
+    image[:6, 50:] = 1.0
+    assert air_level(image) == pytest.approx(0.23, abs=1e-6)
+
+
+@pytest.mark.parametrize("image", [np.zeros((64, 64)), np.full((64, 64), 0.4),
+                                   0.3 + 0.01 * np.random.default_rng(0).standard_normal((64, 64))])
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_view_without_a_breast_has_an_empty_mask(image, method):
+    assert not breast_mask(image, method).any()
+    assert not pectoral_mask(image).any()
+
+
+def test_unknown_method_names_the_known_ones():
+    with pytest.raises(ValueError, match="'magic' is unknown; use one of background, otsu"):
+        breast_mask(np.zeros((8, 8)), "magic")
+
+
+@pytest.mark.parametrize("bad", [np.zeros((3, 8, 8)), np.full((8, 8), np.nan)])
+def test_unusable_view_is_refused(bad):
+    with pytest.raises(ValueError, match=r"view: expected a finite \(H, W\)"):
+        breast_mask(bad)
+    with pytest.raises(ValueError, match="view: expected"):
+        pectoral_mask(bad)
+
+
+def test_component_facts_of_a_hand_drawn_mask():
+    mask = np.zeros((10, 64), bool)
+    mask[0:3, 10:20] = True  # 30 px, away from the edge
+    mask[6:8, 0:5] = True  # 10 px, on the edge
+    assert component_facts(mask) == (False, 0.75)
+    mask[0:3, 0:10] = True
+    assert component_facts(mask) == (True, pytest.approx(60 / 70))
+    assert component_facts(np.zeros((4, 4), bool)) == (False, 0.0)
+
+
+@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize(("top", "bottom"), [(0.3, 0.5), (0.4, 0.7), (0.5, 0.6), (0.3, 0.8)])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_drawn_wedge_is_found(size, top, bottom, noise):
+    body, muscle = mlo_breast(size), wedge(size, top, bottom)
+    image = view(body, tissue=0.35)
+    image[muscle & body] += 0.25
+    image += (noise * np.random.default_rng(1).standard_normal(image.shape)).astype(np.float32)
+    found = pectoral_mask(np.clip(image, 0, 1))
+    assert overlap(found, muscle & body) >= 0.85
+    assert not (found & ~body).sum() > 0.02 * body.sum()
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_breast_without_a_wedge_has_no_muscle(size):
+    for seed, mask in enumerate((breast(size, 0.6), breast(size, 0.9, 0.45), mlo_breast(size))):
+        assert not pectoral_mask(view(mask, noise=0.02, seed=seed)).any()
+        y = np.linspace(0.0, 0.2, size, dtype=np.float32)[:, None]
+        assert not pectoral_mask(np.where(mask, 0.3 + y, 0.0)).any()
