@@ -12,7 +12,8 @@ from scipy.ndimage import map_coordinates
 
 TRAIN_STREAM, HELDOUT_STREAM, BASE_STREAM, EXTRA_STREAM, OTHER_STREAM = range(1, 6)
 VOLUME_SHAPE = (40, 80, 80)  # depth, medial–lateral, superior–inferior: voxels of about 2.5 mm
-VOLUME_EXPONENT = 3.0
+TEXTURE_EXPONENT = 3.0  # of the power spectrum, mean over breasts
+LARGEST_CC_MM2 = 25000.0
 _DENSITY_CUTS = (-1.2816, 0.0, 1.2816)  # latent quantiles of BI-RADS a–d, 10/40/40/10
 
 
@@ -65,6 +66,7 @@ class Breast:
     nipple_mm: float
     ripple: tuple[float, float]
     masses: tuple[Mass, ...]
+    roughness: float  # added to the exponent of the texture
     fat_level: float
     contrast: float
     gland_cc: float  # share of the gland that positioning brings into each view, around 1
@@ -95,33 +97,39 @@ def make_breast(seed_key: Sequence[int]) -> Breast:
     """
     key = tuple(int(part) for part in seed_key)
     rng = np.random.default_rng([*key, 0])
-    size, thick = _bounded_normal(rng, 1.9), _bounded_normal(rng, 2.2)
-    volume = 840.0 * np.exp(0.47 * size)
-    thickness = float(np.clip(52.0 * np.exp(0.22 * size + 0.11 * thick), 25.0, 86.0))
+    size, thick = _bounded_normal(rng, 2.2), _bounded_normal(rng, 2.2)
+    volume = float(850.0 * np.exp(0.47 * size))
+    thickness = 52.0 * np.exp(0.22 * size + 0.11 * thick)
+    thickness = float(np.clip(max(thickness, volume * 1000.0 / (0.9 * LARGEST_CC_MM2)), 25.0, 86.0))
     relative = (0.22 * size + 0.11 * thick) / 0.246
-    latent = -0.6 * relative + 0.8 * rng.standard_normal()
-    density = 1.0 / (1.0 + np.exp(1.58 - 0.55 * latent))
+    latent = -0.68 * relative + 0.73 * rng.standard_normal()
+    density = 1.0 / (1.0 + np.exp(1.53 - 0.55 * latent))
     cc, mlo = _placements(rng, volume, thickness)
     angle, length = _muscle(rng, mlo, volume)
     return Breast(
         key=key, laterality="LR"[int(rng.integers(2))], volume_cm3=volume, density=density,
         birads_density="abcd"[int(np.searchsorted(_DENSITY_CUTS, latent))], cc=cc, mlo=mlo,
-        muscle_angle_deg=angle, muscle_length_mm=length, muscle_bulge_mm=rng.uniform(0.0, 4.0),
-        abdomen_mm=float(np.clip(rng.normal(2.0, 3.5), 0.0, 10.0)), axilla_mm=rng.uniform(35.0, 75.0),
+        muscle_angle_deg=angle, muscle_length_mm=length, muscle_bulge_mm=rng.uniform(0.0, 3.0),
+        abdomen_mm=float(np.clip(rng.normal(2.0, 3.5), 0.0, 10.0)), axilla_mm=rng.uniform(40.0, 85.0),
         nipple_mm=rng.uniform(3.5, 5.5),
         ripple=(rng.uniform(0.0, 0.02), rng.uniform(0.0, 2 * np.pi)), masses=_masses(rng),
+        roughness=round(0.36 * _bounded_normal(rng, 2.0), 1),
         fat_level=rng.uniform(0.18, 0.30), contrast=rng.uniform(0.7, 1.0),
         gland_cc=float(np.exp(0.14 * _bounded_normal(rng, 2.0))),
         gland_mlo=float(np.exp(0.14 * _bounded_normal(rng, 2.0))))
 
 
 def _bounded_normal(rng: np.random.Generator, bound: float) -> float:
-    return float(np.clip(rng.standard_normal(), -bound, bound))
+    """A standard normal within ±bound, drawn again rather than clipped, so that no value is shared by many."""
+    value = rng.standard_normal()
+    while abs(value) > bound:
+        value = rng.standard_normal()
+    return float(value)
 
 
 def _placements(rng: np.random.Generator, volume: float, thickness: float) -> tuple[Placement, Placement]:
     """Both compressions: shared shape and centring, plus what each exposure adds."""
-    area = volume * 1000.0 / (0.9 * thickness)  # mm²
+    area = min(volume * 1000.0 / (0.9 * thickness), LARGEST_CC_MM2)
     depth_shape, width_shape = rng.uniform(1.5, 2.3), rng.uniform(1.6, 2.3)
     fill = _fill(depth_shape, width_shape)
     elongation = np.exp(0.10 * rng.standard_normal())  # depth over half-width, around 0.84
@@ -136,7 +144,7 @@ def _placements(rng: np.random.Generator, volume: float, thickness: float) -> tu
     mlo_half = half * np.exp(0.03 * own[3])
     mlo = Placement(150.0 + row + 3.0 * own[4], tilt + 0.03 * own[5], float(np.clip(
         thickness * 1.08 * np.exp(0.06 * rng.standard_normal()), 25.0, 90.0)), float(np.clip(mlo_depth, 40.0, 150.0)),
-        mlo_half * (0.97 + skew), mlo_half * (1.12 - skew), depth_shape * 1.08, width_shape)
+        mlo_half * (1.00 + skew), mlo_half * (1.19 - skew), depth_shape * 1.08, width_shape)
     return cc, mlo
 
 
@@ -154,8 +162,8 @@ def _muscle(rng: np.random.Generator, mlo: Placement, volume: float) -> tuple[fl
     """Angle [°] to the image edge and length along that edge [mm], bounded to a tenth or so of the breast."""
     angle = 15.0 + float(np.clip(rng.gamma(1.7, 2.3), 0.0, 18.0))
     level = mlo.nipple_row_mm * float(np.clip(rng.normal(0.9, 0.08), 0.65, 1.1))
-    area = volume * 1000.0 / (0.9 * mlo.thickness_mm) * 1.2
-    share = float(np.clip(rng.normal(0.108, 0.018), 0.055, 0.128))
+    area = volume * 1000.0 / (0.9 * mlo.thickness_mm) * 1.12
+    share = float(np.clip(rng.normal(0.108, 0.018), 0.055, 0.126))
     return angle, float(min(level, np.sqrt(2 * share * area / np.tan(np.radians(angle)))))
 
 
@@ -196,9 +204,9 @@ def _duct_coordinates() -> np.ndarray:
     return np.stack([np.broadcast_to(part, shape) for part in parts])
 
 
-def _power_law(rng: np.random.Generator) -> np.ndarray:
+def _power_law(rng: np.random.Generator, exponent: float) -> np.ndarray:
     noise = fft.rfftn(rng.standard_normal(VOLUME_SHAPE))
-    field = fft.irfftn(noise * _volume_filter(VOLUME_EXPONENT), VOLUME_SHAPE)
+    field = fft.irfftn(noise * _volume_filter(exponent), VOLUME_SHAPE)
     return field / field.std()
 
 
@@ -209,7 +217,8 @@ def gland_volume(breast: Breast) -> np.ndarray:
         `VOLUME_SHAPE` float64 in [0, 1]; over the half-ball its mean is about `breast.density`.
     """
     rng = breast.rng(1)
-    texture, ducts = _power_law(rng), _power_law(rng)
+    exponent = round(TEXTURE_EXPONENT + breast.roughness, 1)
+    texture, ducts = _power_law(rng, exponent), _power_law(rng, exponent)
     ducts = map_coordinates(ducts, _duct_coordinates(), order=1, mode="grid-wrap")
     u, v, w = _unit_axes()
     centre = rng.uniform(-0.12, 0.12, 2)

@@ -21,7 +21,7 @@ from mammorgb_utils.data.phantom.dicom_writer import Header, dicom_bytes
 from mammorgb_utils.data.phantom.geometry import SPACING_MM
 from mammorgb_utils.data.phantom.plan import Case, plan_cases
 from mammorgb_utils.data.phantom.presentation import render_view
-from mammorgb_utils.data.phantom.storage import add_artefact, add_implant, store, touching_label_spot
+from mammorgb_utils.data.phantom.storage import add_artefact, add_implant, cut_breast, store, touching_label_spot
 from mammorgb_utils.data.phantom.truth import TRUTH_COLUMNS, pack_masks, truth_row, unpack_masks
 from mammorgb_utils.runs import atomic_path, sha256, write_csv, write_json
 
@@ -99,6 +99,8 @@ def _write_case(folder: Path, seed: int, case: Case) -> dict:
     rng = np.random.default_rng([*case.key(seed), 9])
     monochrome1, padding = bool(rng.random() < 0.15), bool(rng.random() < 0.1)
     touched = VIEWS[int(rng.integers(2))]  # the view that carries an artefact
+    if case.artefact == "cut_breast":
+        breast = cut_breast(breast, touched, rng)
     missing = VIEWS[int(rng.integers(2))] if case.role == "missing_view" else ""
     broken = VIEWS[int(rng.integers(2))] if case.role == "unreadable" else ""
     rows = []

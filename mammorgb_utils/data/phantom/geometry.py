@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -54,8 +54,9 @@ def nipple_position(breast: Breast, view: str) -> tuple[float, float]:
     return (place.nipple_line_mm - (y - breast.muscle_length_mm) * np.sin(angle)) / np.cos(angle), y
 
 
+@lru_cache(maxsize=4)
 def frame(breast: Breast, view: str) -> Frame:
-    """Coordinates and masks of one view."""
+    """Coordinates and masks of one view; shared between calls, so never written to."""
     place, angle = breast.placement(view), axis_angle(breast, view)
     x, y = _pixel_grid()
     nipple_x, nipple_y = nipple_position(breast, view)

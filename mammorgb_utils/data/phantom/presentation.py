@@ -7,11 +7,10 @@ from functools import cache
 import numpy as np
 from scipy import fft
 
-from mammorgb_utils.data.phantom.anatomy import Breast
+from mammorgb_utils.data.phantom.anatomy import TEXTURE_EXPONENT, Breast
 from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM, axis_angle, frame
 from mammorgb_utils.data.phantom.projection import Projection, project
 
-DETAIL_EXPONENT = 2.9
 _VIEW_STREAM = {"CC": 2, "MLO": 3}
 
 
@@ -27,7 +26,8 @@ def render_view(breast: Breast, view: str) -> np.ndarray:
     """
     projection = project(breast, view)
     rng = breast.rng(_VIEW_STREAM[view])
-    detail, streaks = _texture(rng, 0.06), _texture(rng, 0.015)
+    exponent = round(TEXTURE_EXPONENT + breast.roughness, 1)
+    detail, streaks = _texture(rng, 0.06, exponent), _texture(rng, 0.015, exponent)
     tissue = breast.fat_level + breast.contrast * np.minimum(projection.gland, 1.2) ** 0.9
     gland = np.minimum(projection.gland, 1.0)
     tissue += detail * (0.012 + 0.03 * np.sqrt(gland)) + 0.05 * np.exp(-((streaks / 0.06) ** 2)) * (0.6 + gland)
@@ -56,7 +56,7 @@ def _with_muscle(tissue: np.ndarray, projection: Projection, breast: Breast, vie
         return tissue
     depth = projection.frame.muscle
     share = np.clip(depth / 4.0, 0.0, 1.0)
-    level = breast.fat_level + 0.20 + 0.10 * np.clip(depth / 45.0, 0.0, 1.0)
+    level = breast.fat_level + 0.27 + 0.12 * np.clip(depth / 45.0, 0.0, 1.0)
     x, y = np.arange(SHAPE[1])[None, :], np.arange(SHAPE[0])[:, None]
     angle = axis_angle(breast, view)
     fibres = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 0.55 + 2.0 * streaks)
@@ -64,13 +64,13 @@ def _with_muscle(tissue: np.ndarray, projection: Projection, breast: Breast, vie
 
 
 @cache
-def _texture_filter(onset: float) -> np.ndarray:
+def _texture_filter(onset: float, exponent: float) -> np.ndarray:
     """Power law that fades in above `onset` [cycles/mm], where the volume's voxels resolve no more."""
     rows, columns = fft.fftfreq(SHAPE[0], SPACING_MM)[:, None], fft.rfftfreq(SHAPE[1], SPACING_MM)[None, :]
     frequency = np.maximum(np.hypot(rows, columns), 1e-6)
-    return frequency ** (-DETAIL_EXPONENT / 2) / (1 + (onset / frequency) ** 3)
+    return frequency ** (-exponent / 2) / (1 + (onset / frequency) ** 3)
 
 
-def _texture(rng: np.random.Generator, onset: float) -> np.ndarray:
-    field = fft.irfft2(fft.rfft2(rng.standard_normal(SHAPE)) * _texture_filter(onset), SHAPE)
+def _texture(rng: np.random.Generator, onset: float, exponent: float) -> np.ndarray:
+    field = fft.irfft2(fft.rfft2(rng.standard_normal(SHAPE)) * _texture_filter(onset, exponent), SHAPE)
     return field / field.std()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from mammorgb_utils.data.phantom.geometry import SPACING_MM
+from mammorgb_utils.data.phantom.anatomy import Breast
+from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM
+from mammorgb_utils.data.phantom.presentation import view_truth_mask
 
 ARTEFACTS = ("background_offset", "paddle_line", "label_remnant", "cut_breast", "view_mismatch")
 _GLYPHS = {  # 5 × 7 bitmaps, one hexadecimal pair a row
@@ -48,19 +52,17 @@ def store(image: np.ndarray, laterality: str, view: str, *, label_at: tuple[int,
 def add_artefact(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
     """Draw one artefact on a rendered view; kinds that aren't drawn here leave it unchanged.
 
-    `label_remnant` and `view_mismatch` are made where the label and the pair are made.
+    `label_remnant` is made by the label, `cut_breast` and `view_mismatch` by another breast.
     """
     if kind == "background_offset":
         return np.maximum(image, rng.uniform(0.07, 0.14))
     if kind == "paddle_line":
         return _paddle_line(image, rng)
-    if kind == "cut_breast":
-        return _cut(image, rng)
     return image
 
 
 def _paddle_line(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The edge of the compression paddle: a line along the chest wall side or across the field."""
+    """The edge of the compression paddle: a line along the chest wall or across the field."""
     lined, level = image.copy(), rng.uniform(0.25, 0.45)
     if rng.random() < 0.5:
         column = int(rng.integers(150, 230))
@@ -71,17 +73,15 @@ def _paddle_line(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return lined
 
 
-def _cut(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A breast that lies partly outside the field, below it or behind the chest-wall edge."""
-    shifted = np.zeros_like(image)
-    rows = np.flatnonzero((image > 0.05).sum(axis=1) > 30)
-    if rng.random() < 0.6:
-        shift = image.shape[0] - int(rows[-1]) + int(rng.integers(35, 70))  # the lower part leaves the field
-        shifted[shift:] = image[:-shift]
-    else:
-        shift = int(rng.integers(28, 55))
-        shifted[:, :-shift] = image[:, shift:]
-    return shifted
+def cut_breast(breast: Breast, view: str, rng: np.random.Generator) -> Breast:
+    """The same breast positioned so low in one view that its lower part leaves the field."""
+    rows = np.flatnonzero((view_truth_mask(breast, view)).sum(axis=1) > 30)  # a fold of abdominal skin is narrower
+    shift = (SHAPE[0] - int(rows[-1]) + int(rng.integers(30, 65))) * SPACING_MM
+    place = breast.placement(view)
+    place = replace(place, nipple_row_mm=place.nipple_row_mm + shift)
+    if view == "CC":
+        return replace(breast, cc=place)
+    return replace(breast, mlo=place, muscle_length_mm=breast.muscle_length_mm + shift)
 
 
 def add_implant(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -31,7 +31,7 @@ def truth_row(case: Case, breast: Breast, other: Breast, touched: str) -> dict[s
         other: The breast of the MLO view: the same, unless the artefact is `view_mismatch`.
         touched: The view that carries a drawn artefact.
 
-    Areas and muscle are those of the breast before an artefact cuts or shifts it.
+    A breast cut by the field has the area that is left of it.
     """
     cc, mlo, muscle = _masks(breast, other)
     masses = [mass for mass in breast.masses if not mass.calcified]
