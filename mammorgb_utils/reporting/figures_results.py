@@ -26,7 +26,7 @@ from mammorgb_utils.reporting.style import (
     styled,
 )
 
-MEASURES = {"iou": "IoU", "dsc": "DSC", "iou_no_muscle": "IoU, no muscle", "dsc_no_muscle": "DSC, no muscle"}
+MEASURES = {"iou": "IoU", "dsc": "DSC", "iou_no_muscle": "IoU without muscle", "dsc_no_muscle": "DSC without muscle"}
 STATISTICS = {"emd": "Earth mover's distance to real (IoU or DSC)", "ks": "KS statistic against real (0 to 1)"}
 
 
@@ -81,7 +81,7 @@ def _distance(axes: Axes, row: tuple, y: float) -> None:
     axes.plot(row.value, y, marker=MARKERS[row.set], markersize=4.5, color=COLOURS[row.set], markeredgecolor=EDGE,
               markeredgewidth=0.6, zorder=5)
     right = np.nanmax([row.value, row.band_high])
-    _remark(axes, "\n".join(filter(None, (format_p(row.p), note))), (right, y))
+    _remark(axes, ", ".join(filter(None, (format_p(row.p), note))), (right, y))
 
 
 def _remark(axes: Axes, text: str, point: tuple[float, float]) -> None:

@@ -16,8 +16,8 @@ from mammorgb_utils.runs import atomic_path, write_csv
 _SET_COLUMNS = {"set", "encoding", "first", "second"}
 _HEADERS = {
     "iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "n": "n", "p": "p", "p_holm": "p (Holm)", "p_bh": "p (BH)",
-    "cliffs_delta": "Cliff's δ", "iou_no_muscle": "IoU, no muscle", "dsc_no_muscle": "DSC, no muscle", "id": "ID",
-    "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
+    "cliffs_delta": "Cliff's δ", "iou_no_muscle": "IoU without muscle", "dsc_no_muscle": "DSC without muscle",
+    "id": "ID", "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
 }
 _ACRONYMS = {"iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "cc": "CC", "mlo": "MLO", "sd": "SD"}
 _LATEX = {
@@ -75,10 +75,14 @@ def rounded(frame: pd.DataFrame) -> pd.DataFrame:
 def to_latex(frame: pd.DataFrame, *, name: str, caption: str) -> str:
     r"""A `table` environment with booktabs rules, in plain ASCII, labelled `tab:name`."""
     text = rounded(frame)
-    style = text.map(latex_escape).set_axis([latex_escape(header) for header in text], axis=1).style.hide(axis="index")
-    latex = style.to_latex(hrules=True, column_format=_column_format(frame, text), position="htbp",
-                           position_float="centering", caption=latex_escape(caption), label=f"tab:{name}")
-    return latex.replace(r"\begin{tabular}", "\\footnotesize\n\\begin{tabular}", 1)
+    widths = _column_widths(frame, text)
+    cells = {i: [_cell(value, widths[i]) for value in text.iloc[:, i]] for i in range(text.shape[1])}
+    shown = pd.DataFrame(cells, index=text.index).set_axis([latex_escape(header) for header in text], axis=1)
+    latex = shown.style.hide(axis="index").to_latex(hrules=True, column_format="".join(widths), position="htbp",
+                                                    position_float="centering", caption=latex_escape(caption),
+                                                    label=f"tab:{name}")
+    latex = latex.replace(r"\begin{tabular}", "\\footnotesize\n\\begin{tabular}", 1)
+    return latex.replace(" \\\\\n", " \\tabularnewline\n")  # in a ragged cell two backslashes end the line, not the row
 
 
 def latex_escape(text: str) -> str:
@@ -153,13 +157,17 @@ def _number(value: float, decimals: int, is_p: bool) -> str:
     return text.replace("-", "−")
 
 
-def _column_format(frame: pd.DataFrame, text: pd.DataFrame) -> str:
+def _cell(value: str, width: str) -> str:
+    """A cell's LaTeX; where it wraps, it is ragged."""
+    return (r"\raggedright " if width.startswith("p") else "") + latex_escape(value)
+
+
+def _column_widths(frame: pd.DataFrame, text: pd.DataFrame) -> list[str]:
     """`r` for numbers, `l` for short text, and a share of the line for columns that have to wrap."""
     lengths = [text.iloc[:, i].map(len).max() if len(text) else 0 for i in range(text.shape[1])]
     long = [length ** 0.5 if length > _LONG else 0 for length in lengths]  # roots: no column too narrow for its words
     narrow = sum(max(length, len(header)) for length, header, wide in zip(lengths, text, long, strict=True) if not wide)
     # at \footnotesize a character takes about 1.15 % of article's text width, the space between columns 3.5 %
     room = max(0.3, 1.0 - 0.0115 * narrow - 0.035 * len(lengths))
-    return "".join(
-        f"p{{{room * wide / sum(long):.2f}\\textwidth}}" if wide else "r" if _is_number(frame[column]) else "l"
-        for wide, column in zip(long, frame, strict=True))
+    return [f"p{{{room * wide / sum(long):.2f}\\textwidth}}" if wide else "r" if _is_number(frame[column]) else "l"
+            for wide, column in zip(long, frame, strict=True)]

@@ -291,11 +291,11 @@ def test_what_could_not_be_computed_is_said_and_measures_stay_apart():
     rows = distance_rows().assign(note="underpowered")
     rows.loc[0, ["value", "band_low", "band_median", "band_high", "p"]] = np.nan
     shown = texts(figures.distances(rows))
-    assert shown.count("underpowered") == 1 and shown.count("p < 0.001\nunderpowered") == 11
+    assert shown.count("underpowered") == 1 and shown.count("p < 0.001, underpowered") == 11
     both = pd.concat([consistency_rows().assign(measure=name) for name in ("iou", "iou_no_muscle")])
     both = both.drop(columns=["score", "score_low", "score_high"])
     figure = figures.consistency(both, measure="iou_no_muscle")
-    assert len(figure.axes[0].get_yticks()) == 3 and "Median IoU, no muscle of CC and MLO mask" in texts(figure)
+    assert len(figure.axes[0].get_yticks()) == 3 and "Median IoU without muscle of CC and MLO mask" in texts(figure)
 
 
 def test_consistency_keeps_the_order_of_sets_and_marks_the_references(drawn):

@@ -45,10 +45,11 @@ def test_latex_is_balanced_plain_and_needs_booktabs_alone():
         assert latex.count("\\" + command) == 1
     header = latex.split(r"\toprule")[1].split(r"\midrule")[0]
     for line in [header.strip(), *body(latex)]:
-        assert line.endswith(r"\\") and len(re.findall(r"(?<!\\)&", line)) == FRAME.shape[1] - 1, line
+        assert line.endswith(r" \tabularnewline") and len(re.findall(r"(?<!\\)&", line)) == FRAME.shape[1] - 1, line
     assert set(re.findall(r"\\([a-zA-Z]+)", latex)) <= {
-        "begin", "end", "centering", "footnotesize", "caption", "label", "toprule", "midrule", "bottomrule", "textwidth", "pm",
-        "cdot", "textasciitilde", "textasciicircum", "textbackslash"}
+        "begin", "end", "centering", "footnotesize", "caption", "label", "toprule", "midrule", "bottomrule",
+        "tabularnewline", "textwidth", "raggedright", "pm", "cdot", "textasciitilde", "textasciicircum",
+        "textbackslash"}
 
 
 @pytest.mark.parametrize("text, latex", [
@@ -102,7 +103,7 @@ def test_long_text_wraps_and_numbers_stand_right():
 
 def test_latex_prints_chosen_columns_and_csv_all(tmp_path):
     tables.save_table(FRAME, tmp_path, "contrasts", caption="Some.", columns=["n", "set"])
-    assert body((tmp_path / "contrasts.tex").read_text())[0] == r"2,500 & Real \\"
+    assert body((tmp_path / "contrasts.tex").read_text())[0] == r"2,500 & Real \tabularnewline"
     assert list(pd.read_csv(tmp_path / "contrasts.csv")) == list(FRAME)
 
 
