@@ -163,11 +163,14 @@ def _cell(value: str, width: str) -> str:
 
 
 def _column_widths(frame: pd.DataFrame, text: pd.DataFrame) -> list[str]:
-    """`r` for numbers, `l` for short text, and a share of the line for columns that have to wrap."""
+    """`r` for numbers, `l` for short text, and a share of the line, the longest word at least, where text wraps."""
     lengths = [text.iloc[:, i].map(len).max() if len(text) else 0 for i in range(text.shape[1])]
     long = [length ** 0.5 if length > _LONG else 0 for length in lengths]  # roots: no column too narrow for its words
     narrow = sum(max(length, len(header)) for length, header, wide in zip(lengths, text, long, strict=True) if not wide)
     # at \footnotesize a character takes about 1.15 % of article's text width, the space between columns 3.5 %
     room = max(0.3, 1.0 - 0.0115 * narrow - 0.035 * len(lengths))
-    return [f"p{{{room * wide / sum(long):.2f}\\textwidth}}" if wide else "r" if _is_number(frame[column]) else "l"
-            for wide, column in zip(long, frame, strict=True)]
+    words = [max((len(word) for cell in text.iloc[:, i] for word in cell.split()), default=0) * 0.0125
+             for i in range(text.shape[1])]
+    return [f"p{{{max(room * wide / sum(long), word):.2f}\\textwidth}}" if wide
+            else "r" if _is_number(frame[column]) else "l"
+            for wide, word, column in zip(long, words, frame, strict=True)]

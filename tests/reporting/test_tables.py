@@ -94,11 +94,13 @@ def test_notebooks_show_what_latex_prints():
 
 
 def test_long_text_wraps_and_numbers_stand_right():
-    frame = pd.DataFrame({"claim": ["x" * 100], "verdict": ["y" * 25], "value": [0.1]})
+    frame = pd.DataFrame({"claim": ["x " * 50], "verdict": ["y " * 12 + "y"], "value": [0.1]})
     latex = tables.to_latex(frame, name="claims", caption="Claims.")
     wide = [float(share) for share in re.findall(r"p\{([\d.]+)\\textwidth\}", latex)]
     assert len(wide) == 2 and wide[0] == pytest.approx(2 * wide[1], abs=0.02) and sum(wide) < 0.95
     assert r"\textwidth}r}" in latex
+    frame = pd.DataFrame({"claim": ["a b " * 90], "verdict": ["n " * 15 + "underpowered-by-far"]})
+    assert float(re.findall(r"p\{([\d.]+)", tables.to_latex(frame, name="claims", caption=""))[1]) >= 19 * 0.0125
 
 
 def test_latex_prints_chosen_columns_and_csv_all(tmp_path):
