@@ -32,8 +32,8 @@ def equivalence(claim: Claim, results: Mapping[str, Any], protocol: Protocol) ->
     rows, lacking = _rows(results[claim.test.table], protocol, measure=claim.test.measure)
     if lacking:
         return lacking
-    observed = "; ".join(f"{row.set} {row.hodges_lehmann:+.3f} [{row.hodges_lehmann_low:+.3f}, "
-                         f"{row.hodges_lehmann_high:+.3f}], {row.equivalence}" for row in rows.itertuples())
+    observed = "; ".join(f"{row['set']} {row['hodges_lehmann']:+.3f} [{row['hodges_lehmann_low']:+.3f}, "
+                         f"{row['hodges_lehmann_high']:+.3f}], {row['equivalence']}" for row in rows.to_dict("records"))
     observed += f"; margin ±{protocol.equivalence_margin:g}"
     if (rows["equivalence"] == "equivalent").all():
         return Judgement(observed, REPRODUCED)
@@ -46,8 +46,8 @@ def at_most(claim: Claim, results: Mapping[str, Any], protocol: Protocol) -> Jud
     rows, lacking = _rows(results[test.table], protocol, measure=test.measure, statistic=test.statistic)
     if lacking:
         return lacking
-    observed = "; ".join(f"{row.set} {row.value:.3f} (null band to {row.band_high:.3f}, p {getattr(row, test.p):.2g})"
-                         for row in rows.itertuples())
+    observed = "; ".join(f"{row['set']} {row['value']:.3f} (null band to {row['band_high']:.3f}, p {row[test.p]:.2g})"
+                         for row in rows.to_dict("records"))
     if ((rows["value"] > test.threshold) & (rows[test.p] < protocol.alpha)).any():
         return Judgement(observed, NOT_REPRODUCED)
     if ((rows["value"] <= test.threshold) & (rows["band_high"] <= test.threshold)).all():
@@ -84,7 +84,7 @@ def rate_within(claim: Claim, results: Mapping[str, Any], protocol: Protocol) ->
     rows, lacking = _rows(results[test.table], protocol)
     if lacking:
         return lacking
-    observed = "; ".join(f"{row.set} {row.rate:.1%} [{row.low:.1%}, {row.high:.1%}]" for row in rows.itertuples())
+    observed = "; ".join(f"{row['set']} {row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}]" for row in rows.to_dict("records"))
     if ((rows["low"] > test.high) | (rows["high"] < test.low)).any():
         return Judgement(observed, NOT_REPRODUCED)
     narrow = ((rows["high"] - rows["low"]) <= test.max_width).all()
@@ -98,8 +98,8 @@ def consistency(claim: Claim, results: Mapping[str, Any], protocol: Protocol) ->
     if lacking:
         return lacking
     real = table[(table["set"] == "real") & (table["measure"] == test.measure)].iloc[0]
-    observed = "; ".join(f"{row.set} {row.score:.2f} [{row.score_low:.2f}, {row.score_high:.2f}]"
-                         for row in rows.itertuples())
+    observed = "; ".join(f"{row['set']} {row['score']:.2f} [{row['score_low']:.2f}, {row['score_high']:.2f}]"
+                         for row in rows.to_dict("records"))
     if not real["gain"] >= test.min_real_gain:
         return Judgement(observed, NOT_TESTABLE, f"real shuffled pairs lie only {real['gain']:.3f} below paired ones")
     if real["nearest_area_median"] >= real["paired_median"]:
