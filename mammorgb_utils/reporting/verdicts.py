@@ -84,7 +84,8 @@ def rate_within(claim: Claim, results: Mapping[str, Any], protocol: Protocol) ->
     rows, lacking = _rows(results[test.table], protocol)
     if lacking:
         return lacking
-    observed = "; ".join(f"{row['set']} {row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}]" for row in rows.to_dict("records"))
+    observed = "; ".join(f"{row['set']} {row['rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+                         for row in rows.to_dict("records"))
     if ((rows["low"] > test.high) | (rows["high"] < test.low)).any():
         return Judgement(observed, NOT_REPRODUCED)
     narrow = ((rows["high"] - rows["low"]) <= test.max_width).all()
