@@ -14,10 +14,13 @@ from mammorgb_utils.reporting.style import LABELS
 from mammorgb_utils.runs import atomic_path, write_csv
 
 _SET_COLUMNS = {"set", "encoding", "first", "second"}
+_MEASURE_COLUMNS = {"measure", "statistic"}
 _HEADERS = {
     "iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "n": "n", "p": "p", "p_holm": "p (Holm)", "p_bh": "p (BH)",
     "cliffs_delta": "Cliff's δ", "iou_no_muscle": "IoU without muscle", "dsc_no_muscle": "DSC without muscle",
     "id": "ID", "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
+    "n_nan": "no mask", "n_real": "n real", "n_real_nan": "no mask, real", "n_first": "n first", "n_second": "n second",
+    "n_first_nan": "no mask, first", "n_second_nan": "no mask, second", "n_draws": "Draws",
 }
 _ACRONYMS = {"iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "cc": "CC", "mlo": "MLO", "sd": "SD"}
 _LATEX = {
@@ -122,6 +125,8 @@ def _text(name: str, column: pd.Series) -> list[str]:
         return _numbers(name, column)
     if name in _SET_COLUMNS:
         column = column.replace(LABELS)
+    elif name in _MEASURE_COLUMNS:
+        column = column.replace(_HEADERS)
     return ["–" if pd.isna(value) or value == "" else _word(value) for value in column]
 
 

@@ -78,6 +78,11 @@ def test_rounding_says_neither_too_much_nor_zero():
     assert text["Note"][1] == "–"
 
 
+def test_names_of_sets_and_measures_are_spelt_out():
+    frame = pd.DataFrame({"first": ["sum"], "measure": ["iou_no_muscle"], "statistic": ["emd"], "reason": ["sum"]})
+    assert tables.rounded(frame).iloc[0].tolist() == ["Sum", "IoU without muscle", "EMD", "sum"]
+
+
 @pytest.mark.parametrize("values, expected", [
     ([12.345, 1.0], ["12.3", "1.0"]), ([1234.5, 2.0], ["1,234", "2"]), ([600.0, np.nan], ["600", "–"]),
     (pd.array([10, None], dtype="Int64"), ["10", "–"]), ([0.0, 1.0], ["0.000", "1.000"]), ([np.nan], ["–"]),
