@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline
-from tiny_models import SIZE, blob_pairs, equal, save_base, weights
+from tiny_models import CELEBAHQ, SIZE, blob_pairs, equal, save_base, weights
 
 from mammorgb_utils.diffusion.checkpoints import CheckpointError, load_checkpoint
 from mammorgb_utils.diffusion.encoding import EncodingError
@@ -145,11 +145,11 @@ def test_a_tampered_checkpoint_stops_the_run(tmp_path, pairs, tiny, monkeypatch)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample"])
-def test_a_base_in_the_published_layout_is_fine_tuned_with_its_prediction_type(tmp_path, pairs, tiny, prediction):
-    base = save_base(tmp_path / "base", nested=False, prediction=prediction, flip_sin_to_cos=False, freq_shift=1,
-                     downsample_padding=0, norm_eps=1e-6)
-    protocol = changed(tiny, base_model=str(base), ema_decay=0.0, sampling_weights="raw")
-    model = train(pairs, protocol, "zero", tmp_path / "run", progress=False)
+def test_a_base_in_the_published_layout_is_fine_tuned_with_its_prediction_type(tmp_path, tiny, prediction):
+    small = CELEBAHQ | {"sample_size": 32, "block_out_channels": (4, 4, 8, 8, 8, 8), "norm_num_groups": 4}
+    base = save_base(tmp_path / "base", nested=False, prediction=prediction, **small)
+    protocol = changed(tiny, base_model=str(base), image_size=32, ema_decay=0.0, sampling_weights="raw")
+    model = train(blob_pairs(8, 32), protocol, "zero", tmp_path / "run", progress=False)
     assert DDPMPipeline.from_pretrained(model).scheduler.config.prediction_type == prediction
     assert not equal(weights(model), DDPMPipeline.from_pretrained(base).unet.state_dict())
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 import torch
-from tiny_models import SIZE, save_base
+from diffusers import UNet2DModel
+from tiny_models import CELEBAHQ, SIZE, save_base
 
 from mammorgb_utils.diffusion.unet import (
     BaseModelError,
@@ -57,6 +58,12 @@ def test_the_published_name_must_have_the_published_parameters(tmp_path, monkeyp
     monkeypatch.setattr("mammorgb_utils.diffusion.unet.base_folder", lambda base: folder)
     with pytest.raises(BaseModelError, match="the published model has 113,673,219"):
         load_base("google/ddpm-celebahq-256", SIZE)
+
+
+def test_the_published_architecture_has_the_published_parameters(tmp_path):
+    with torch.device("meta"):
+        unet = UNet2DModel(**CELEBAHQ)
+    assert sum(p.numel() for p in unet.parameters()) == 113_673_219
 
 
 def test_hash_covers_weights_and_noise_schedule(tmp_path):
