@@ -97,7 +97,7 @@ def _distance_rows(axes: Axes, positions: Mapping[tuple[str, str], float], paper
 
 def _distance_legend(figure: Figure, sets: Sequence[str], paper: bool, floor: bool) -> None:
     handles = [_point(name) for name in sets]
-    handles.append(Patch(facecolor=BAND, edgecolor=QUIET, label="Null band and median (labels permuted)"))
+    handles.append(Patch(facecolor=BAND, edgecolor=QUIET, label="Null band and median (labels permuted; p unadjusted)"))
     if floor:
         handles.append(Line2D([], [], color=EDGE, linestyle=(0, (1, 1)), label="Real against real, median"))
     if paper:
