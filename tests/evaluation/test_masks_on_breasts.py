@@ -1,0 +1,53 @@
+"""Masks against the phantoms' truth, and on real mammograms where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mammorgb_utils.data.phantom import HELDOUT_STREAM, make_breast, muscle_truth_mask, render_view, view_truth_mask
+from mammorgb_utils.evaluation.masks import breast_mask, pectoral_mask
+from mammorgb_utils.evaluation.overlap import iou
+
+REAL = os.environ.get("MAMMORGB_REAL_DATA")
+
+
+def shrunk(image, size=64):
+    """Area average on a coarser grid, by whole blocks of a cropped image."""
+    rows, columns = (length // size for length in image.shape)
+    cropped = image[:rows * size, :columns * size].astype(np.float64)
+    return cropped.reshape(size, rows, size, columns).mean(axis=(1, 3))
+
+
+@pytest.fixture(scope="module")
+def phantoms():
+    return [make_breast((411, HELDOUT_STREAM, case)) for case in range(5)]
+
+
+def test_masks_agree_with_the_phantoms_truth(phantoms):
+    for breast in phantoms:
+        for name in ("CC", "MLO"):
+            view, truth = shrunk(render_view(breast, name)), shrunk(view_truth_mask(breast, name)) > 0.5
+            assert iou(breast_mask(view), truth) >= 0.93
+
+
+def test_muscles_agree_with_the_phantoms_truth(phantoms):
+    overlaps = [iou(pectoral_mask(shrunk(render_view(breast, "MLO"))), shrunk(muscle_truth_mask(breast)) > 0.5)
+                for breast in phantoms]
+    assert np.median(overlaps) >= 0.70
+    assert min(overlaps) >= 0.50
+
+
+@pytest.mark.skipif(not REAL, reason="MAMMORGB_REAL_DATA is unset: masks are not checked on real mammograms")
+def test_breast_but_not_otsu_finds_a_real_digital_breast():
+    for name in ("CC", "MLO"):
+        pixels = np.asarray(Image.open(Path(REAL) / "pairs" / f"gmic0_L_{name}.png"), dtype=np.float64)
+        view = shrunk(np.clip(pixels / np.quantile(pixels, 0.999), 0, 1), 128)
+        view = view if view[:, :64].mean() > view[:, 64:].mean() else view[:, ::-1]
+        inside = breast_mask(view)
+        assert 0.4 < inside.mean() < 0.9
+        assert view[~inside].max() < 0.5
+        assert breast_mask(view, "otsu").sum() < 0.9 * inside.sum()
+        assert name == "CC" or 0.01 < pectoral_mask(view).mean() < 0.2
