@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,9 +103,11 @@ def _denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: ran
     generators = [image_generator(seed, image) for image in batch]
     noise = [torch.randn((unet.config.in_channels, size, size), generator=g) for g in generators]
     x = torch.stack(noise).to(device) * scheduler.init_noise_sigma
-    ancestral = {"generator": generators} if isinstance(scheduler, DDPMScheduler) else {}
+    extra: dict[str, Any] = {"generator": generators} if isinstance(scheduler, DDPMScheduler) else {}
+    if isinstance(scheduler, DDIMScheduler):
+        extra = {"use_clipped_model_output": True}  # else noise and clipped image disagree, and air turns grey
     for t in scheduler.timesteps:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             prediction = unet(scheduler.scale_model_input(x, t), t).sample
-        x = scheduler.step(prediction.float(), t, x, **ancestral).prev_sample
+        x = scheduler.step(prediction.float(), t, x, **extra).prev_sample
     return x

@@ -56,6 +56,13 @@ def test_air_stays_in_range_during_sampling(trained, tiny):
         assert x.abs().max() <= 1.0, sampler
 
 
+def test_ddim_and_dpmsolver_follow_the_same_path(trained, tiny):
+    """Both solve one differential equation without noise; with clipped images but unclipped noise DDIM leaves it."""
+    paths = [sample_pairs(trained, 4, tiny.model_copy(update={"sampler": s, "sampling_steps": 100}), seed=0, progress=False)
+             for s in ("ddim", "dpmsolver++")]
+    assert np.abs(paths[0] - paths[1]).mean() < 0.006
+
+
 def test_refused(tmp_path, trained, tiny):
     with pytest.raises(SamplingError, match="holds no mammorgb.json: it isn't a finished model; train it first"):
         sample_pairs(tmp_path, 1, tiny, seed=0)
@@ -70,12 +77,12 @@ def test_a_model_that_has_learned_one_pair_draws_it(tmp_path, tiny):
     cc = np.zeros((16, 16), np.float32)
     cc[4:12, :8] = 0.8
     mlo = np.roll(cc, 2, axis=0) * 0.5
-    pairs = np.repeat(np.stack([cc, mlo])[None], 16, axis=0)
-    protocol = tiny.model_copy(update={"batch_size": 16, "epochs": 120.0, "learning_rate": 1e-2, "sampling_steps": 8,
-                                       "lr_schedule": "cosine", "checkpoint_every": 120})
+    pairs = np.repeat(np.stack([cc, mlo])[None], 8, axis=0)
+    protocol = tiny.model_copy(update={"batch_size": 8, "epochs": 240.0, "learning_rate": 6e-3, "sampling_steps": 8,
+                                       "lr_schedule": "cosine", "checkpoint_every": 240})
     model = train(pairs, protocol, "sum", tmp_path, progress=False)
     views, third = sample_pairs(model, 3, protocol, seed=0, return_third=True, progress=False)
     rgb = encode_pair(cc, mlo, "sum")
     drawn = np.concatenate([views, third[:, None]], axis=1)
     assert np.abs(drawn - rgb.transpose(2, 0, 1)).mean() < 0.1
-    assert np.corrcoef(drawn.mean(axis=0).ravel(), rgb.transpose(2, 0, 1).ravel())[0, 1] > 0.9
+    assert np.corrcoef(drawn.mean(axis=0).ravel(), rgb.transpose(2, 0, 1).ravel())[0, 1] > 0.95
