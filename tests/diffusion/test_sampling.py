@@ -58,8 +58,8 @@ def test_air_stays_in_range_during_sampling(trained, tiny):
 
 def test_ddim_and_dpmsolver_follow_the_same_path(trained, tiny):
     """Both solve one differential equation without noise; with clipped images but unclipped noise DDIM leaves it."""
-    paths = [sample_pairs(trained, 4, tiny.model_copy(update={"sampler": s, "sampling_steps": 100}), seed=0, progress=False)
-             for s in ("ddim", "dpmsolver++")]
+    asked = [tiny.model_copy(update={"sampler": s, "sampling_steps": 100}) for s in ("ddim", "dpmsolver++")]
+    paths = [sample_pairs(trained, 4, protocol, seed=0, progress=False) for protocol in asked]
     assert np.abs(paths[0] - paths[1]).mean() < 0.006
 
 
