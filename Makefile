@@ -9,6 +9,8 @@ BIN      := .venv/bin
 export MALLOC_TRIM_THRESHOLD_ := 8000000000
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TOP_PAD_ := 268435456
+# Threads sleep while they wait. Spinning gains 8 % on an idle machine, and costs a factor of 2.6 beside one busy process.
+export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUNBUFFERED := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 

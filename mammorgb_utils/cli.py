@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, default=Path("models/phantom-base-64"), help="pipeline folder to write")
     sub.add_argument("--work", type=Path, default=Path("runs/phantom-base-64"), help="checkpoints; continues from them")
     sub.add_argument("--breasts", type=int, default=1500, help="phantom breasts to learn from, two views each")
-    sub.add_argument("--steps", type=int, default=3000, help="optimiser steps of 16 images")
+    sub.add_argument("--steps", type=int, default=2600, help="optimiser steps of 16 images")
     sub.add_argument("--seed", type=int, default=64)
 
     sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")

@@ -27,7 +27,7 @@ def reproduce(options: argparse.Namespace) -> None:
     lock = filelock.FileLock(run.root / ".lock")
     try:
         with lock.acquire(timeout=0):
-            _forget_lost_stages(run)
+            forget_lost_stages(run)
             _snakemake(run, options, manifest)
     except filelock.Timeout:
         raise RunError(f"runs/{name} is in use by another process; wait for it, or choose another RUN=…") from None
@@ -81,7 +81,7 @@ def publish(options: argparse.Namespace) -> None:
     if sources != {"phantom"}:
         raise RunError(f"runs/{options.run} was made from {', '.join(sorted(sources))}: patient data isn't published")
     for folder, target in (("figures", "figures"), ("tables", "figures"), ("notebooks", "notebooks/executed")):
-        (PROJECT_ROOT / target).mkdir(exist_ok=True)
+        (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
         for file in sorted((root / folder).glob("*.*")):
             shutil.copy2(file, PROJECT_ROOT / target / file.name)
     print("Copied to figures/ and notebooks/executed/")
@@ -119,7 +119,7 @@ def _check_manifest(manifest: str) -> None:
     require_files(frame, (PROJECT_ROOT / manifest).parent)
 
 
-def _forget_lost_stages(run: Run) -> None:
+def forget_lost_stages(run: Run) -> None:
     """A stage whose data was removed by hand is redone: Snakemake watches its executed notebook alone."""
     stages = {"01_preprocess": [run.pairs, run.pairs_index], "04_metrics": [run.overlap]}
     for encoding in run.protocol.encodings:

@@ -13,6 +13,8 @@ import papermill
 from mammorgb_utils.runs import PROJECT_ROOT
 
 NOTEBOOKS_DIR = PROJECT_ROOT / "notebooks"
+_NOISE = ("Executing", "Ending Cell", "Input Notebook", "Output Notebook", "Working directory", "[IPKernelApp]", "<",
+          "\x1b")  # papermill's own lines, and objects that only a notebook can show
 
 
 class NotebookError(RuntimeError):
@@ -59,6 +61,7 @@ def _log_plainly() -> None:
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.addFilter(lambda record: not record.getMessage().startswith(_NOISE))
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
+from diffusers.utils.logging import disable_progress_bar
 
 from mammorgb_utils.diffusion.checkpoints import atomic_folder, differences, digest
 from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS, check_views, encode_batch
@@ -128,6 +129,16 @@ def _recipe(protocol: Protocol, n_pairs: int) -> Recipe:
             "ema_decay", "precision")
     steps = max(1, round(protocol.epochs * n_pairs / protocol.batch_size))
     return Recipe(steps=steps, **{name: getattr(protocol, name) for name in same})
+
+
+def open_model(model_dir: Path) -> DDPMPipeline:
+    """A trained model as the diffusers pipeline that it is.
+
+    Args:
+        model_dir: Folder written by `train`.
+    """
+    disable_progress_bar()
+    return DDPMPipeline.from_pretrained(model_dir, use_safetensors=True)
 
 
 def is_finished(model_dir: Path, identity: dict[str, Any]) -> bool:

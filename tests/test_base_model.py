@@ -1,0 +1,45 @@
+"""The base model in the repository: what it claims to be, and that today's phantoms are still those it learned from."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mammorgb_utils.data.base_views import fingerprint
+from mammorgb_utils.diffusion.unet import load_base
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import PROJECT_ROOT
+
+PROTOCOL = Protocol.load("laptop")
+FOLDER = PROJECT_ROOT / PROTOCOL.base_model
+
+
+def test_todays_preprocessing_gives_the_views_that_the_base_learned_from():
+    recorded = json.loads((FOLDER / "fingerprint.json").read_text())
+    today = fingerprint(recorded["seed"], PROTOCOL)
+    worst = np.abs(np.array(recorded["views"]) - np.array(today["views"])).max()
+    assert worst < 0.002, f"block means moved by {worst:.4f}: pretrain the base anew (CONTRIBUTING.md)"
+
+
+def test_the_fingerprint_notices_another_preprocessing():
+    recorded = json.loads((FOLDER / "fingerprint.json").read_text())
+    other = fingerprint(recorded["seed"], PROTOCOL.model_copy(update={"match_scope": "none"}))
+    assert np.abs(np.array(recorded["views"]) - np.array(other["views"])).max() > 0.02
+
+
+def test_the_base_is_small_half_precision_and_a_plain_pipeline():
+    assert sum(f.stat().st_size for f in FOLDER.rglob("*") if f.is_file()) <= 10e6
+    unet, scheduler = load_base(PROTOCOL.base_model, PROTOCOL.image_size)
+    assert 3e6 < sum(p.numel() for p in unet.parameters()) < 5e6
+    assert scheduler.config.prediction_type == "v_prediction" and unet.config.in_channels == 3
+
+
+def test_the_model_card_says_what_it_is():
+    card = (FOLDER / "README.md").read_text()
+    record = json.loads((FOLDER / "mammorgb.json").read_text())
+    assert "no patient data" in card and "apache-2.0" in card and record["digest"] in card
+
+
+@pytest.mark.parametrize("profile", ["laptop", "smoke"])
+def test_profiles_use_the_base_of_the_repository(profile):
+    assert Protocol.load(profile).base_model == PROTOCOL.base_model

@@ -1,0 +1,54 @@
+"""Executing notebooks in batch: an output file means success, and mistakes are named before anything runs."""
+
+import nbformat
+import pytest
+
+from mammorgb_utils import notebooks
+from mammorgb_utils.notebooks import NotebookError, execute_notebook
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "NOTEBOOKS_DIR", tmp_path)
+
+    def write(last):
+        parameters = nbformat.v4.new_code_cell("study: str = 'a'  # folder [name]", metadata={"tags": ["parameters"]})
+        cells = [parameters, nbformat.v4.new_code_cell(last)]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "01_x.ipynb")
+        return tmp_path
+
+    return write
+
+
+def text(path):
+    return str([cell.get("outputs") for cell in nbformat.read(path, 4).cells])
+
+
+def test_success_leaves_one_file_with_the_outputs(folder):
+    out = folder("print('run is', study)") / "out" / "01_x.ipynb"
+    execute_notebook("01_x", out, {"study": "b"})
+    assert [p.name for p in out.parent.iterdir()] == ["01_x.ipynb"] and "run is b" in text(out)
+
+
+def test_a_failing_cell_leaves_no_output_and_says_which(folder):
+    out = folder("raise ValueError('no pairs')") / "out" / "01_x.ipynb"
+    with pytest.raises(NotebookError, match="01_x, cell .*ValueError: no pairs"):
+        execute_notebook("01_x", out, {})
+    assert not out.exists() and "no pairs" in text(out.with_suffix(".failed.ipynb"))
+
+
+def test_a_killed_kernel_is_no_success(folder):
+    out = folder("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") / "out" / "01_x.ipynb"
+    with pytest.raises(NotebookError, match="kernel stopped.*memory"):
+        execute_notebook("01_x", out, {})
+    assert not out.exists()
+
+
+def test_unknown_parameters_and_notebooks_are_named_before_anything_runs(folder):
+    out = folder("pass") / "out" / "01_x.ipynb"
+    with pytest.raises(NotebookError, match="unknown parameter rum; it has study"):
+        execute_notebook("01_x", out, {"rum": "b"})
+    with pytest.raises(NotebookError, match="'02_y' not found; the notebooks are 01_x"):
+        execute_notebook("02_y", out, {})
+    assert not out.parent.exists()
