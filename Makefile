@@ -14,12 +14,11 @@ export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUNBUFFERED := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup reproduce publish test lint lab bench
+.PHONY: help setup reproduce publish test lint lab
 help:
 	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
 	@echo "make test      the tests       make lab       JupyterLab on the same notebooks"
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
-	@echo "make bench     speed beside the tools that people use today"
 
 .venv/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -43,4 +42,4 @@ lint: setup
 
 lab: setup
 	$(BIN)/mammorgb phantom --profile laptop
-	JUPYTER_CONFIG_DIR=.jupyter $(BIN)/jupyter lab --notebook-dir notebooks
+	$(BIN)/jupyter lab --config .jupyter/jupyter_server_config.py --notebook-dir notebooks

@@ -84,7 +84,12 @@ def publish(options: argparse.Namespace) -> None:
         (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
         for file in sorted((root / folder).glob("*.*")):
             shutil.copy2(file, PROJECT_ROOT / target / file.name)
-    print("Copied to figures/ and notebooks/executed/")
+    readme = PROJECT_ROOT / "README.md"
+    if readme.is_file():
+        from mammorgb_utils.reporting.documents import fill_tables
+
+        readme.write_text(fill_tables(readme.read_text(encoding="utf-8"), PROJECT_ROOT), encoding="utf-8")
+    print("Copied to figures/ and notebooks/executed/; the tables in README.md are those of this run")
 
 
 def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,

@@ -46,7 +46,7 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
     _log_plainly()
     try:
         papermill.execute_notebook(source, failed, parameters, cwd=str(NOTEBOOKS_DIR), log_output=True,
-                                   progress_bar=False, kernel_name="python3")
+                                   progress_bar=False, kernel_name="python3", extra_arguments=["--log-level=40"])
     except papermill.PapermillExecutionError as error:
         raise NotebookError(f"{name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
                             f"The cells up to there: {failed.name}") from None

@@ -1,0 +1,42 @@
+"""Tables in Markdown documents, filled from CSV files so that no result is typed by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from mammorgb_utils.reporting.tables import rounded
+
+_BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?: columns: (?P<columns>[\w,]+))?"
+                    r"(?: where: (?P<key>\w+)=(?P<value>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def fill_tables(text: str, root: Path) -> str:
+    """Replace what stands between a table's marker and its end by the table as it is now.
+
+    Args:
+        text: Markdown with blocks `<!-- table: figures/claims.csv columns: id,verdict where: measure=iou -->` …
+            `<!-- end -->`; columns and where are optional.
+        root: The folder that the paths are relative to.
+
+    Returns:
+        The text with every block filled; a block whose file isn't there keeps what it has.
+    """
+    return _BLOCK.sub(lambda block: _filled(block, root), text)
+
+
+def _filled(block: re.Match[str], root: Path) -> str:
+    path = root / block["path"]
+    if not path.is_file():
+        return block[0]
+    frame = pd.read_csv(path)
+    if block["key"]:
+        frame = frame[frame[block["key"]].astype(str) == block["value"]]
+    if block["columns"]:
+        frame = frame[block["columns"].split(",")]
+    table = rounded(frame.reset_index(drop=True))
+    rows = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return block[1] + "\n".join(lines) + "\n" + block[block.lastindex]

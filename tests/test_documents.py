@@ -1,0 +1,49 @@
+"""Documents show the tables of the repository, not remembered ones, and point to files that exist."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from mammorgb_utils.reporting.documents import fill_tables
+from mammorgb_utils.reporting.producers import FIGURES
+from mammorgb_utils.runs import PROJECT_ROOT
+
+DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_tables_are_those_of_their_files(path):
+    text = path.read_text()
+    assert fill_tables(text, PROJECT_ROOT) == text, "fill it: `make publish`"
+    for source in re.findall(r"<!-- table: (\S+)", text):
+        assert (PROJECT_ROOT / source).is_file(), f"{path.name} shows {source}, which isn't there"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_to_files(path):
+    for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text()):
+        assert (path.parent / link).exists(), f"{path.name} links to {link}, which isn't there"
+
+
+def test_the_readme_shows_every_figure_and_its_notebook():
+    text = (PROJECT_ROOT / "README.md").read_text()
+    for name, notebook in FIGURES.items():
+        assert f"figures/{name}.png" in text and notebook in text
+
+
+def test_a_block_is_filled_filtered_and_left_alone_without_its_file(tmp_path):
+    frame = pd.DataFrame({"set": ["real", "sum"], "measure": ["iou", "dsc"], "n": [3, 4]})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    text = "x\n<!-- table: a.csv columns: set,n where: measure=iou -->\nold\n<!-- end -->\ny"
+    filled = fill_tables(text, tmp_path)
+    assert "| Real | 3 |" in filled and "old" not in filled and "Sum" not in filled and filled.endswith("y")
+    assert fill_tables(filled, tmp_path) == filled
+    absent = text.replace("a.csv", "b.csv")
+    assert fill_tables(absent, tmp_path) == absent
+
+
+def test_executed_notebooks_name_no_folder_of_the_machine_that_ran_them():
+    for path in PROJECT_ROOT.glob("notebooks/executed/*.ipynb"):
+        found = re.search(r"/(home|root|Users|work|tmp|var)/[\w.-]+", path.read_text())
+        assert not found, f"{path.name} names {found[0]}"
