@@ -15,7 +15,7 @@ import pytest
 
 from mammorgb_utils.data.phantom import make_breast, render_view, write_cohort
 from mammorgb_utils.data.phantom.dicom_writer import Header, dicom_bytes
-from mammorgb_utils.data.phantom.plan import EXTRA_SHARES, plan_cases
+from mammorgb_utils.data.phantom.plan import EXTRA_SHARES, Case, plan_cases
 from mammorgb_utils.data.phantom.storage import ARTEFACTS, store, text_bitmap
 
 N_PAIRS, SEED = 12, 5
@@ -92,10 +92,22 @@ def test_shares_of_a_full_cohort():
     assert [case.patient for case in cases] == [f"P{i + 1:04d}" for i in range(len(cases))]
 
 
-def test_dciodvfy_finds_no_error(cohort):
+@pytest.fixture(scope="module")
+def artefact_cohort(tmp_path_factory) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
+    """One patient of every artefact kind, all with the same breast."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    cases = [Case(kind, "usable", "train", 1, 3, artefact=kind) for kind in ARTEFACTS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mammorgb_utils.data.phantom.cohort.plan_cases", lambda n_pairs, seed: cases)
+        rows = write_cohort(folder, len(cases), SEED, workers=1, progress=False)
+    return folder, rows, pd.read_csv(folder / "truth.csv", keep_default_na=False)
+
+
+@pytest.mark.parametrize("name", ["cohort", "artefact_cohort"])
+def test_dciodvfy_finds_no_error(request, name):
     if not shutil.which("dciodvfy"):
         pytest.skip("dciodvfy (Debian dicom3tools) isn't installed: headers weren't validated")
-    folder, rows, truth = cohort
+    folder, rows, truth = request.getfixturevalue(name)
     broken = set(truth.loc[truth["role"] == "unreadable", "patient"])
     checked = 0
     for row in rows[~rows["patient"].isin(broken)].itertuples():
@@ -104,7 +116,7 @@ def test_dciodvfy_finds_no_error(cohort):
         assert not errors, (row.path, errors)
         assert "MammographyImageForPresentation" in output.stdout + output.stderr
         checked += 1
-    assert checked > 20
+    assert checked == len(rows) - 2 * len(broken) >= 2 * len(ARTEFACTS)
 
 
 @pytest.mark.parametrize("laterality", ["L", "R"])
@@ -171,6 +183,19 @@ def test_artefacts_are_recorded_with_their_view(cohort):
     _, _, truth = cohort
     marked = truth[truth["artefact"] != ""]
     assert len(marked) == 1 and set(marked["role"]) == {"usable"} and set(marked["artefact_view"]) <= {"CC", "MLO"}
+
+
+def test_every_artefact_changes_the_view_that_the_truth_names(artefact_cohort):
+    folder, rows, truth = artefact_cohort
+    assert truth["artefact"].tolist() == list(ARTEFACTS)
+    breast = make_breast((SEED, 1, 3))
+    for case in truth.itertuples():
+        for view in ("CC", "MLO"):
+            path = rows.loc[(rows["patient"] == case.patient) & (rows["view"] == view), "path"].item()
+            data = readable(folder, path)
+            pixels = data.pixel_array if data.PhotometricInterpretation == "MONOCHROME2" else 4095 - data.pixel_array
+            clean = np.rint(store(render_view(breast, view), breast.laterality, view) * 4095)
+            assert np.array_equal(pixels, clean) == (view != case.artefact_view), (case.artefact, view)
 
 
 def test_a_partly_written_cohort_is_completed(cohort, tmp_path):
