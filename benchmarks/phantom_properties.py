@@ -75,7 +75,7 @@ def sizes(plain: pd.DataFrame) -> list[dict]:
         row("muscle length over nipple row, mean", "about 1 (0.9 to 1.1)", muscle_end / nipple, within=(0.9, 1.1)),
         row("CC area [cm²], median", "range 60 to 250", plain["cc_area_cm2"], centre=np.median, reach=(60, 250)),
         row("MLO over CC area, median", "1.05 to 1.4", ratio, centre=np.median, within=(1.05, 1.4)),
-        single("ratio inside 1.05 to 1.4, share", "at least 0.98", np.mean(ratio.between(1.05, 1.4)), n, (0.98, 1)),
+        single("this ratio inside 1.05 to 1.4, share", "all (0.98)", np.mean(ratio.between(1.05, 1.4)), n, (0.98, 1)),
         row("MLO over CC area × thickness without muscle, mean", "about 1 (0.9 to 1.1)", tissue, within=(0.9, 1.1))]
 
 
@@ -176,7 +176,7 @@ def fill_card(card: Path, table: pd.DataFrame) -> None:
     lines = [" | ".join(cells) for cells in [table.columns, ["---"] * table.shape[1], *table.to_numpy(str)]]
     block = "\n".join(f"| {line} |" for line in lines)
     pattern = rf"(<!-- table: {re.escape(RESULTS)} -->\n).*?(<!-- end -->)"
-    filled = re.sub(pattern, lambda found: f"{found[1]}{block}\n{found[2]}", card.read_text(encoding="utf-8"), flags=re.S)
+    filled = re.sub(pattern, rf"\1{block}\n\2", card.read_text(encoding="utf-8"), flags=re.S)
     with atomic_path(card) as temporary:
         temporary.write_text(filled, encoding="utf-8")
 
