@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--profile", default="laptop", help="whose phantom_pairs and phantom_seed are used")
     sub.add_argument("--pairs", type=int, default=None, help="usable pairs, instead of the profile's")
     sub.add_argument("--seed", type=int, default=None, help="seed of the cohort, instead of the profile's")
-    sub.add_argument("--out", type=Path, default=None, help="folder; default: data/phantom-PROFILE")
+    sub.add_argument("--out", type=Path, default=None, help="folder; default: data/phantom-PAIRS-SEED")
     sub.add_argument("--manifest", type=Path, default=None, help="manifest to write; default: the profile's own")
     sub.add_argument("--overwrite", action="store_true", help="replace a manifest that differs")
 

@@ -1,0 +1,105 @@
+"""The whole study, twice: once unbroken, once killed on the way. Minutes, not seconds."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from mammorgb_utils.reporting.producers import FIGURES, TABLES
+from mammorgb_utils.runs import PROJECT_ROOT
+
+STAGES = ["01_preprocess", *(f"{stage}_{encoding}" for stage in ("02_train", "03_sample")
+                             for encoding in ("sum", "absdiff", "zero")), "04_metrics", "05_stats"]
+
+
+def start(run: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "mammorgb_utils.cli", "reproduce", "--profile", "smoke", "--run", run]
+    return subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(run: str) -> str:
+    process = start(run)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+def kill_tree(process: subprocess.Popen) -> None:
+    parent = psutil.Process(process.pid)
+    for each in [*parent.children(recursive=True), parent]:
+        try:
+            each.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.communicate()
+
+
+def emptied(run: str) -> Path:
+    folder = PROJECT_ROOT / "runs" / run
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    files = [*folder.glob("tables/*.csv"), *folder.glob("metrics/*.csv"), *folder.glob("pairs/*.csv")]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def study() -> Path:
+    folder = emptied("test-smoke")
+    finish("test-smoke")
+    return folder
+
+
+def test_every_declared_figure_and_table_is_there(study):
+    for name in FIGURES:
+        for kind in ("pdf", "png"):
+            assert (study / "figures" / f"{name}.{kind}").stat().st_size > 1000
+    for name in TABLES:
+        assert len(pd.read_csv(study / "tables" / f"{name}.csv")) and (study / "tables" / f"{name}.tex").is_file()
+    assert {file.stem for file in (study / "figures").iterdir()} == set(FIGURES)
+    assert {file.stem for file in (study / "tables").iterdir()} == set(TABLES)
+
+
+def test_notebooks_ran_in_order_without_errors_and_name_no_folder(study):
+    assert {file.stem for file in (study / "notebooks").iterdir()} == set(STAGES)
+    for file in (study / "notebooks").iterdir():
+        cells = [cell for cell in json.loads(file.read_text())["cells"] if cell["cell_type"] == "code"]
+        assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+        outputs = json.dumps([cell["outputs"] for cell in cells])
+        assert '"output_type": "error"' not in outputs
+        assert str(PROJECT_ROOT) not in outputs and not re.search(r"\.dcm|[0-9a-f]{64}", outputs)
+
+
+def test_on_phantoms_every_verdict_says_so(study):
+    claims = pd.read_csv(study / "tables" / "claims.csv")
+    assert claims["id"].tolist() == [f"C{i}" for i in range(1, 8)]
+    assert claims["verdict"].str.contains("on phantoms").all()
+
+
+def test_a_repeat_redoes_nothing(study):
+    before = {file: file.stat().st_mtime_ns for file in study.rglob("*") if file.is_file() and ".snakemake" not in
+              file.parts and file.name != ".lock"}
+    assert "Nothing to be done" in finish("test-smoke")
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_a_killed_study_continues_to_the_same_tables(study):
+    folder = emptied("test-smoke-killed")
+    for moment in ("pairs/index.csv", "training/sum/checkpoints", "metrics/overlap.csv"):
+        process = start("test-smoke-killed")
+        while process.poll() is None and not (folder / moment).exists():
+            time.sleep(0.2)
+        kill_tree(process)
+        assert not (folder / "notebooks" / "05_stats.ipynb").exists(), "the study ended before it could be killed"
+    finish("test-smoke-killed")
+    assert tables(folder) == tables(study)
+    shutil.rmtree(folder)
