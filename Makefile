@@ -2,7 +2,7 @@
 PYTHON   ?= python3.11
 PROFILE  ?= laptop
 MANIFEST ?=
-RUN      ?= $(PROFILE)
+RUN      ?=
 BIN      := .venv/bin
 
 # Fewer page faults in training: glibc keeps freed memory instead of handing it back after every tensor.
@@ -32,7 +32,7 @@ reproduce: setup
 	$(BIN)/mammorgb reproduce --profile "$(PROFILE)" --manifest "$(MANIFEST)" --run "$(RUN)"
 
 publish: setup
-	$(BIN)/mammorgb publish --run "$(RUN)"
+	$(BIN)/mammorgb publish --run "$(or $(RUN),laptop)"
 
 test: setup
 	$(BIN)/python -m pytest

@@ -17,9 +17,14 @@ RUN = "{sys.executable} -m mammorgb_utils.cli run-notebook"
 STUDY = "-p run {config[run]:q} -p profile {config[profile]:q} -p manifest {config[manifest]:q}"
 
 
-def source(name):
-    """A notebook's content decides whether it is executed again, not its age."""
-    return hashlib.sha256((NOTEBOOKS / f"{name}.ipynb").read_bytes()).hexdigest()[:16]
+def source(name, *code):
+    """Content decides whether a notebook is executed again, not age: its own, and that of code without a store.
+
+    01 to 03 keep what they computed, whatever the code is now; a change there asks for a new run name.
+    """
+    files = [NOTEBOOKS / f"{name}.ipynb"]
+    files += [file for pattern in code for file in sorted(Path(workflow.basedir).glob(pattern))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 wildcard_constraints:
@@ -76,7 +81,7 @@ rule metrics:
     output:
         "notebooks/04_metrics.ipynb",
     params:
-        source=source("04_metrics"),
+        source=source("04_metrics", "mammorgb_utils/evaluation/*.py", "mammorgb_utils/reporting/*.py"),
     threads: workflow.cores
     shell:
         RUN + " 04_metrics {output:q} " + STUDY
@@ -88,7 +93,9 @@ rule stats:
     output:
         "notebooks/05_stats.ipynb",
     params:
-        source=source("05_stats"),
+        source=source(
+            "05_stats", "mammorgb_utils/evaluation/*.py", "mammorgb_utils/reporting/*.py", "claims.yaml"
+        ),
     threads: workflow.cores
     shell:
         RUN + " 05_stats {output:q} " + STUDY

@@ -1,7 +1,7 @@
 """Kill the smoke study with SIGKILL at random moments, start it again, and compare its tables with an unbroken run's.
 
 `python benchmarks/kill_and_continue.py --kills 10` writes `benchmarks/results/kill_and_continue.csv`, one row a kill,
-and fails when a table or the phantoms' manifest differs.
+and fails when a table or the phantoms' manifest differs. The phantoms too are made anew, and may be killed.
 """
 
 import argparse
@@ -15,6 +15,9 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
+from mammorgb_utils.protocol import Protocol
+
+SMOKE = Protocol.load("smoke")
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "kill_and_continue.csv"
 
@@ -35,6 +38,13 @@ def kill_tree(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def fresh(run: str) -> str:
+    """Forget a run and the smoke cohort, so that phantoms are written again."""
+    for folder in [ROOT / "runs" / run, *(ROOT / "data").glob(f"phantom-{SMOKE.phantom_pairs}-*")]:
+        shutil.rmtree(folder, ignore_errors=True)
+    return run
+
+
 def newest_step(run: str) -> str:
     done = sorted(path.stem for path in (ROOT / "runs" / run / "notebooks").glob("*[a-z].ipynb")
                   if ".failed" not in path.name)
@@ -44,7 +54,8 @@ def newest_step(run: str) -> str:
 def tables(run: str) -> dict[str, bytes]:
     folder = ROOT / "runs" / run
     files = [*folder.glob("tables/*.csv"), *folder.glob("metrics/*.csv"), *folder.glob("pairs/*.csv")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    cohorts = (ROOT / "data").glob(f"phantom-{SMOKE.phantom_pairs}-*/manifest.csv")
+    return {path.name: path.read_bytes() for path in [*files, *cohorts]}
 
 
 def finish(run: str) -> float:
@@ -59,9 +70,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    for run in ("unbroken", "killed"):
-        shutil.rmtree(ROOT / "runs" / run, ignore_errors=True)
-    whole = finish("unbroken")
+    whole = finish(fresh("unbroken"))
+    expected = tables("unbroken")
+    fresh("killed")
     dice, rows = random.Random(options.seed), []
     for number in range(1, options.kills + 1):
         process, delay = start("killed"), dice.uniform(1.0, whole / 3)
@@ -73,7 +84,7 @@ def main() -> None:
                      "last_finished_step": newest_step("killed")})
         print(rows[-1], flush=True)
     finish("killed")
-    same = tables("unbroken") == tables("killed")
+    same = expected == tables("killed")
     RESULTS.parent.mkdir(exist_ok=True)
     pd.DataFrame(rows).assign(tables_identical_at_the_end=same).to_csv(RESULTS, index=False)
     print(f"{len(tables('killed'))} tables, identical: {same}")

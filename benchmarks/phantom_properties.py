@@ -7,9 +7,7 @@ Pairs with an artefact are left out except where a row says otherwise. A mean or
 a range to the 1st and 99th percentile; what was set to reach a value earns no verdict.
 """
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +21,7 @@ from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM
 from mammorgb_utils.data.phantom.truth import MASK_STEP
 from mammorgb_utils.evaluation.consistency import shuffled_overlap
 from mammorgb_utils.evaluation.overlap import PairMasks, iou
+from mammorgb_utils.reporting.documents import fill_tables
 from mammorgb_utils.runs import PROJECT_ROOT, atomic_path, write_csv
 
 COHORT = PROJECT_ROOT / "data" / "phantom-600-22759"
@@ -171,16 +170,6 @@ def cases(truth: pd.DataFrame) -> list[dict]:
               for kind, count in excluded.items())]
 
 
-def fill_card(card: Path, table: pd.DataFrame) -> None:
-    """Put the table between its markers in a Markdown file."""
-    lines = [" | ".join(cells) for cells in [table.columns, ["---"] * table.shape[1], *table.to_numpy(str)]]
-    block = "\n".join(f"| {line} |" for line in lines)
-    pattern = rf"(<!-- table: {re.escape(RESULTS)} -->\n).*?(<!-- end -->)"
-    filled = re.sub(pattern, rf"\1{block}\n\2", card.read_text(encoding="utf-8"), flags=re.S)
-    with atomic_path(card) as temporary:
-        temporary.write_text(filled, encoding="utf-8")
-
-
 def main() -> None:
     truth = pd.read_csv(COHORT / "truth.csv", keep_default_na=False)
     masks = dict(np.load(COHORT / "truth_masks" / "masks.npz"))
@@ -191,7 +180,8 @@ def main() -> None:
     numbers = ["measured_median_or_mean", "sd", "p1", "p99"]
     table[numbers] = table[numbers].map(lambda value: "" if np.isnan(value) else f"{value:.4g}")
     write_csv(PROJECT_ROOT / RESULTS, table)
-    fill_card(CARD, table.astype(str))
+    with atomic_path(CARD) as temporary:
+        temporary.write_text(fill_tables(CARD.read_text(encoding="utf-8"), PROJECT_ROOT), encoding="utf-8")
     print(table.to_string(index=False))
 
 

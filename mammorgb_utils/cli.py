@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("out", type=Path, help="the executed copy")
     sub.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
 
+    sub = command("export", commands.export, "Write a run's synthetic pairs as 16-bit PNGs.")
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
     sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
     sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import filelock
 
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
+from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, read_table
 
 DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
@@ -27,8 +28,8 @@ def reproduce(options: argparse.Namespace) -> None:
     lock = filelock.FileLock(run.root / ".lock")
     try:
         with lock.acquire(timeout=0):
-            forget_lost_stages(run)
-            _snakemake(run, options, manifest)
+            forget_lost_stages(run.root)
+            run_snakemake(run, options, manifest)
     except filelock.Timeout:
         raise RunError(f"runs/{name} is in use by another process; wait for it, or choose another RUN=…") from None
     print(f"Done: runs/{name}/figures, runs/{name}/tables, runs/{name}/notebooks")
@@ -70,26 +71,69 @@ def run_notebook(options: argparse.Namespace) -> None:
     execute_notebook(options.notebook, options.out, dict(options.parameter))
 
 
-def publish(options: argparse.Namespace) -> None:
-    """Copy a phantom run's figures, tables and executed notebooks to `figures/` and `notebooks/executed/`."""
-    import pandas as pd
+def export(options: argparse.Namespace) -> None:
+    """Write a run's synthetic pairs as 16-bit PNGs."""
+    import numpy as np
+
+    from mammorgb_utils.data.export import export_pairs
 
     root = PROJECT_ROOT / "runs" / options.run
-    if not (root / "notebooks" / "05_stats.ipynb").is_file():
+    sets = sorted(path.parent.name for path in root.glob("samples/*/pairs.npy"))
+    if not sets:
+        raise RunError(f"runs/{options.run} holds no synthetic pairs; run `make reproduce RUN={options.run}` first")
+    for name in sets:
+        pairs = np.load(root / "samples" / name / "pairs.npy", mmap_mode="r")
+        print(f"runs/{options.run}/export/{name}: {export_pairs(pairs, root / 'export' / name, prefix=name)} files")
+
+
+def publish(options: argparse.Namespace) -> None:
+    """Copy the laptop study's figures, tables and executed notebooks to `figures/` and `notebooks/executed/`."""
+    from mammorgb_utils.reporting.documents import fill_tables
+
+    root = PROJECT_ROOT / "runs" / options.run
+    if not (root / "protocol.json").is_file() or missing_files(root):
         raise RunError(f"runs/{options.run} isn't finished; run `make reproduce RUN={options.run}` first")
-    sources = set(pd.read_csv(root / "pairs" / "index.csv")["source"])
+    sources = set(read_table(root / "pairs" / "index.csv")["source"])
     if sources != {"phantom"}:
         raise RunError(f"runs/{options.run} was made from {', '.join(sorted(sources))}: patient data isn't published")
-    for folder, target in (("figures", "figures"), ("tables", "figures"), ("notebooks", "notebooks/executed")):
+    profile = json.loads((root / "protocol.json").read_text(encoding="utf-8"))["protocol"]["profile"]
+    if profile != "laptop":
+        raise RunError(f"runs/{options.run} is a {profile} study; the published one is laptop's")
+    for file in declared_files(Protocol.load("laptop").encodings):
+        target = "notebooks/executed" if file.startswith("notebooks/") else "figures"
         (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
-        for file in sorted((root / folder).glob("*.*")):
-            shutil.copy2(file, PROJECT_ROOT / target / file.name)
+        shutil.copy2(root / file, PROJECT_ROOT / target / Path(file).name)
     readme = PROJECT_ROOT / "README.md"
     if readme.is_file():
-        from mammorgb_utils.reporting.documents import fill_tables
-
         readme.write_text(fill_tables(readme.read_text(encoding="utf-8"), PROJECT_ROOT), encoding="utf-8")
     print("Copied to figures/ and notebooks/executed/; the tables in README.md are those of this run")
+
+
+def declared_files(encodings: tuple[str, ...]) -> dict[str, str]:
+    """Every file that a finished study shows, relative to its run folder, and the stage that writes it."""
+    from mammorgb_utils.reporting.producers import FIGURES, TABLES
+
+    stages = ["01_preprocess", *(f"02_train_{name}" for name in encodings),
+              *(f"03_sample_{name}" for name in encodings), "04_metrics", "05_stats"]
+    files = {f"notebooks/{stage}.ipynb": stage for stage in stages}
+    for folder, kinds, declared in (("figures", ("pdf", "png"), FIGURES), ("tables", ("csv", "tex"), TABLES)):
+        for name, notebook in declared.items():
+            stage = notebook if notebook in stages else f"{notebook}_{name.removeprefix('gallery_')}"
+            if stage in stages:
+                files |= {f"{folder}/{name}.{kind}": stage for kind in kinds}
+    return files
+
+
+def missing_files(root: Path) -> dict[str, str]:
+    """Declared files, and data that later stages read, which a run folder lacks; each with its stage."""
+    encodings = tuple(json.loads((root / "protocol.json").read_text(encoding="utf-8"))["protocol"]["encodings"])
+    files = declared_files(encodings)
+    files |= dict.fromkeys(("pairs/pairs.npy", "pairs/index.csv", "pairs/images.csv"), "01_preprocess")
+    files |= dict.fromkeys(("metrics/overlap.csv", "metrics/shuffled.csv"), "04_metrics")
+    for name in encodings:
+        files[f"models/{name}/model_index.json"] = f"02_train_{name}"
+        files[f"samples/{name}/pairs.npy"] = f"03_sample_{name}"
+    return {file: stage for file, stage in files.items() if not (root / file).is_file()}
 
 
 def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
@@ -124,24 +168,22 @@ def _check_manifest(manifest: str) -> None:
     require_files(frame, (PROJECT_ROOT / manifest).parent)
 
 
-def forget_lost_stages(run: Run) -> None:
-    """A stage whose data was removed by hand is redone: Snakemake watches its executed notebook alone."""
-    stages = {"01_preprocess": [run.pairs, run.pairs_index], "04_metrics": [run.overlap]}
-    for encoding in run.protocol.encodings:
-        stages[f"02_train_{encoding}"] = [run.model(encoding) / "model_index.json"]
-        stages[f"03_sample_{encoding}"] = [run.samples(encoding)]
-    for stage, files in stages.items():
-        if not all(file.is_file() for file in files):
-            (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
+def forget_lost_stages(root: Path) -> None:
+    """A stage of which a file was removed by hand is redone: Snakemake watches its executed notebook alone."""
+    for stage in set(missing_files(root).values()):
+        (root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
 
 
-def _snakemake(run: Run, options: argparse.Namespace, manifest: str) -> None:
+def run_snakemake(run: Run, options: argparse.Namespace, manifest: str) -> None:
+    """Let Snakemake execute what isn't done; a failed notebook ends in one message."""
     cores = str(options.cores or os.cpu_count())
     base = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"),
             "--directory", str(run.root), "--cores", cores,
             "--config", f"profile={options.profile}", f"manifest={manifest}", f"run={run.root.name}"]
     # Our own lock is held, so Snakemake's can only be a killed run's.
-    subprocess.run([*base, "--unlock", "--quiet", "all"], check=True, capture_output=True)
+    unlocked = subprocess.run([*base, "--unlock"], check=False, capture_output=True, text=True)
+    if unlocked.returncode:
+        raise RunError(f"runs/{run.root.name}: Snakemake can't start: {unlocked.stderr.strip()[-500:]}")
     done = subprocess.run([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input",
                            "--quiet", "host", "reason", *options.snakemake], check=False)
     if done.returncode:

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
+import yaml
 
 from mammorgb_utils.runs import PROJECT_ROOT
 
@@ -27,7 +29,7 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
     Args:
         name: Stem of a file in `notebooks/`, such as `"02_train"`.
         output: Where the executed copy goes. After a failure `<stem>.failed.ipynb` beside it shows the error.
-        parameters: Values for the notebook's parameters cell.
+        parameters: Values for the notebook's parameters cell; text is read by the type declared there.
 
     Raises:
         NotebookError: The notebook or a parameter doesn't exist, or a cell failed.
@@ -41,6 +43,8 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise NotebookError(f"{name}: unknown parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    parameters = {key: yaml.safe_load(value) if known[key]["inferred_type_name"] == "bool" else value
+                  for key, value in parameters.items()}
     output.parent.mkdir(parents=True, exist_ok=True)
     failed = output.with_suffix(".failed.ipynb")
     _log_plainly()
@@ -48,11 +52,24 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
         papermill.execute_notebook(source, failed, parameters, cwd=str(NOTEBOOKS_DIR), log_output=True,
                                    progress_bar=False, kernel_name="python3", extra_arguments=["--log-level=40"])
     except papermill.PapermillExecutionError as error:
+        _without_folders(failed)
         raise NotebookError(f"{name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
                             f"The cells up to there: {failed.name}") from None
     except RuntimeError as error:  # the kernel died: killed, or out of memory
         raise NotebookError(f"{name}: its kernel stopped ({error}); is there enough memory?") from None
+    _without_folders(failed)
     os.replace(failed, output)
+
+
+def _without_folders(executed: Path) -> None:
+    """Keep file names, drop folders: an executed copy is shared, and a folder may be named after a person."""
+    notebook = nbformat.read(executed, as_version=4)
+    recorded = notebook.metadata.pop("papermill", {})
+    folders = [str(Path(value).parent) for value in recorded.get("parameters", {}).values() if "/" in str(value)]
+    text = nbformat.writes(notebook)
+    for folder in sorted({*folders, str(PROJECT_ROOT), sys.prefix} - {"."}, key=len, reverse=True):
+        text = text.replace(folder + "/", "")
+    executed.write_text(text + "\n", encoding="utf-8")
 
 
 def _log_plainly() -> None:

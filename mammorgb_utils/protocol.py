@@ -68,12 +68,12 @@ class Protocol(BaseModel):
     # sampling
     n_synthetic: PositiveInt = 200  # pairs an encoding
     sampler: Literal["ddpm", "ddim", "dpmsolver++"] = "dpmsolver++"  # open
-    sampling_steps: PositiveInt = 15
+    sampling_steps: int = Field(15, ge=1, le=1000)
     sampling_weights: Literal["ema", "raw"] = "ema"  # open
     sampling_batch: PositiveInt = 50  # pairs denoised together; doesn't change the images beyond rounding
 
     # masks and statistics
-    mask_method: str = "background"  # open: the paper's algorithm isn't stated
+    mask_method: Literal["background", "otsu"] = "background"  # open: the paper's algorithm isn't stated
     equivalence_margin: float = Field(0.05, gt=0.0)  # of IoU; ±0.02 strict, ±0.05 laptop
     alpha: float = Field(0.05, gt=0.0, lt=1.0)  # family-wise, Holm
     n_permutations: PositiveInt = 2000
@@ -106,11 +106,6 @@ class Protocol(BaseModel):
             raise ProtocolError(f"{path.name}: must hold fields and values, such as `epochs: 3`")
         return cls._validated({"profile": path.stem, **fields, **overrides}, source=path.name)
 
-    @classmethod
-    def from_json(cls, text: str, source: str) -> Protocol:
-        """Read back what `to_json` wrote; `source` names the file in errors."""
-        return cls._validated(json.loads(text), source)
-
     def to_json(self) -> str:
         """All fields, sorted, as recorded in `runs/<name>/protocol.json`."""
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)
@@ -125,12 +120,12 @@ class Protocol(BaseModel):
 
 
 def _profile_path(profile: str | Path) -> Path:
-    path = Path(profile)
-    if path.suffix not in {".yaml", ".yml"}:
-        path = PROFILES_DIR / f"{profile}.yaml"
+    named = Path(profile).suffix not in {".yaml", ".yml"}
+    path = PROFILES_DIR / f"{profile}.yaml" if named else PROFILES_DIR.parent / profile
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILES_DIR.glob("*.yaml")))
-        raise ProtocolError(f"profile {profile!r} not found; use one of {known}, or the path of a YAML file")
+        raise ProtocolError(f"profile {profile!r} not found; use one of {known}, or a YAML file's path "
+                            "from the project's root")
     return path
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pandas as pd
 
 from mammorgb_utils.protocol import Protocol
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_IDENTIFIERS = dict.fromkeys(("pair", "patient", "exam", "cc_pair", "mlo_pair"), str)
 _VERSIONED = ("torch", "diffusers", "numpy", "scipy", "scikit-image", "pydicom", "pandas")
 
 
@@ -50,8 +53,10 @@ class Run:
 
         Raises:
             ProtocolError: A profile or field is wrong.
-            RunError: The manifest is absent, or the folder belongs to another study.
+            RunError: The name isn't one, the manifest is absent, or the folder belongs to another study.
         """
+        if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+            raise RunError(f"run name {name!r}: use letters, digits, '.', '_' and '-', a letter first (RUN=…)")
         protocol = Protocol.load(profile, **overrides)
         path = PROJECT_ROOT / manifest
         if not path.is_file():
@@ -99,6 +104,10 @@ class Run:
         return self.root / "pairs" / "index.csv"
 
     @property
+    def pairs_record(self) -> Path:  # 01: which reference the pairs were matched to
+        return self.root / "pairs" / "record.json"
+
+    @property
     def images(self) -> Path:  # 01: every manifest row, with the reason where it is excluded
         return self.root / "pairs" / "images.csv"
 
@@ -118,10 +127,6 @@ class Run:
     @property
     def shuffled(self) -> Path:  # 04: one row a shuffled pair of every set
         return self.root / "metrics" / "shuffled.csv"
-
-    @property
-    def consistency(self) -> Path:  # 04: consistency beyond masks, one row a set
-        return self.root / "metrics" / "consistency.csv"
 
     @property
     def figures(self) -> Path:
@@ -171,6 +176,27 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(temporary, array, allow_pickle=False)
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of a run; pseudonyms stay text, so that `01` and `1` are two patients."""
+    return pd.read_csv(path, dtype=_IDENTIFIERS)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder for one writer; the operating system frees it when the process dies.
+
+    Raises:
+        RunError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=5):
+            yield
+    except filelock.Timeout:
+        raise RunError(f"{_relative(folder)} is in use by another process; wait for it, or choose another "
+                       "RUN=…") from None
+
+
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
@@ -179,9 +205,15 @@ def sha256(path: Path) -> str:
 
 def provenance(run: Run) -> dict[str, str]:
     """Commit, versions, machine and seed: the line that every notebook prints after its imports."""
-    git = subprocess.run(["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
-                         capture_output=True, text=True, check=False)
-    facts = {"commit": git.stdout.strip() or "not a git checkout", "python": platform.python_version()}
+    facts = {"commit": _commit(), "python": platform.python_version()}
     facts |= {name: version(name) for name in _VERSIONED}
     return facts | {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "seed": str(run.protocol.seed),
                     "profile": run.protocol.profile}
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "not a git checkout"

@@ -1,14 +1,19 @@
 """The commands: what a user who made a mistake reads, and that nothing is lost by it."""
 
 import shutil
+from argparse import Namespace
+from pathlib import Path
 
 import filelock
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
-from mammorgb_utils.runs import PROJECT_ROOT, Run
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 
 
 @pytest.fixture
@@ -58,18 +63,29 @@ def test_a_run_in_use_is_refused(project, capsys):
     assert "in use by another process" in error
 
 
-def test_a_stage_whose_data_is_gone_is_done_again(project):
-    run = Run.open("r", "smoke", "archive/manifest.csv")
-    notebook = run.root / "notebooks" / "03_sample_sum.ipynb"
-    notebook.parent.mkdir()
-    run.samples("sum").parent.mkdir(parents=True)
-    notebook.touch()
-    run.samples("sum").touch()
-    commands.forget_lost_stages(run)
-    assert notebook.exists()
-    run.samples("sum").unlink()
-    commands.forget_lost_stages(run)
-    assert not notebook.exists()
+def finished(project, source="phantom", profile="laptop"):
+    """A run folder with every file that a finished study has; the content doesn't matter here."""
+    root = project / "runs" / "r"
+    protocol = Protocol.load(profile)
+    write_json(root / "protocol.json", {"protocol": protocol.model_dump(mode="json"), "manifest_sha256": ""})
+    for file in commands.missing_files(root):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(f"{file}\n")
+    (root / "pairs" / "index.csv").write_text(f"pair,source\nP1,{source}\n")
+    return root
+
+
+@pytest.mark.parametrize(("lost", "stage"), [
+    ("samples/sum/pairs.npy", "03_sample_sum"), ("figures/gallery_zero.png", "03_sample_zero"),
+    ("tables/claims.csv", "05_stats"), ("pairs/images.csv", "01_preprocess")])
+def test_a_stage_of_which_a_file_is_gone_is_done_again(project, lost, stage):
+    root = finished(project)
+    notebooks = set((root / "notebooks").iterdir())
+    commands.forget_lost_stages(root)
+    assert set((root / "notebooks").iterdir()) == notebooks
+    (root / lost).unlink()
+    commands.forget_lost_stages(root)
+    assert {path.stem for path in notebooks - set((root / "notebooks").iterdir())} == {stage}
 
 
 def test_phantom_writes_a_manifest_and_refuses_to_replace_another(project, capsys):
@@ -83,23 +99,51 @@ def test_phantom_writes_a_manifest_and_refuses_to_replace_another(project, capsy
     assert main([*arguments, "--overwrite"]) == 0 and manifest.read_bytes() == written
 
 
-def test_publish_takes_finished_phantom_runs_only(project, capsys):
+def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsys):
     assert "isn't finished" in failure(capsys, "publish", "--run", "r")
-    root = project / "runs" / "r"
-    for name, content in {"notebooks/05_stats.ipynb": "{}", "figures/a.png": "x", "tables/a.csv": "y",
-                          "pairs/index.csv": "pair,source\nP1,phantom\nP2,vindr\n"}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
+    root = finished(project, source="vindr")
     assert "patient data isn't published" in failure(capsys, "publish", "--run", "r")
+    finished(project, profile="smoke")
+    assert "is a smoke study" in failure(capsys, "publish", "--run", "r")
+    finished(project)
+    (root / "figures" / ".half.png.12.png").touch()
+    (root / "notebooks" / "02_train_sum.failed.ipynb").touch()
     assert not (project / "figures").exists()
-    (root / "pairs" / "index.csv").write_text("pair,source\nP1,phantom\n")
     assert main(["publish", "--run", "r"]) == 0
-    assert {p.name for p in (project / "figures").iterdir()} == {"a.png", "a.csv"}
-    assert (project / "notebooks" / "executed" / "05_stats.ipynb").is_file()
+    copied = {path.name for folder in ("figures", "notebooks/executed") for path in (project / folder).iterdir()}
+    assert copied == {Path(file).name for file in commands.declared_files(Protocol().encodings)}
+    (root / "tables" / "claims.csv").unlink()
+    assert "isn't finished" in failure(capsys, "publish", "--run", "r")
+
+
+def test_export_writes_16_bit_views_without_metadata(project, capsys):
+    assert "holds no synthetic pairs" in failure(capsys, "export", "--run", "r")
+    pairs = np.random.default_rng(0).random((2, 2, 8, 8)).astype(np.float32)
+    runs.write_array(project / "runs" / "r" / "samples" / "sum" / "pairs.npy", pairs)
+    assert main(["export", "--run", "r"]) == 0
+    with Image.open(project / "runs" / "r" / "export" / "sum" / "sum_00001_MLO.png") as image:
+        assert np.abs(np.asarray(image) / 65535 - pairs[1, 1]).max() < 1e-4 and not image.info
+
+
+@pytest.mark.parametrize("name", ["007", "lab/exp1", "../x", "1e3"])
+def test_a_run_name_that_leads_elsewhere_is_refused(project, capsys, name):
+    error = failure(capsys, "reproduce", "--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", name)
+    assert "run name" in error and not (project / "runs").exists()
+
+
+def test_a_profile_of_ones_own_reaches_snakemake(project, monkeypatch):
+    """Relative to the project's root, wherever Snakemake and the kernels stand."""
+    path = PROJECT_ROOT / "profiles" / "smoke.yaml"
+    run = Run(project / "runs" / "r", Protocol.load("profiles/smoke.yaml"), project / "archive" / "manifest.csv")
+    run.root.mkdir(parents=True)
+    assert path.is_file() and run.protocol == Protocol.load("smoke")
+    monkeypatch.setattr(commands, "PROJECT_ROOT", PROJECT_ROOT)
+    options = Namespace(profile="profiles/smoke.yaml", cores=1, snakemake=["--dry-run"])
+    commands.run_snakemake(run, options, "archive/manifest.csv")
 
 
 def test_every_command_explains_itself(capsys):
-    for command in ("reproduce", "phantom", "reference-cdf", "base-model", "run-notebook", "publish"):
+    for command in ("reproduce", "phantom", "reference-cdf", "base-model", "run-notebook", "export", "publish"):
         with pytest.raises(SystemExit) as stopped:
             main([command, "--help"])
         assert stopped.value.code == 0 and "usage: mammorgb " + command in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Executing notebooks in batch: an output file means success, and mistakes are named before anything runs."""
 
+import sys
+
 import nbformat
 import pytest
 
@@ -12,7 +14,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "NOTEBOOKS_DIR", tmp_path)
 
     def write(last):
-        parameters = nbformat.v4.new_code_cell("study: str = 'a'  # folder [name]", metadata={"tags": ["parameters"]})
+        lines = "study: str = 'a'  # folder [name]\nexport: bool = True  # [True or False]"
+        parameters = nbformat.v4.new_code_cell(lines, metadata={"tags": ["parameters"]})
         cells = [parameters, nbformat.v4.new_code_cell(last)]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "01_x.ipynb")
@@ -31,6 +34,20 @@ def test_success_leaves_one_file_with_the_outputs(folder):
     assert [p.name for p in out.parent.iterdir()] == ["01_x.ipynb"] and "run is b" in text(out)
 
 
+def test_folders_are_left_out_of_executed_copies(folder):
+    last = "print('read', study); print(__import__('sys').executable)"
+    out = folder(last) / "out" / "01_x.ipynb"
+    execute_notebook("01_x", out, {"study": "/archive/jane_doe/manifest.csv"})
+    whole = out.read_text()
+    assert "manifest.csv" in whole and "jane_doe" not in whole and sys.prefix not in whole
+
+
+def test_true_and_false_are_read_as_such(folder):
+    out = folder("print('export is', export)") / "out" / "01_x.ipynb"
+    execute_notebook("01_x", out, {"export": "False"})
+    assert "export is False" in text(out) and "'False'" not in out.read_text()
+
+
 def test_a_failing_cell_leaves_no_output_and_says_which(folder):
     out = folder("raise ValueError('no pairs')") / "out" / "01_x.ipynb"
     with pytest.raises(NotebookError, match="01_x, cell .*ValueError: no pairs"):
@@ -47,7 +64,7 @@ def test_a_killed_kernel_is_no_success(folder):
 
 def test_unknown_parameters_and_notebooks_are_named_before_anything_runs(folder):
     out = folder("pass") / "out" / "01_x.ipynb"
-    with pytest.raises(NotebookError, match="unknown parameter rum; it has study"):
+    with pytest.raises(NotebookError, match="unknown parameter rum; it has study, export"):
         execute_notebook("01_x", out, {"rum": "b"})
     with pytest.raises(NotebookError, match="'02_y' not found; the notebooks are 01_x"):
         execute_notebook("02_y", out, {})

@@ -9,7 +9,7 @@ from mammorgb_utils.protocol import Protocol, ProtocolError
 def test_profiles_load_and_come_back_from_their_record(profile):
     protocol = Protocol.load(profile)
     assert protocol.profile == profile
-    assert Protocol.from_json(protocol.to_json(), "protocol.json") == protocol
+    assert Protocol.model_validate_json(protocol.to_json()) == protocol
 
 
 def test_paper_profile_holds_the_papers_fields():
@@ -31,6 +31,8 @@ def test_laptop_profile_keeps_to_the_promised_sizes():
     ("encodings: [sum, sum]\n", "at most once"),
     ("image_size: 60\n", "multiple of 8"),
     ("ema_decay: 0.0\n", "needs ema_decay > 0"),
+    ("mask_method: ostu\n", "field 'mask_method'.*'otsu'"),
+    ("sampling_steps: 2000\n", "field 'sampling_steps'.*1000"),
     ("sampler: euler\n", "field 'sampler'.*'ddpm'"),
     ("epochs: [\n", "not valid YAML"),
     ("- epochs\n", "fields and values"),

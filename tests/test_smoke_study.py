@@ -21,12 +21,14 @@ STAGES = ["01_preprocess", *(f"{stage}_{encoding}" for stage in ("02_train", "03
 
 def start(run: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "mammorgb_utils.cli", "reproduce", "--profile", "smoke", "--run", run]
-    return subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with (PROJECT_ROOT / "runs" / f"{run}.log").open("w") as log:
+        return subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=log, stderr=subprocess.STDOUT)
 
 
 def finish(run: str) -> str:
     process = start(run)
-    output = process.communicate()[0]
+    process.wait(timeout=1200)
+    output = (PROJECT_ROOT / "runs" / f"{run}.log").read_text()
     assert process.returncode == 0, output[-3000:]
     return output
 
@@ -38,12 +40,13 @@ def kill_tree(process: subprocess.Popen) -> None:
             each.kill()
         except psutil.NoSuchProcess:
             continue
-    process.communicate()
+    process.wait()
 
 
 def emptied(run: str) -> Path:
     folder = PROJECT_ROOT / "runs" / run
     shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
     return folder
 
 
@@ -74,9 +77,9 @@ def test_notebooks_ran_in_order_without_errors_and_name_no_folder(study):
     for file in (study / "notebooks").iterdir():
         cells = [cell for cell in json.loads(file.read_text())["cells"] if cell["cell_type"] == "code"]
         assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-        outputs = json.dumps([cell["outputs"] for cell in cells])
-        assert '"output_type": "error"' not in outputs
-        assert str(PROJECT_ROOT) not in outputs and not re.search(r"\.dcm|[0-9a-f]{64}", outputs)
+        whole = file.read_text()
+        assert '"output_type": "error"' not in whole
+        assert str(PROJECT_ROOT) not in whole and not re.search(r"\.dcm|[0-9a-f]{64}", whole)
 
 
 def test_on_phantoms_every_verdict_says_so(study):
@@ -98,8 +101,8 @@ def test_a_killed_study_continues_to_the_same_tables(study):
         process = start("test-smoke-killed")
         while process.poll() is None and not (folder / moment).exists():
             time.sleep(0.2)
+        assert process.poll() is None, "the study ended before it could be killed"
         kill_tree(process)
-        assert not (folder / "notebooks" / "05_stats.ipynb").exists(), "the study ended before it could be killed"
     finish("test-smoke-killed")
     assert tables(folder) == tables(study)
     shutil.rmtree(folder)

@@ -20,8 +20,13 @@ def room(dotted: str) -> str:
 
 def imports(path: Path):
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module, [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            names = [alias.name for alias in node.names]
+            if node.module == "mammorgb_utils":
+                yield from ((f"mammorgb_utils.{name}", []) for name in names)
+            else:
+                yield node.module, names
         elif isinstance(node, ast.Import):
             yield from ((alias.name, []) for alias in node.names)
 
@@ -40,6 +45,12 @@ def test_imports_go_one_way_and_use_public_names(path):
 
 def cells(path: Path, kind: str) -> list[str]:
     return ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_import_public_names_and_no_torch(path):
+    third = cells(path, "code")[1]
+    assert not re.search(r"^(import|from) (torch|diffusers|accelerate)|import _", third, re.M)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

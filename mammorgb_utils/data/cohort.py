@@ -23,7 +23,7 @@ from mammorgb_utils.data.preprocess import (
     quantile_curves,
 )
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import Run, write_array, write_csv
+from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_array, write_csv, write_json
 
 _FLUSH_EVERY = 32  # images whose work a kill may cost
 _FACTS = ["code", "detail", "header_laterality", "header_view", "header_implant", "voi", "photometric"]
@@ -61,21 +61,38 @@ def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
         ManifestError: The manifest, or a file that it names, isn't as stated.
         CohortError: A split ends up without pairs.
     """
-    if run.pairs_index.is_file():
-        return pd.read_csv(run.pairs_index)
+    with exclusive(run.pairs.parent):
+        reference = load_reference_cdf(run.protocol)
+        if not _is_done(run, reference):
+            _preprocess(run, reference, progress)
+    return read_table(run.pairs_index)
+
+
+def _is_done(run: Run, reference: ReferenceCDF) -> bool:
+    """Whether this very reference led to finished pairs; pairs of another one are refused."""
+    if not (run.pairs_index.is_file() and run.pairs_record.is_file()):
+        return False
+    if json.loads(run.pairs_record.read_text(encoding="utf-8"))["reference_sha256"] != reference.sha256:
+        raise CohortError("reference_cdf: its file has changed since pairs/ was made from it; give the study a new "
+                          "RUN name, or remove the run's folder")
+    return True
+
+
+def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
     images = select_images(load_manifest(run.manifest), run.protocol)
     used = images.index[images["excluded"] == ""]
     verify_checksums(images.loc[used], run.manifest.parent, progress=progress)
-    views, facts = _preprocess_resumably(run, images.loc[used, "path"], progress)
+    views, facts = _preprocess_resumably(run, images.loc[used, "path"], reference, progress)
     images = _record_outcome(images, facts, run.protocol)
     index, rows = _assemble(images)
     _require_pairs(index, images)
+    _mark_patient_data(run, index)
     write_csv(run.images, images.drop(columns=["path", "sha256"]))
     write_array(run.pairs, views[rows])
+    write_json(run.pairs_record, {"reference_sha256": reference.sha256})
     write_csv(run.pairs_index, index)
-    _parts(run)[0].unlink()
-    _parts(run)[1].unlink()
-    return index
+    for part in run.pairs.parent.glob("views-*.part.*"):
+        part.unlink()
 
 
 def cohort_flow(images: pd.DataFrame) -> pd.DataFrame:
@@ -151,14 +168,12 @@ def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[
                   "photometric": mammogram.photometric}
 
 
-def _parts(run: Run) -> tuple[Path, Path]:
-    return run.pairs.with_name("views.part.npy"), run.pairs.with_name("views.part.jsonl")
-
-
-def _preprocess_resumably(run: Run, paths: pd.Series, progress: bool) -> tuple[np.ndarray, dict[int, dict]]:
+def _preprocess_resumably(run: Run, paths: pd.Series, reference: ReferenceCDF,
+                          progress: bool) -> tuple[np.ndarray, dict[int, dict]]:
     """Fill one array, row by row; a line is logged only after its row is on disk."""
-    array_file, log_file = _parts(run)
-    array_file.parent.mkdir(parents=True, exist_ok=True)
+    # Another reference starts anew: its parts have another name.
+    stem = f"views-{reference.sha256[:8]}.part"
+    array_file, log_file = run.pairs.with_name(f"{stem}.npy"), run.pairs.with_name(f"{stem}.jsonl")
     rows = int(paths.index.max()) + 1 if len(paths) else 0
     shape = (rows, run.protocol.image_size, run.protocol.image_size)
     fresh = not (array_file.is_file() and log_file.is_file())
@@ -168,7 +183,7 @@ def _preprocess_resumably(run: Run, paths: pd.Series, progress: bool) -> tuple[n
     with log_file.open("w" if fresh else "a", encoding="utf-8") as log:
         bar = tqdm(total=len(paths), initial=len(facts), desc="preprocess", unit="image", mininterval=2,
                    disable=not progress)
-        for batch in _in_batches(run, todo):
+        for batch in _in_batches(run, todo, reference):
             for row, (view, fact) in batch:
                 views[row] = 0 if view is None else view
                 facts[row] = fact
@@ -180,8 +195,8 @@ def _preprocess_resumably(run: Run, paths: pd.Series, progress: bool) -> tuple[n
     return views, facts
 
 
-def _in_batches(run: Run, todo: pd.Series) -> Iterator[list]:
-    work = partial(_one_view, reference=load_reference_cdf(run.protocol), protocol=run.protocol)
+def _in_batches(run: Run, todo: pd.Series, reference: ReferenceCDF) -> Iterator[list]:
+    work = partial(_one_view, reference=reference, protocol=run.protocol)
     with _pool() as pool:
         for start in range(0, len(todo), _FLUSH_EVERY * 4):
             part = todo.iloc[start:start + _FLUSH_EVERY * 4]
@@ -243,6 +258,13 @@ def _assemble(images: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     rows = np.stack([by_view[view].loc[pairs, "row"].to_numpy() for view in ("CC", "MLO")], axis=1)
     columns = ["patient", "laterality", "split", "birads", "source"]
     return by_view["CC"].loc[pairs, columns].reset_index(), rows
+
+
+def _mark_patient_data(run: Run, index: pd.DataFrame) -> None:
+    if set(index["source"]) != {"phantom"}:
+        text = "Made from patients' images: views, galleries, models and samples in this folder are patient data.\n"
+        with atomic_path(run.root / "DO_NOT_SHARE.txt") as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _require_pairs(index: pd.DataFrame, images: pd.DataFrame) -> None:

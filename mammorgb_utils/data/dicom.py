@@ -87,18 +87,17 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None) -> Mammogra
         if stored.ndim != 2 or min(stored.shape) < 16:
             raise RejectedImage(path, "not_single_frame", f"the pixel data has shape {stored.shape}")
         pixels, voi = _display_values(stored, dataset)
+        inverted, conflict = _inversion(dataset)
+        pixels = _without_padding(1.0 - pixels if inverted else pixels, stored, dataset)
+        spacing = _spacing(dataset)
+        facts = _laterality(dataset), _view(dataset), _implant(dataset)
     except _READ_ERRORS as error:
         raise RejectedImage(path, "unreadable", f"the file can't be decoded ({type(error).__name__})") from error
-    inverted, conflict = _inversion(dataset)
-    pixels = 1.0 - pixels if inverted else pixels
-    pixels = _without_padding(pixels, stored, dataset)
-    spacing = _spacing(dataset)
     if min_side and (factor := min(pixels.shape) // min_side) > 1:
         full = pixels.shape
         pixels = area_resize(pixels, (full[0] // factor, full[1] // factor))
         spacing = spacing and (spacing[0] * full[0] / pixels.shape[0], spacing[1] * full[1] / pixels.shape[1])
-    return Mammogram(pixels, _laterality(dataset), _view(dataset), _implant(dataset), spacing,
-                     str(dataset.PhotometricInterpretation), inverted, voi, conflict)
+    return Mammogram(pixels, *facts, spacing, str(dataset.PhotometricInterpretation), inverted, voi, conflict)
 
 
 def _reject_other_kinds(dataset: Dataset, path: Path) -> None:

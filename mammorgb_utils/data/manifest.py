@@ -47,7 +47,7 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise ManifestError(f"{path.name}: no such manifest; name yours with MANIFEST=…, or run `mammorgb phantom`")
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path.name}: not a UTF-8 CSV table with a header ({error})") from error
     _check_columns(frame, path.name)
@@ -147,6 +147,12 @@ def _bad_groups(frame: pd.DataFrame) -> list[str]:
     both = frame[frame.groupby("patient")["split"].transform("nunique") > 1].drop_duplicates("patient")
     problems += [f"row {row + 2}, column split: patient {patient!r} is in train and heldout; keep each patient in one"
                  for row, patient in both["patient"].items()]
+    owners = frame.drop_duplicates("pair")
+    again = owners[owners.duplicated(["patient", "exam", "laterality"])]
+    problems += [f"row {row + 2}, column pair: {pair!r} is a breast that an earlier row names otherwise; a breast of "
+                 "one exam is one pair" for row, pair in again["pair"].items()]
+    problems += [f"row {row + 2}, column path: an earlier row has the same file; each row is one image"
+                 for row in frame.index[frame.duplicated("path")]]
     for view in ("CC", "MLO"):
         if not (frame["view"] == view).any():
             problems.append(f"column view: no row is {view}; the study needs both views of a breast")

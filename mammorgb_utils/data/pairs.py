@@ -9,7 +9,7 @@ from mammorgb_utils.data.cohort import CohortError
 from mammorgb_utils.data.dicom import read_mammogram
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocessing_steps
-from mammorgb_utils.runs import Run
+from mammorgb_utils.runs import Run, read_table
 
 
 def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
@@ -27,7 +27,7 @@ def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
     """
     if not run.pairs_index.is_file():
         raise CohortError("pairs/index.csv isn't there yet: run notebook 01_preprocess first")
-    index = pd.read_csv(run.pairs_index)
+    index = read_table(run.pairs_index)
     chosen = index if split == "all" else index[index["split"] == split]
     return np.load(run.pairs, mmap_mode="r")[chosen.index], chosen.reset_index(drop=True)
 
@@ -53,9 +53,9 @@ def example_steps(run: Run, n_pairs: int) -> list[dict[str, dict[str, np.ndarray
         One dict a pair: view to `preprocessing_steps`.
     """
     manifest = load_manifest(run.manifest)
-    images = pd.read_csv(run.images, keep_default_na=False).assign(path=manifest["path"])
+    images = read_table(run.images).fillna({"excluded": ""}).assign(path=manifest["path"])
     kept = images[images["excluded"] == ""]
     reference = load_reference_cdf(run.protocol)
-    wanted = pd.read_csv(run.pairs_index)["pair"].head(n_pairs)
+    wanted = read_table(run.pairs_index)["pair"].head(n_pairs)
     return [{row.view: preprocessing_steps(read_mammogram(run.manifest.parent / row.path), reference, run.protocol)
              for row in kept[kept["pair"] == pair].sort_values("view").itertuples()} for pair in wanted]

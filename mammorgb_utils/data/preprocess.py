@@ -12,7 +12,7 @@ from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wa
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.geometry import area_resize, pad_to_square
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import PROJECT_ROOT, write_json
+from mammorgb_utils.runs import PROJECT_ROOT, sha256, write_json
 
 _LEVELS = 4096  # grey levels that the matching tells apart
 _KNOTS = 257  # quantiles that a stored reference holds
@@ -26,6 +26,7 @@ class ReferenceCDF:
     Attributes:
         name: Which images it was taken from.
         n_images: How many.
+        sha256: Of the stored file; empty before it is saved.
         foreground, image: `(257,)` float32, intensities in [0, 1] at evenly spaced quantiles.
     """
 
@@ -33,6 +34,7 @@ class ReferenceCDF:
     n_images: int
     foreground: np.ndarray
     image: np.ndarray
+    sha256: str = ""
 
     def save(self, path: str | Path) -> None:
         """Write the reference as JSON, atomically."""
@@ -60,7 +62,7 @@ def load_reference_cdf(protocol: Protocol) -> ReferenceCDF:
         raise ValueError(f"{path.name}: not a reference CDF; write it anew with `mammorgb reference-cdf`") from error
     if any(c.shape != (_KNOTS,) or np.any(np.diff(c) < 0) for c in curves.values()):
         raise ValueError(f"{path.name}: its curves must be {_KNOTS} ascending intensities; write it anew")
-    return ReferenceCDF(str(stored["name"]), int(stored["n_images"]), **curves)
+    return ReferenceCDF(str(stored["name"]), int(stored["n_images"]), **curves, sha256=sha256(path))
 
 
 def preprocess_view(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol: Protocol) -> np.ndarray:

@@ -12,8 +12,9 @@ from mammorgb_utils.diffusion.checkpoints import digest
 from mammorgb_utils.diffusion.progress import progress_bar
 from mammorgb_utils.diffusion.sampling import sample_pairs
 from mammorgb_utils.diffusion.training import RECORD
+from mammorgb_utils.diffusion.unet import pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import write_array, write_json
+from mammorgb_utils.runs import exclusive, write_array, write_json
 
 
 def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bool = True) -> np.ndarray:
@@ -34,12 +35,16 @@ def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bo
     record = _record(model_dir, protocol)
     record_file = out.with_name("samples.json")
     if not (out.is_file() and record_file.is_file() and json.loads(record_file.read_text("utf-8")) == record):
-        parts = out.with_name(f"parts-{digest(record)[:12]}")
-        files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress)
-        record_file.unlink(missing_ok=True)
-        write_array(out, np.concatenate([np.load(file) for file in files]))
-        write_json(record_file, record)
-        shutil.rmtree(parts)
+        with exclusive(out.parent):
+            # Parts drawn at another precision are not continued.
+            resolved = resolve_precision(protocol.precision, pick_device())
+            parts = out.with_name(f"parts-{digest(record | {'resolved': resolved})[:12]}")
+            files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress)
+            record_file.unlink(missing_ok=True)
+            write_array(out, np.concatenate([np.load(file) for file in files]))
+            write_json(record_file, record)
+        for leftover in out.parent.glob("parts-*"):
+            shutil.rmtree(leftover)
     return np.load(out, mmap_mode="r")
 
 

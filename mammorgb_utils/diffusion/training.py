@@ -18,6 +18,7 @@ from mammorgb_utils.diffusion.loop import Recipe, State, TrainingError, fit
 from mammorgb_utils.diffusion.randomness import batch_indices
 from mammorgb_utils.diffusion.unet import base_sha256, device_name, load_base, pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import exclusive
 
 RECORD = "mammorgb.json"
 
@@ -47,6 +48,12 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
     run_dir = Path(run_dir)
     model_dir = Path(model_dir) if model_dir else run_dir / "model"
     _check_request(pairs, protocol, encoding)
+    with exclusive(run_dir):
+        return _train(pairs, protocol, encoding, run_dir, model_dir, progress)
+
+
+def _train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, model_dir: Path,
+           progress: bool) -> Path:
     recipe = _recipe(protocol, len(pairs))
     source = PairSource(pairs, encoding, protocol.sum_scale, recipe)
     base = {"base_model": protocol.base_model, "base_sha256": base_sha256(protocol.base_model)}
@@ -55,6 +62,8 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
     if is_finished(model_dir, finished):
         return model_dir
     unet, scheduler = load_base(protocol.base_model, protocol.image_size)
+    # A checkpoint goes on only at the precision it was made with; a finished model is loaded anywhere.
+    identity |= {"resolved_precision": resolve_precision(protocol.precision, pick_device())}
     state = fit(unet, scheduler, source, recipe, run_dir, identity, checkpoint_every=protocol.checkpoint_every,
                 progress=progress, what=f"training {encoding}")
     _write_model(model_dir, state, scheduler, finished, len(pairs))

@@ -51,6 +51,7 @@ def test_pairs_index_and_flow_agree(study, cohort):
     heldout, held_index = real_pairs(study)
     assert len(heldout) == (index["split"] == "heldout").sum() and set(held_index["split"]) == {"heldout"}
     assert not [p for p in study.pairs.parent.iterdir() if "part" in p.name]
+    assert not (study.root / "DO_NOT_SHARE.txt").exists()
 
 
 def test_no_path_or_checksum_reaches_the_record_of_images(study, cohort):
@@ -65,8 +66,8 @@ def test_a_killed_call_continues_and_ends_with_the_same_pairs(study, monkeypatch
     monkeypatch.setattr(cohort_module, "_FLUSH_EVERY", 4)
     batches = cohort_module._in_batches
 
-    def killed(run, todo):
-        for number, batch in enumerate(batches(run, todo)):
+    def killed(*arguments):
+        for number, batch in enumerate(batches(*arguments)):
             if number == 2:
                 raise KeyboardInterrupt
             yield batch
@@ -74,16 +75,32 @@ def test_a_killed_call_continues_and_ends_with_the_same_pairs(study, monkeypatch
     monkeypatch.setattr(cohort_module, "_in_batches", killed)
     with pytest.raises(KeyboardInterrupt):
         preprocess_cohort(study, progress=False)
-    log = study.pairs.with_name("views.part.jsonl")
+    (log,) = study.pairs.parent.glob("views-*.part.jsonl")
     assert len(log.read_text().splitlines()) == 8
     log.write_text(log.read_text() + '{"row": 99, "co')  # the line that a kill cut short
     left = []
-    monkeypatch.setattr(cohort_module, "_in_batches", lambda run, todo: left.append(len(todo)) or batches(run, todo))
+    monkeypatch.setattr(cohort_module, "_in_batches", lambda *given: left.append(len(given[1])) or batches(*given))
     preprocess_cohort(study, progress=False)
     todo = select_images(load_manifest(study.manifest), study.protocol)["excluded"].eq("").sum()
     assert left == [todo - 8]
     assert study.pairs.read_bytes() == whole.pairs.read_bytes()
     assert study.pairs_index.read_text() == whole.pairs_index.read_text()
+
+
+def test_another_reference_is_refused_not_mixed_in(study, tmp_path):
+    preprocess_cohort(study, progress=False)
+    before = study.pairs.read_bytes()
+    record = json.loads(study.pairs_record.read_text())
+    study.pairs_record.write_text(json.dumps(record | {"reference_sha256": "0" * 64}))
+    with pytest.raises(CohortError, match="reference_cdf: its file has changed"):
+        preprocess_cohort(study, progress=False)
+    assert study.pairs.read_bytes() == before
+
+
+def test_pairs_of_patients_are_marked(study, monkeypatch):
+    monkeypatch.setattr(cohort_module, "load_manifest", lambda path: load_manifest(path).assign(source="hospital"))
+    preprocess_cohort(study, progress=False)
+    assert "patient data" in (study.root / "DO_NOT_SHARE.txt").read_text()
 
 
 def test_a_changed_file_stops_the_study_before_anything_is_written(study, cohort, tmp_path):
@@ -97,7 +114,7 @@ def test_a_changed_file_stops_the_study_before_anything_is_written(study, cohort
     broken = Run(tmp_path / "runs" / "broken", study.protocol, manifest)
     with pytest.raises(ManifestError, match="1 files have changed"):
         preprocess_cohort(broken, progress=False)
-    assert not broken.pairs.parent.exists()
+    assert [p.name for p in broken.pairs.parent.iterdir()] == [".lock"]
 
 
 def test_no_pairs_says_why(study):

@@ -109,6 +109,7 @@ def test_min_side_averages_blocks_and_keeps_the_spacing_true(tmp_path):
     ({"PixelData": RAMP.tobytes()[:100]}, "unreadable"),
     ({"PixelData": None}, "unreadable"),
     ({"Rows": None}, "unreadable"),
+    ({"ImagerPixelSpacing": 0.1}, "unreadable"),
 ])
 def test_other_files_are_rejected_with_a_code_and_a_sentence(tmp_path, changes, code):
     path = write(tmp_path / "jane_doe.dcm", **changes)

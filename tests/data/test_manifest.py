@@ -57,7 +57,10 @@ def test_missing_and_unknown_columns_are_named(tmp_path):
     ({"view": "CC"}, "no row is MLO; the study needs both views"),
     ({"laterality": ["L", "R"]}, "column laterality: pair 'P1-E1-L' has more than one laterality"),
     ({"patient": ["P1", "P2"]}, "column patient: pair 'P1-E1-L' has more than one patient"),
-    ({"pair": ["a", "b"], "split": ["train", "heldout"]}, "column split: patient 'P1' is in train and heldout"),
+    ({"path": "same.dcm"}, "row 3, column path: an earlier row has the same file"),
+    ({"pair": ["a", "b"]}, "row 3, column pair: 'b' is a breast that an earlier row names otherwise"),
+    ({"pair": ["a", "b"], "exam": ["1", "2"], "split": ["train", "heldout"]},
+     "column split: patient 'P1' is in train and heldout"),
 ])
 def test_rows_that_contradict_each_other(tmp_path, change, message):
     with pytest.raises(ManifestError, match=message):

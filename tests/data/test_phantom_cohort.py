@@ -13,10 +13,14 @@ import pandas as pd
 import pydicom
 import pytest
 
+from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.phantom import make_breast, render_view, write_cohort
+from mammorgb_utils.data.phantom.cohort import write_case
 from mammorgb_utils.data.phantom.dicom_writer import Header, dicom_bytes
 from mammorgb_utils.data.phantom.plan import EXTRA_SHARES, Case, plan_cases
 from mammorgb_utils.data.phantom.storage import ARTEFACTS, store, text_bitmap
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import PROJECT_ROOT
 
 N_PAIRS, SEED = 12, 5
 
@@ -223,3 +227,12 @@ def test_a_folder_of_another_cohort_is_refused(cohort):
 def test_too_few_pairs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 2"):
         write_cohort(tmp_path, 1, SEED, progress=False)
+
+
+def test_todays_code_writes_the_default_cohort_that_the_manifest_names(tmp_path):
+    manifest = load_manifest(PROJECT_ROOT / "data_manifest.csv").set_index("path")["sha256"]
+    usual = Protocol()
+    for case in plan_cases(usual.phantom_pairs, usual.phantom_seed)[::220]:
+        for row in write_case(tmp_path, usual.phantom_seed, case)["rows"]:
+            stated = manifest[f"data/phantom-{usual.phantom_pairs}-{usual.phantom_seed}/{row['path']}"]
+            assert row["sha256"] == stated, "raise GENERATOR_VERSION and write the manifest anew (CONTRIBUTING.md)"

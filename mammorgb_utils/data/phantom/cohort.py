@@ -84,7 +84,7 @@ def _finish_case(folder: Path, seed: int, case: Case) -> dict:
         record = json.loads(file.read_text(encoding="utf-8"))
         if all(_holds(folder / row["path"], row["sha256"]) for row in record["rows"]):
             return record
-    record = _write_case(folder, seed, case)
+    record = write_case(folder, seed, case)
     write_json(file, record)
     return record
 
@@ -93,7 +93,7 @@ def _holds(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path) == digest
 
 
-def _write_case(folder: Path, seed: int, case: Case) -> dict:
+def write_case(folder: Path, seed: int, case: Case) -> dict:
     breast = make_breast(case.key(seed))
     partner = make_breast((seed, OTHER_STREAM, case.stream, case.number))
     rng = np.random.default_rng([*case.key(seed), 9])
