@@ -9,7 +9,7 @@ import pandas as pd
 
 from mammorgb_utils.reporting.tables import rounded
 
-_BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?: columns: (?P<columns>[\w,]+))?"
+_BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?P<exact> exact)?(?: columns: (?P<columns>[\w,]+))?"
                     r"(?: where: (?P<key>\w+)=(?P<value>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -18,7 +18,7 @@ def fill_tables(text: str, root: Path) -> str:
 
     Args:
         text: Markdown with blocks `<!-- table: figures/claims.csv columns: id,verdict where: measure=iou -->` …
-            `<!-- end -->`; columns and where are optional.
+            `<!-- end -->`; columns and where are optional. After the path, `exact` shows the file's text unrounded.
         root: The folder that the paths are relative to.
 
     Returns:
@@ -31,12 +31,12 @@ def _filled(block: re.Match[str], root: Path) -> str:
     path = root / block["path"]
     if not path.is_file():
         return block[0]
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False) if block["exact"] else pd.read_csv(path)
     if block["key"]:
         frame = frame[frame[block["key"]].astype(str) == block["value"]]
     if block["columns"]:
         frame = frame[block["columns"].split(",")]
-    table = rounded(frame.reset_index(drop=True))
+    table = frame if block["exact"] else rounded(frame.reset_index(drop=True))
     rows = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
     lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return block[1] + "\n".join(lines) + "\n" + block[block.lastindex]
