@@ -1,5 +1,7 @@
 """Archives in their own layouts: what their manifests say, what they never say, and what a user's mistake is told."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -12,7 +14,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from mammorgb_utils.cli import main
-from mammorgb_utils.data.adapters import AdapterError, build_manifest, checksums
+from mammorgb_utils.data.adapters import ADAPTERS, AdapterError, build_manifest, checksums
 from mammorgb_utils.data.adapters.base import Listing, worst_grade
 from mammorgb_utils.data.manifest import ManifestError, load_manifest
 from mammorgb_utils.runs import sha256
@@ -29,7 +31,7 @@ def dicom(path, *, patient="SECRET01", study="1.2.3.1", side="L", view="CC", mod
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = tags.pop("SOPClassUID", PRESENTATION)
-    uid = f"2.25.{int.from_bytes(str(path).encode()[-15:], 'big')}"
+    uid = f"2.25.{int(hashlib.sha256(str(path).encode()).hexdigest()[:24], 16)}"
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = uid
     data.PatientName, data.PatientID, data.PatientBirthDate = "Doe^Jane", patient, "19591231"
     data.StudyDate, data.StudyInstanceUID, data.AccessionNumber = "20180704", study, "SECRETACC"
@@ -301,6 +303,35 @@ def test_what_a_folder_holds_beside_mammograms_is_counted(tmp_path):
     assert build("folder", tmp_path).skipped["not a DICOM file"] == 2  # the manifest itself, too
 
 
+def test_patients_whom_tcia_cannot_tell_apart_are_left_out(tmp_path):
+    cmmd(tmp_path)
+    for patient in ("D1-0202", "D2-0284"):
+        dicom(tmp_path / "CMMD" / patient / "1-1.dcm", patient=patient)
+    summary = build("cmmd", tmp_path)
+    assert len(summary.manifest) == 8 and sum(summary.skipped.values()) == 2
+
+
+def test_a_copy_under_another_patient_is_left_out(tmp_path):
+    vindr(tmp_path)
+    images = tmp_path / "images"
+    shutil.copy(images / "SECRETstudy0" / "SECRETimage0LCC.dicom", images / "SECRETstudy1" / "SECRETimage1LCC.dicom")
+    summary = build("vindr", tmp_path)
+    assert summary.skipped["same content as another file"] == 1
+    assert len(summary.manifest) == 15 and summary.manifest["sha256"].is_unique
+
+
+def test_an_unreadable_image_stops_without_its_name(tmp_path, monkeypatch):
+    vindr(tmp_path)
+
+    def refuses(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checksums, "sha256", refuses)
+    with pytest.raises(AdapterError, match=r"^an image file can't be read \(Permission denied\); see to") as error:
+        build("vindr", tmp_path)
+    assert "SECRET" not in str(error.value)
+
+
 def test_absent_images_are_counted_by_row(tmp_path):
     vindr(tmp_path)
     for path in sorted((tmp_path / "images" / "SECRETstudy1").iterdir())[:2]:
@@ -375,10 +406,12 @@ def test_a_killed_call_continues_and_a_changed_file_is_read_again(tmp_path, monk
     def counted(path, dies_after=None):
         calls.append(path)
         if dies_after is not None and len(calls) > dies_after:
+            assert len(json.loads((tmp_path / ".mammorgb-cache" / "manifest.csv.json").read_text())) == dies_after
             raise KeyboardInterrupt
         return sha256(path)
 
     monkeypatch.setattr(checksums, "_BATCH", 4)
+    monkeypatch.setattr(checksums, "_SAVE_EVERY", 0.0)
     monkeypatch.setattr(checksums, "sha256", lambda path: counted(path, dies_after=8))
     with pytest.raises(KeyboardInterrupt):
         build("vindr", tmp_path)
@@ -406,6 +439,33 @@ def test_a_manifest_that_differs_is_kept(tmp_path):
     with pytest.raises(AdapterError, match="a manifest that differs.*--overwrite"):
         build("vindr", tmp_path, seed=1)
     assert (tmp_path / "manifest.csv").read_bytes() == before and not list(tmp_path.glob(".new*"))
+
+
+def test_an_archive_without_grades_is_told_what_to_set(tmp_path):
+    cmmd(tmp_path)
+    assert "set accepted_birads or unknown_birads" in build("cmmd", tmp_path).lines()[-1]
+    vindr(tmp_path / "v")
+    assert build("vindr", tmp_path / "v").lines()[-1] == "BI-RADS: 2: 8, 4: 8"
+
+
+def test_phantoms_come_back_as_they_were_made(cohort, tmp_path):
+    """Headers written elsewhere: sides, views, implants and pairs are those of the cohort's own manifest."""
+    made = cohort[1].set_index("path")
+    (tmp_path / "p").symlink_to(cohort[0])
+    summary = build_manifest("folder", tmp_path / "p", tmp_path / "m.csv", progress=False)
+    read = summary.manifest.assign(path=summary.manifest["path"].str.removeprefix("p/")).set_index("path")
+    made = made.loc[read.index]
+    for column in ("laterality", "view", "implant", "sha256"):
+        assert read[column].tolist() == made[column].tolist(), column
+    both = pd.DataFrame({"made": made["pair"], "read": read["pair"]}).drop_duplicates()
+    assert both["made"].is_unique and both["read"].is_unique
+    assert len(read) + sum(summary.skipped.values()) - summary.skipped["not a DICOM file"] == len(cohort[1])
+
+
+def test_the_command_knows_every_archive(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["manifest", "--help"])
+    assert stopped.value.code == 0 and "{" + ",".join(ADAPTERS) + "}" in capsys.readouterr().out
 
 
 def test_the_command(tmp_path, capsys):

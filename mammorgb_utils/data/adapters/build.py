@@ -41,12 +41,15 @@ class Summary:
         pairs = int((frame.groupby("pair")["view"].nunique() == 2).sum())
         split = frame.drop_duplicates("patient")["split"].value_counts()
         grades = frame["birads"].astype("string").fillna("unknown").value_counts().sort_index()
+        hint = [] if (frame["birads"] == 2).any() else [
+            "No image has BI-RADS 2, the only grade that the study accepts by default: set accepted_birads or "
+            "unknown_birads in a profile of your own, see docs/own_data.md"]
         return [*(f"not taken: {count} × {reason}" for reason, count in sorted(self.skipped.items())),
                 *(f"missing files: {len(numbers)}, {name} rows {_shortened(numbers)}"
                   for name, numbers in self.missing.items()),
                 f"images: {len(frame)}; breasts with both views: {pairs}; patients: {frame['patient'].nunique()} "
                 f"({split.get('train', 0)} train, {split.get('heldout', 0)} heldout)",
-                "BI-RADS: " + ", ".join(f"{grade}: {count}" for grade, count in grades.items())]
+                "BI-RADS: " + ", ".join(f"{grade}: {count}" for grade, count in grades.items()), *hint]
 
 
 def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: float = 0.5, seed: int = 0,
@@ -79,6 +82,7 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
                   archive_split)
     cache = out.parent / CACHE_FOLDER / f"{out.name}.json"
     frame["sha256"] = cached_checksums(out.parent, list(frame["path"]), cache, progress=progress)
+    frame = _without_copies(frame, listing.skipped)
     _write(frame, out, overwrite)
     return Summary(frame, listing.skipped, missing)
 
@@ -100,6 +104,14 @@ def _once(records: list[ImageRecord], skipped: Counter) -> list[ImageRecord]:
     if len(first) < len(records):
         skipped["file listed more than once"] += len(records) - len(first)
     return list(first.values())
+
+
+def _without_copies(frame: pd.DataFrame, skipped: Counter) -> pd.DataFrame:
+    """One row a content: a copy under another patient would stand on both sides of the split."""
+    copies = frame["sha256"].duplicated()
+    if copies.any():
+        skipped["same content as another file"] += int(copies.sum())
+    return frame[~copies].reset_index(drop=True)
 
 
 def _present(records: list[ImageRecord], root: Path) -> tuple[list[ImageRecord], dict[str, list[int]]]:

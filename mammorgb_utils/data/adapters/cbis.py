@@ -11,7 +11,9 @@ Verified: file names and columns patient_id, left or right breast (LEFT, RIGHT),
 image file path against TCIA's page (wiki.cancerimagingarchive.net, pageId 22516629) and
 github.com/tensorflow/datasets (image_classification/cbis_ddsm.py); the way from Series UID through metadata.csv
 (Series UID, File Location) against github.com/KP-AROB/Breast-Datasets-Preparation (src/core/df_loaders/cbis.py);
-folder names and 1-1.dcm against several readers found by text search.
+`<case>/<date>-DDSM-…/1.000000-full mammogram images-…/1-1.dcm` against github.com/john-james-ai/BreastCancerDetection
+(_sources/content/00_data/01_unbox.md).
+Unverified: that no film of one patient appears under two patient_ids.
 Not stated by the archive: implants.
 """
 

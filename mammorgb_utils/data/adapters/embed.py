@@ -9,9 +9,11 @@ its side, on both (B) or without a side; none such: unknown.
 
 Verified: tables, columns empi_anon, acc_anon, anon_dicom_path, FinalImageType, ImageLateralityFinal, ViewPosition,
 spot_mag, asses, side, their meaning and the letters against the archive's own github.com/Emory-HITI/EMBED_Open_Data
-(README.md, sections IV to VII); the folder `images` and one full example of anon_dicom_path against readers found by
-text search. The README calls `asses` both per finding and global for the exam; its screening example is per breast.
-Unverified: the column BreastImplantPresent (YES, NO), seen in one reader; where it is absent, implants are unknown.
+(README.md, sections IV to VII). It calls `asses` both per finding and global for the exam; its screening example is
+per breast.
+Unverified, known from users' code alone: the folder `images`, the form of anon_dicom_path, such as
+/mnt/…/cohort_1/<patient>/<study>/<series>/<file>.dcm (the README has no series in it), and the column
+BreastImplantPresent (YES, NO); where it is absent, implants are unknown.
 """
 
 from __future__ import annotations

@@ -4,11 +4,10 @@ Layout: `INbreast.csv` (semicolons) beside `AllDICOMs/<File Name>_<patient>_MG_<
 Patient ID reads "removed" throughout: the patient is the second part of the file name, the exam the month in
 Acquisition date. Side and view are taken from the table.
 
-Verified: semicolons, the columns File Name, Laterality, View, Bi-Rads and the folder against
-github.com/LATIS-medical-Imaging/medical-image-std (medical_image/datasets/inbreast.py); the whole header line
-`Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads`, the word "removed", dates such as
-201001, grades such as 4a (they count as 4), the file names, and the patient as their second part against the tests of
-two further readers, found by text search without a repository's name.
+Verified: semicolons, columns, the word "removed", the file names with the patient as their second part, and grades
+such as 4a (they count as 4) against github.com/klrkdekira/mammo-second-reader (src/data/inbreast.py); columns and
+folders also against github.com/LATIS-medical-Imaging/medical-image-std (medical_image/datasets/inbreast.py).
+Unverified: that two visits of a patient differ in Acquisition date (a month, such as 201001); seen in test data only.
 Not stated by the archive: implants.
 """
 
