@@ -93,7 +93,8 @@ def cbis(root):
         for view in ("CC", "MLO"):
             case = f"Mass-Training_{patient}_LEFT_{view}"
             series = f"1.3.6.1.4.1.9590.100.1.2.{patient[-1]}{len(view)}"
-            named = f"{case}/07-20-2016-DDSM-NA-74994/1.000000-full mammogram images-24515"
+            named = f"{case}/07-20-2016-DDSM-NA-74994/1.000000-" + (
+                "24515" if style == "metadata" else "full mammogram images-24515")
             folder = f"{case}/1.3.6.1.4.1.9590.1/{series}" if style == "classic" else named
             dicom(root / "CBIS-DDSM" / folder / "1-1.dcm")
             dicom(root / "CBIS-DDSM" / f"{case}_1/07-20-2016-DDSM-NA-1/1.000000-ROI mask images-2" / "1-1.dcm")
@@ -135,8 +136,9 @@ def embed(root):
             below = f"cohort_1/{patient}/1.2.847/1.2.844/1.2.826.{number}.dcm"
             dicom(root / "images" / below, side=side)
             images.append((patient, f"{patient}9", f"/mnt/NAS2/mammo/anon_dicom/{below}", side, view, "2D", ""))
-        images.append((patient, f"{patient}9", "x/cohort_1/a.dcm", "L", "CC", "C-view", ""))
-        images.append((patient, f"{patient}9", "x/cohort_1/b.dcm", "L", "CC", "2D", "1.0"))
+        for kind, spot in (("C-view", ""), ("2D", "1.0")):
+            dicom(root / "images" / f"cohort_1/{patient}/{kind}.dcm")
+            images.append((patient, f"{patient}9", f"x/cohort_1/{patient}/{kind}.dcm", "L", "CC", kind, spot))
     table(root / "tables" / "EMBED_OpenData_metadata.csv",
           "empi_anon,acc_anon,anon_dicom_path,ImageLateralityFinal,ViewPosition,FinalImageType,spot_mag", images)
     table(root / "tables" / "EMBED_OpenData_clinical.csv", "empi_anon,acc_anon,side,asses", findings)
@@ -209,9 +211,15 @@ def test_grade_of_a_breast_is_its_worst_findings(tmp_path):
     assert frame[first]["birads"].tolist() == [4, 4] and frame[~first]["birads"].tolist() == [2] * 4
 
 
+def test_a_film_with_two_lesions_is_one_image(tmp_path):
+    cbis(tmp_path)
+    summary = build("cbis", tmp_path)
+    assert len(summary.manifest) == 6 and not summary.skipped and not summary.missing
+
+
 def test_each_side_has_its_own_grade_in_embed(tmp_path):
     embed(tmp_path)
-    build("embed", tmp_path)
+    assert set(build("embed", tmp_path).skipped) == {"not a plain 2D mammogram", "spot or magnification view"}
     frame = load_manifest(tmp_path / "manifest.csv")
     assert set(frame[frame["laterality"] == "L"]["birads"]) == {2}
     assert set(frame[frame["laterality"] == "R"]["birads"]) == {4}

@@ -74,7 +74,7 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
     root, out = Path(os.path.abspath(root)), Path(os.path.abspath(out))  # links stay: they bring an archive below
     _require_places(source, root, out)
     listing = ADAPTERS[source].list_images(root)
-    records, missing = _present(_once(listing.records, listing.skipped), root)
+    records, missing = _present(listing.records, root)
     if not records:
         raise AdapterError(f"{source}: no usable CC or MLO image found ({len(listing.records)} listed, "
                            f"{sum(map(len, missing.values()))} files missing); expected {ADAPTERS[source].LAYOUT}")
@@ -95,15 +95,6 @@ def _require_places(source: str, root: Path, out: Path) -> None:
     if not root.is_relative_to(out.parent):
         raise AdapterError("--out: must lie in ROOT or in a folder above it, as a manifest's paths are relative to it; "
                            "or link the archive there (`ln -s ARCHIVE data/archive`) and give the link as ROOT")
-
-
-def _once(records: list[ImageRecord], skipped: Counter) -> list[ImageRecord]:
-    first = {}
-    for record in records:
-        first.setdefault(record.path, record)
-    if len(first) < len(records):
-        skipped["file listed more than once"] += len(records) - len(first)
-    return list(first.values())
 
 
 def _without_copies(frame: pd.DataFrame, skipped: Counter) -> pd.DataFrame:
