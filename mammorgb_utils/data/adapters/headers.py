@@ -23,7 +23,7 @@ _READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyErr
                 pydicom.errors.InvalidDicomError)
 
 
-def list_by_headers(root: Path, folder: Path, *, progress: bool = True) -> Listing:
+def list_by_headers(root: Path, folder: Path) -> Listing:
     """Read the header of every file below a folder; pixels aren't touched.
 
     Args:
@@ -40,7 +40,7 @@ def list_by_headers(root: Path, folder: Path, *, progress: bool = True) -> Listi
     listing = Listing()
     with ThreadPoolExecutor() as pool:
         headers = tqdm(pool.map(_header, files), total=len(files), desc="headers", unit="file", mininterval=2,
-                       disable=not progress)
+                       disable=None)  # shown on a terminal only
         for path, header in zip(files, headers, strict=True):
             reason = "not a DICOM file" if header is None else _unusable(header)
             if reason:
