@@ -51,6 +51,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--manifest", type=Path, default=None, help="manifest to write; default: the profile's own")
     sub.add_argument("--overwrite", action="store_true", help="replace a manifest that differs")
 
+    sub = command("manifest", commands.manifest, "Write the manifest of an archive, from its own index and layout.")
+    sub.add_argument("source", choices=["vindr", "rsna", "cbis", "cmmd", "inbreast", "embed", "folder"])
+    sub.add_argument("root", type=Path, help="the archive's folder")
+    sub.add_argument("--out", type=Path, default=None, help="manifest, in ROOT or above it; default: ROOT/manifest.csv")
+    sub.add_argument("--heldout-fraction", type=float, default=0.5, help="share of patients that training never sees")
+    sub.add_argument("--seed", type=int, default=0, help="of the split and of the numbering")
+    sub.add_argument("--secret-file", type=Path, default=None, help="makes pseudonyms keyed digests, not numbers")
+    sub.add_argument("--archive-split", action="store_true", help="use the archive's own split; its test is held out")
+    sub.add_argument("--overwrite", action="store_true", help="replace a manifest that differs")
+
     sub = command("reference-cdf", commands.reference_cdf, "Average a manifest's training images to a reference CDF.")
     sub.add_argument("manifest", type=Path)
     sub.add_argument("out", type=Path, help="JSON file; name it as reference_cdf in a profile")

@@ -44,6 +44,18 @@ def phantom(options: argparse.Namespace) -> None:
     print(f"{manifest}")
 
 
+def manifest(options: argparse.Namespace) -> None:
+    """Write an archive's manifest; only counts are printed."""
+    from mammorgb_utils.data.adapters import build_manifest
+    from mammorgb_utils.data.adapters.pseudonyms import read_secret
+
+    secret = read_secret(options.secret_file) if options.secret_file else None
+    summary = build_manifest(options.source, options.root, options.out or options.root / "manifest.csv",
+                             heldout_fraction=options.heldout_fraction, seed=options.seed, secret=secret,
+                             archive_split=options.archive_split, overwrite=options.overwrite)
+    print("\n".join(summary.lines()))
+
+
 def reference_cdf(options: argparse.Namespace) -> None:
     """Average a manifest's training images into a reference for histogram matching."""
     from mammorgb_utils.data.cohort import reference_from_manifest

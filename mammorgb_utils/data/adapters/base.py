@@ -1,0 +1,139 @@
+"""What the archive adapters have in common: one image's record, index files, and values in the manifest's terms."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+_SIDES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
+_YES_NO = {"1": True, "1.0": True, "YES": True, "TRUE": True, "0": False, "0.0": False, "NO": False, "FALSE": False}
+_BIRADS = re.compile(r"(?:BI-?RADS[ _]?)?([0-6])(?:\.0)?[ABC]?", re.IGNORECASE)
+# Of several findings in one breast the last in this order counts. For a study of BI-RADS 2 only `1 < 2 < all others`
+# matters: a breast is BI-RADS 2 when no finding is worse.
+_RISING = (1, 2, 3, 0, 4, 5, 6)
+
+
+class AdapterError(ValueError):
+    """An archive can't be read; the message names file, column and remedy, never a patient."""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One mammogram as the archive describes it.
+
+    Attributes:
+        patient, exam: The archive's own keys; they leave this package only as pseudonyms.
+        laterality: `"L"` or `"R"`.
+        view: `"CC"` or `"MLO"`.
+        birads: 0 to 6 of this breast, None where unknown.
+        implant: None where unknown.
+        path: The DICOM file, relative to the archive's folder.
+        index: Name of the file that lists the image; empty where the headers are the index.
+        row: Its row there as in a spreadsheet, the header being row 1.
+        split: `"train"` or `"heldout"` where the archive has a split of its own.
+    """
+
+    patient: str
+    exam: str
+    laterality: str
+    view: str
+    birads: int | None
+    implant: bool | None
+    path: Path
+    index: str = ""
+    row: int = 0
+    split: str | None = None
+
+
+@dataclass
+class Listing:
+    """The images that an archive offers, and counts of what isn't taken."""
+
+    records: list[ImageRecord] = field(default_factory=list)
+    skipped: Counter = field(default_factory=Counter)
+
+    def add(self, *, patient: str, laterality: str, view: str, birads: str = "", implant: str = "",
+            grade: int | None = None, **facts) -> None:
+        """Take one image, or count why it isn't taken.
+
+        Args:
+            patient, laterality, view, birads, implant: As the archive writes them.
+            grade: BI-RADS where it is already a number.
+            facts: The other fields of `ImageRecord`.
+        """
+        side, view = _SIDES.get(laterality.strip().upper()), view.strip().upper()
+        if view not in ("CC", "MLO"):
+            self.skipped["other or unstated view"] += 1
+        elif side is None:
+            self.skipped["side neither L nor R"] += 1
+        elif not patient:
+            self.skipped["no patient stated"] += 1
+        else:
+            if birads and grade is None:
+                grade = self.grade(birads)
+            self.records.append(ImageRecord(patient=patient, laterality=side, view=view, birads=grade,
+                                            implant=_YES_NO.get(implant.upper()), **facts))
+
+    def grade(self, text: str) -> int | None:
+        """BI-RADS as 0 to 6 from forms such as `2`, `2.0`, `4b` or `BI-RADS 2`; what isn't understood is counted."""
+        match = _BIRADS.fullmatch(text.strip())
+        if text.strip() and not match:
+            self.skipped["BI-RADS not understood (image kept, BI-RADS unknown)"] += 1
+        return int(match[1]) if match else None
+
+
+def worst_grade(grades: Iterable[int | None]) -> int | None:
+    """BI-RADS of a breast from those of its findings: the most worrying one, None where none is known."""
+    known = [grade for grade in grades if grade is not None]
+    return max(known, key=_RISING.index) if known else None
+
+
+def find_index(root: Path, *names: str) -> Path:
+    """The first of `names` that lies in `root` or at most two folders below it.
+
+    Raises:
+        AdapterError: None is there, or one is there more than once.
+    """
+    for name in names:
+        found = [path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(depth + name))]
+        if len(found) > 1:
+            raise AdapterError(f"{name}: found {len(found)} times below ROOT; name the folder of one of them as ROOT")
+        if found:
+            return found[0]
+    raise AdapterError(f"{' or '.join(names)}: not found; ROOT must be the archive's folder, with this file in it or "
+                       "at most two folders below")
+
+
+def read_index(path: Path, required: Iterable[str], optional: Iterable[str] = (), *, sep: str = ",") -> pd.DataFrame:
+    """Read the named columns of an index file as stripped text; an absent optional column comes back empty.
+
+    Raises:
+        AdapterError: The file isn't a table, or a required column is absent.
+    """
+    wanted = {name.lower(): name for name in (*required, *optional)}
+    try:
+        frame = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig",
+                            usecols=lambda name: name.strip().lower() in wanted)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise AdapterError(f"{path.name}: not a UTF-8 table with a header; take it from the archive anew") from error
+    frame = frame.rename(columns=lambda name: wanted[name.strip().lower()])
+    for name in required:
+        if name not in frame:
+            raise AdapterError(f"{path.name}, row 1: column {name!r} is missing; take the file from the archive "
+                               f"unchanged (columns separated by {sep!r})")
+    for name in optional:
+        if name not in frame:
+            frame[name] = ""
+    return frame.apply(lambda column: column.str.strip())
+
+
+def rows(frame: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows with their number as in a spreadsheet, the header being row 1."""
+    names = list(frame.columns)
+    for number, values in enumerate(frame.itertuples(index=False, name=None), start=2):
+        yield number, dict(zip(names, values, strict=True))
