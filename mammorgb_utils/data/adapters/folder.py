@@ -3,7 +3,7 @@
 Layout: any. PatientID and StudyInstanceUID only group the images and are never written. BI-RADS stands in no
 mammogram's header: fill the manifest's column by hand, or let the study take unknown ones (`unknown_birads: include`).
 
-Verified: attributes and codes against DICOM PS3.3 C.7.1.1, C.7.2.1, C.8.11.7 and PS3.16 CID 4014.
+Unverified: attribute names and view codes are believed to follow DICOM PS3.3 and PS3.16 CID 4014; no copy was read.
 """
 
 from __future__ import annotations
