@@ -46,7 +46,11 @@ rule preprocess:
         RUN + " 01_preprocess {output:q} " + STUDY
 
 
-# Three trainings at once would thrash the cores: each takes them all, or a GPU.
+# Three trainings at once would thrash the cores: each takes them all, or a GPU. A study of a few pairs
+# spends its time on imports, so there a stage takes one core.
+STAGE_CORES = workflow.cores if PROTOCOL.n_synthetic > 100 else 1
+
+
 rule train:
     input:
         rules.preprocess.output,
@@ -54,7 +58,7 @@ rule train:
         "notebooks/02_train_{encoding}.ipynb",
     params:
         source=source("02_train"),
-    threads: workflow.cores
+    threads: STAGE_CORES
     resources:
         gpu=1,
     shell:
@@ -68,7 +72,7 @@ rule sample:
         "notebooks/03_sample_{encoding}.ipynb",
     params:
         source=source("03_sample"),
-    threads: workflow.cores
+    threads: STAGE_CORES
     resources:
         gpu=1,
     shell:
