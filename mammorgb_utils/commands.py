@@ -199,5 +199,16 @@ def run_snakemake(run: Run, options: argparse.Namespace, manifest: str) -> None:
     done = subprocess.run([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input",
                            "--quiet", "host", "reason", *options.snakemake], check=False)
     if done.returncode:
-        raise RunError(f"runs/{run.root.name}: a notebook failed, see above; mend it and repeat the command, which "
-                       "continues there")
+        raise RunError(f"{_last_error(run.root)}\nMend it and repeat the command, which continues there")
+
+
+def _last_error(root: Path) -> str:
+    """What went wrong, from the notebook that failed last, as Snakemake's own lines hide it."""
+    import nbformat
+
+    copies = sorted((root / "notebooks").glob("*.failed.ipynb"), key=lambda path: path.stat().st_mtime)
+    errors = [output for path in copies[-1:] for cell in nbformat.read(path, as_version=4).cells
+              for output in cell.get("outputs", ()) if output.output_type == "error"]
+    if not errors:
+        return f"runs/{root.name}: a step failed, see above"
+    return f"runs/{root.name}/notebooks/{copies[-1].name}: {errors[-1].ename}: {errors[-1].evalue}"

@@ -50,6 +50,26 @@ def test_a_broken_manifest_stops_before_a_run_folder_is_made(project, capsys, ch
     assert message in error and not (project / "runs").exists()
 
 
+def test_a_changed_file_is_the_last_thing_a_user_reads(project, capsys, monkeypatch):
+    path = project / "archive" / "manifest.csv"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame.loc[frame["birads"].eq("2").idxmax(), "sha256"] = "0" * 64
+    frame.to_csv(path, index=False)
+    run = PROJECT_ROOT / "runs" / "test-changed"
+    shutil.rmtree(run, ignore_errors=True)
+    archive = PROJECT_ROOT / "data" / "test-changed"
+    shutil.rmtree(archive, ignore_errors=True)
+    shutil.copytree(project / "archive", archive)
+    for module in (runs, commands):
+        monkeypatch.setattr(module, "PROJECT_ROOT", PROJECT_ROOT)
+    error = failure(capsys, "reproduce", "--profile", "smoke", "--manifest", "data/test-changed/manifest.csv",
+                    "--run", "test-changed")
+    assert "01_preprocess.failed.ipynb: ManifestError: manifest.csv: 1 files have changed" in error
+    assert "column sha256" in error and not (run / "pairs" / "index.csv").exists()
+    shutil.rmtree(run)
+    shutil.rmtree(archive)
+
+
 def test_the_run_folder_of_another_study_is_refused(project, capsys):
     Run.open("r", "laptop", "archive/manifest.csv")
     error = failure(capsys, "reproduce", "--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r")

@@ -56,7 +56,9 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
         raise ManifestError(f"{path.name}:\n  " + _listed(problems))
     birads = pd.to_numeric(frame["birads"].replace("", pd.NA)).astype("Int64")
     implant = frame["implant"].map({"true": True, "false": False}).astype("boolean")
-    return frame.assign(birads=birads, implant=implant)[list(COLUMNS)]
+    frame = frame.assign(birads=birads, implant=implant)[list(COLUMNS)]
+    frame.attrs["name"] = path.name  # for the messages of later checks
+    return frame
 
 
 def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
@@ -84,7 +86,7 @@ def require_files(frame: pd.DataFrame, root: Path) -> None:
     absent = [f"row {row + 2}, column path: no such file; copy it there, or remove the row"
               for row, path in frame["path"].items() if not (root / path).is_file()]
     if absent:
-        raise ManifestError(f"{len(absent)} files are absent:\n  " + _listed(absent))
+        raise ManifestError(f"{_name(frame)}: {len(absent)} files are absent:\n  " + _listed(absent))
 
 
 def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) -> None:
@@ -104,7 +106,11 @@ def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) 
     changed = [f"row {row + 2}, column sha256: the file's content differs; restore it, or write the manifest anew"
                for row, stated, actual in zip(frame.index, frame["sha256"], found, strict=True) if stated != actual]
     if changed:
-        raise ManifestError(f"{len(changed)} files have changed:\n  " + _listed(changed))
+        raise ManifestError(f"{_name(frame)}: {len(changed)} files have changed:\n  " + _listed(changed))
+
+
+def _name(frame: pd.DataFrame) -> str:
+    return frame.attrs.get("name", "the manifest")
 
 
 def _listed(problems: list[str]) -> str:
