@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mammorgb_utils import commands
@@ -36,6 +37,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
+    _add_study(command)
+    _add_data(command)
+    _add_model(command)
+    return parser
+
+
+def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("reproduce", commands.reproduce, "Run the study: notebooks 01 to 05, what isn't done yet.")
     sub.add_argument("--profile", default="laptop", help="smoke, laptop, paper, or the path of a YAML file")
     sub.add_argument("--manifest", default="", help="your manifest; empty: the profile's phantom cohort")
@@ -43,6 +51,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--cores", type=int, default=None, help="cores to use; default: all")
     sub.add_argument("snakemake", nargs="*", help="after --: options handed to Snakemake")
 
+    sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")
+    sub.add_argument("notebook", help="such as 02_train")
+    sub.add_argument("out", type=Path, help="the executed copy")
+    sub.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+
+    sub = command("export", commands.export, "Write a run's synthetic pairs as 16-bit PNGs.")
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
+    sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
+
+def _add_data(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("phantom", commands.phantom, "Write the paired phantom cohort as DICOM, with its truth and manifest.")
     sub.add_argument("--profile", default="laptop", help="whose phantom_pairs and phantom_seed are used")
     sub.add_argument("--pairs", type=int, default=None, help="usable pairs, instead of the profile's")
@@ -67,24 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--name", default="own archive", help="what the reference was taken from")
     sub.add_argument("--profile", default="laptop", help="whose accepted_birads and unknown_birads are used")
 
+
+def _add_model(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("base-model", commands.base_model, "Pretrain the small base on phantom views put together at random.")
     sub.add_argument("--out", type=Path, default=Path("models/phantom-base-64"), help="pipeline folder to write")
     sub.add_argument("--work", type=Path, default=Path("runs/phantom-base-64"), help="checkpoints; continues from them")
     sub.add_argument("--breasts", type=int, default=1500, help="phantom breasts to learn from, two views each")
     sub.add_argument("--steps", type=int, default=2600, help="optimiser steps of 16 images")
     sub.add_argument("--seed", type=int, default=64)
-
-    sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")
-    sub.add_argument("notebook", help="such as 02_train")
-    sub.add_argument("out", type=Path, help="the executed copy")
-    sub.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-
-    sub = command("export", commands.export, "Write a run's synthetic pairs as 16-bit PNGs.")
-    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
-
-    sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
-    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
-    return parser
 
 
 if __name__ == "__main__":

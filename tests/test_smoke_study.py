@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 
+from benchmarks.kill_and_continue import kill_tree, tables
 from mammorgb_utils.reporting.producers import FIGURES, TABLES
 from mammorgb_utils.runs import PROJECT_ROOT
 
@@ -33,26 +33,11 @@ def finish(run: str) -> str:
     return output
 
 
-def kill_tree(process: subprocess.Popen) -> None:
-    parent = psutil.Process(process.pid)
-    for each in [*parent.children(recursive=True), parent]:
-        try:
-            each.kill()
-        except psutil.NoSuchProcess:
-            continue
-    process.wait()
-
-
 def emptied(run: str) -> Path:
     folder = PROJECT_ROOT / "runs" / run
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     return folder
-
-
-def tables(folder: Path) -> dict[str, bytes]:
-    files = [*folder.glob("tables/*.csv"), *folder.glob("metrics/*.csv"), *folder.glob("pairs/*.csv")]
-    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 @pytest.fixture(scope="module")
@@ -104,5 +89,5 @@ def test_a_killed_study_continues_to_the_same_tables(study):
         assert process.poll() is None, "the study ended before it could be killed"
         kill_tree(process)
     finish("test-smoke-killed")
-    assert tables(folder) == tables(study)
+    assert tables(folder.name) == tables(study.name)
     shutil.rmtree(folder)
