@@ -94,7 +94,7 @@ from pathlib import Path
 from mammorgb_utils.diffusion.training import train
 from mammorgb_utils.protocol import Protocol
 root = Path(sys.argv[1])
-protocol = Protocol.from_json((root / "protocol.json").read_text(), "test")
+protocol = Protocol.model_validate_json((root / "protocol.json").read_text())
 train(np.load(root / "pairs.npy", mmap_mode="r"), protocol, "sum", root / "training", progress=False)
 """
 
