@@ -15,10 +15,10 @@ from mammorgb_utils.data.geometry import area_resize
 FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
+VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
 # What pydicom, its decoders and numpy raise on damaged headers and pixel data.
-_READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError,
-                NotImplementedError, OverflowError, MemoryError, pydicom.errors.InvalidDicomError)
+READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError,
+               OverflowError, MemoryError, pydicom.errors.InvalidDicomError)
 
 
 class RejectedImage(Exception):
@@ -91,7 +91,7 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None) -> Mammogra
         pixels = _without_padding(1.0 - pixels if inverted else pixels, stored, dataset)
         spacing = _spacing(dataset)
         facts = _laterality(dataset), _view(dataset), _implant(dataset)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise RejectedImage(path, "unreadable", f"the file can't be decoded ({type(error).__name__})") from error
     if min_side and (factor := min(pixels.shape) // min_side) > 1:
         full = pixels.shape
@@ -167,7 +167,7 @@ def _laterality(dataset: Dataset) -> str | None:
 def _view(dataset: Dataset) -> str | None:
     """View Code Sequence supersedes ViewPosition."""
     for item in dataset.get("ViewCodeSequence") or ():
-        return _VIEW_CODES.get(str(item.get("CodeValue")))
+        return VIEW_CODES.get(str(item.get("CodeValue")))
     value = dataset.get("ViewPosition")
     return value if value in ("CC", "MLO") else None
 

@@ -12,15 +12,11 @@ from pydicom.dataset import Dataset
 from tqdm import tqdm
 
 from mammorgb_utils.data.adapters.base import Listing
-from mammorgb_utils.data.dicom import FOR_PROCESSING
+from mammorgb_utils.data.dicom import FOR_PROCESSING, READ_ERRORS, VIEW_CODES
 
-_VIEWS = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
 _TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "PatientID", "StudyInstanceUID",
          "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence", "ViewModifierCodeSequence",
          "BreastImplantPresent"]
-# What pydicom raises on files that aren't DICOM or are damaged.
-_READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError,
-                pydicom.errors.InvalidDicomError)
 
 
 def list_by_headers(root: Path, folder: Path) -> Listing:
@@ -61,7 +57,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 def _header(path: Path) -> Dataset | None:
     try:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except _READ_ERRORS:
+    except READ_ERRORS:
         return None
 
 
@@ -86,5 +82,5 @@ def _unusable(header: Dataset) -> str:
 
 def _view(header: Dataset) -> str:
     for item in header.get("ViewCodeSequence") or ():
-        return _VIEWS.get(_text(item, "CodeValue"), "")
+        return VIEW_CODES.get(_text(item, "CodeValue"), "")
     return _text(header, "ViewPosition")
