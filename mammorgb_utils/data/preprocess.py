@@ -65,6 +65,15 @@ def load_reference_cdf(protocol: Protocol) -> ReferenceCDF:
     return ReferenceCDF(str(stored["name"]), int(stored["n_images"]), **curves, sha256=sha256(path))
 
 
+def working_side(protocol: Protocol) -> int:
+    """Shorter side that whole cohorts are read with at least, `min_side` of `read_mammogram` [px].
+
+    Source:
+        The breast region is found on at most 512 px; a view that is averaged from twice its size shows no difference.
+    """
+    return max(512, 2 * protocol.image_size)
+
+
 def preprocess_view(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol: Protocol) -> np.ndarray:
     """One view as the model sees it.
 
