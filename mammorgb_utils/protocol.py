@@ -37,6 +37,7 @@ class Protocol(BaseModel):
     phantom_seed: int = Field(22759, ge=0)
     accepted_birads: tuple[int, ...] = (2,)  # the paper: BI-RADS 2 only
     unknown_birads: Literal["exclude", "include"] = "exclude"  # what an empty BI-RADS does
+    for_processing: Literal["reject", "convert"] = "reject"  # detector values: left out, or shown by their logarithm
     repeated_views: Literal["first", "last"] = "first"  # which file of a repeated view, in manifest order
     real_split: Literal["heldout", "train", "all"] = "heldout"  # open: whether the real set was seen in training
     n_real: PositiveInt | None = None  # real pairs compared against; null = all of real_split

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.data import headers
+from mammorgb_utils.data.decode import MissingDecoder, reduced_codes, stored_codes
+from mammorgb_utils.data.geometry import area_resize, area_resize_subsampled
+from mammorgb_utils.data.grey_scale import GreyScale, grey_scale
 
-FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
-FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
-# What pydicom, its decoders and numpy raise on damaged headers and pixel data.
-READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError,
-               OverflowError, MemoryError, pydicom.errors.InvalidDicomError)
+_SMALLEST = 16  # px: less is no image
+_LARGEST = 2**27  # px: a mammogram has 2^24, and a damaged header may claim any size
 
 
 class RejectedImage(Exception):
@@ -50,8 +49,13 @@ class Mammogram:
         spacing_mm: Row and column spacing of `pixels`, None where the header gives none.
         photometric: PhotometricInterpretation as stored.
         inverted: Whether the grey scale was turned over.
-        voi: `"lut"`, `"window"`, `"sigmoid"` or `"none"`.
+        voi: `"lut"`, `"window"`, `"sigmoid"`, `"none"`, or `"log"` for detector values.
         conflicts: Sentences about tags that contradict each other.
+        voi_choices: VOI LUTs and windows that the header offers; one is used.
+        chest_wall_by_tags: `"left"` or `"right"`, None where no tag tells.
+        scanner: Maker and model in known words.
+        transfer_syntax: Its name.
+        bits: Bits stored.
     """
 
     pixels: np.ndarray
@@ -63,119 +67,96 @@ class Mammogram:
     inverted: bool
     voi: str
     conflicts: tuple[str, ...] = ()
+    voi_choices: int = 0
+    chest_wall_by_tags: str | None = None
+    scanner: str = ""
+    transfer_syntax: str = ""
+    bits: int = 0
 
 
-def read_mammogram(path: str | Path, *, min_side: int | None = None) -> Mammogram:
+def read_mammogram(path: str | Path, *, min_side: int | None = None,
+                   for_processing: Literal["reject", "convert"] = "reject") -> Mammogram:
     """Read one DICOM file.
 
     Args:
-        path: A DICOM file with one mammogram, For Presentation.
-        min_side: Allows block averaging that leaves the shorter side at least this long [px].
+        path: A DICOM file with one mammogram.
+        min_side: Allows block averaging that leaves the shorter side at least this long [px]; JPEG 2000 is then
+            decoded at a lower resolution where that shows the same.
+        for_processing: What becomes of detector values: rejected, or shown by their logarithm.
 
     Raises:
-        RejectedImage: The file can't be read, or isn't a single-frame presentation mammogram.
+        RejectedImage: The file can't be read, or isn't one plain CC or MLO view, or shows an implant. Codes:
+            unreadable, missing_decoder, not_mammography, for_processing, not_single_frame, not_greyscale, other_view,
+            modified_view, specimen, implant.
 
     Source:
-        DICOM PS3.3 C.8.11.7 (mammography image), C.11.1/C.11.2 (modality and VOI LUT): windows and VOI LUTs
-        are alternatives, inversion comes last.
+        DICOM PS3.3 C.8.11.7 (mammography image), C.11 (LUTs), `for_processing` of the protocol.
     """
     path = Path(path)
     try:
-        dataset = pydicom.dcmread(path)
-        _reject_other_kinds(dataset, path)
-        stored = np.asarray(dataset.pixel_array)
-        if stored.ndim != 2 or min(stored.shape) < 16:
-            raise RejectedImage(path, "not_single_frame", f"the pixel data has shape {stored.shape}")
-        pixels, voi = _display_values(stored, dataset)
-        inverted, conflict = _inversion(dataset)
-        pixels = _without_padding(1.0 - pixels if inverted else pixels, stored, dataset)
-        spacing = _spacing(dataset)
-        facts = _laterality(dataset), _view(dataset), _implant(dataset)
-    except READ_ERRORS as error:
+        with warnings.catch_warnings(action="ignore"):  # they quote header values
+            dataset = pydicom.dcmread(path)
+            if problem := _rejection(dataset, for_processing):
+                raise RejectedImage(path, *problem)
+            pixels, grey = _shown(dataset, min_side)
+            return _mammogram(dataset, pixels, grey)
+    except MissingDecoder as error:
+        raise RejectedImage(path, "missing_decoder", str(error)) from error
+    except headers.READ_ERRORS as error:
         raise RejectedImage(path, "unreadable", f"the file can't be decoded ({type(error).__name__})") from error
-    if min_side and (factor := min(pixels.shape) // min_side) > 1:
-        full = pixels.shape
-        pixels = area_resize(pixels, (full[0] // factor, full[1] // factor))
-        spacing = spacing and (spacing[0] * full[0] / pixels.shape[0], spacing[1] * full[1] / pixels.shape[1])
-    return Mammogram(pixels, *facts, spacing, str(dataset.PhotometricInterpretation), inverted, voi, conflict)
 
 
-def _reject_other_kinds(dataset: Dataset, path: Path) -> None:
-    if dataset.get("Modality") not in ("MG", None) and dataset.SOPClassUID != SECONDARY_CAPTURE:
-        raise RejectedImage(path, "not_mammography", f"its modality is {dataset.Modality}, not MG")
-    if dataset.get("SOPClassUID") == FOR_PROCESSING or dataset.get("PresentationIntentType") == "FOR PROCESSING":
-        raise RejectedImage(path, "for_processing", "it holds detector values meant for processing, not for display")
-    if int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise RejectedImage(path, "not_single_frame", "it holds more than one frame")
+def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:
+    if "SOPClassUID" not in dataset and "Modality" not in dataset:
+        return "unreadable", "it holds neither SOP class nor modality, so it is no DICOM image"
+    if problem := headers.rejection(dataset):
+        return problem
+    if headers.is_for_processing(dataset) and for_processing == "reject":
+        return "for_processing", "it holds detector values meant for processing, not for display"
+    if headers.view_of(dataset)[0] == "other":
+        return "other_view", "its view is neither CC nor MLO"
+    if headers.laterality_of(dataset)[0] == "both":
+        return "other_view", "it shows both breasts"
+    if headers.implant_of(dataset):
+        return "implant", "its header tells of an implant"
     if "PixelData" not in dataset:
-        raise RejectedImage(path, "unreadable", "it holds no pixel data")
+        return "unreadable", "it holds no pixel data"
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if min(rows, columns) < _SMALLEST or rows * columns > _LARGEST:
+        return "unreadable", f"its header states {rows} × {columns} pixels, which no mammogram has"
+    return None
 
 
-def _display_values(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, str]:
-    """Modality LUT, then one VOI alternative, scaled to [0, 1] by the transform's own output range."""
-    identity = dataset.get("RescaleSlope", 1) == 1 and dataset.get("RescaleIntercept", 0) == 0
-    # An identity rescale would turn integers into floats, which a VOI LUT can't be indexed by.
-    values = stored if identity and "ModalityLUTSequence" not in dataset else apply_modality_lut(stored, dataset)
-    if dataset.get("VOILUTSequence"):
-        low, high = 0.0, 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        shown, kind = apply_voi_lut(values, dataset, index=0, prefer_lut=True), "lut"
-    elif "WindowCenter" in dataset and "WindowWidth" in dataset:
-        low, high = _window_range(dataset)
-        shown = apply_voi_lut(values, dataset, index=0, prefer_lut=False)
-        kind = "sigmoid" if dataset.get("VOILUTFunction") == "SIGMOID" else "window"
-    else:
-        low, high = float(values.min()), float(values.max())
-        shown, kind = values, "none"
-    scaled = (shown.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
-    return np.clip(scaled, 0.0, 1.0), kind
+def _shown(dataset: Dataset, min_side: int | None) -> tuple[np.ndarray, GreyScale]:
+    """Displayed grey at full size, or averaged to a whole fraction of it."""
+    full = int(dataset.Rows), int(dataset.Columns)
+    factor = max(1, min(full) // min_side) if min_side else 1
+    shape = full[0] // factor, full[1] // factor
+    log = headers.is_for_processing(dataset)
+    levels = factor.bit_length() - 1
+    if levels and grey_scale(dataset, None, log=log).averages and (reduced := reduced_codes(dataset, levels)):
+        codes, levels = reduced
+        grey = grey_scale(dataset, codes, log=log)
+        return area_resize_subsampled(grey.table[codes], levels, full, shape), grey
+    codes = stored_codes(dataset)
+    grey = grey_scale(dataset, codes, log=log)
+    pixels = grey.table[codes]
+    return area_resize(pixels, shape) if factor > 1 else pixels, grey
 
 
-def _window_range(dataset: Dataset) -> tuple[float, float]:
-    """The range that a window maps to: the stored range passed through the modality rescale."""
-    bits = int(dataset.BitsStored)
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
-    if dataset.get("ModalityLUTSequence"):
-        return 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    return low * slope + intercept, high * slope + intercept
+def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogram:
+    (view, view_conflict), (side, side_conflict) = headers.view_of(dataset), headers.laterality_of(dataset)
+    chest_wall, wall_conflict = headers.chest_wall_by_tags(dataset)
+    photometric = "MONOCHROME1" if dataset.PhotometricInterpretation == "MONOCHROME1" else "MONOCHROME2"
+    return Mammogram(pixels, side, view, headers.implant_of(dataset), _spacing(dataset, pixels.shape), photometric,
+                     grey.inverted, grey.voi, (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict),
+                     voi_choices=grey.choices, chest_wall_by_tags=chest_wall, scanner=headers.scanner_of(dataset),
+                     transfer_syntax=dataset.file_meta.TransferSyntaxUID.name, bits=int(dataset.BitsStored))
 
 
-def _inversion(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
-    """MONOCHROME1 and Presentation LUT Shape INVERSE state one and the same inversion."""
-    by_photometric = dataset.PhotometricInterpretation == "MONOCHROME1"
-    shape = dataset.get("PresentationLUTShape")
-    if shape in ("INVERSE", "IDENTITY") and by_photometric != (shape == "INVERSE"):
-        return by_photometric, (f"{dataset.PhotometricInterpretation} with Presentation LUT Shape {shape}",)
-    return by_photometric, ()
-
-
-def _without_padding(pixels: np.ndarray, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Padding carries no signal: it becomes air, whatever the window made of it."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
-        return pixels
-    limit = dataset.get("PixelPaddingRangeLimit", value)
-    low, high = sorted((int(value), int(limit)))
-    return np.where((stored >= low) & (stored <= high), np.float32(0), pixels)
-
-
-def _laterality(dataset: Dataset) -> str | None:
-    value = dataset.get("ImageLaterality") or dataset.get("Laterality")
-    return value if value in ("L", "R") else None
-
-
-def _view(dataset: Dataset) -> str | None:
-    """View Code Sequence supersedes ViewPosition."""
-    for item in dataset.get("ViewCodeSequence") or ():
-        return VIEW_CODES.get(str(item.get("CodeValue")))
-    value = dataset.get("ViewPosition")
-    return value if value in ("CC", "MLO") else None
-
-
-def _implant(dataset: Dataset) -> bool | None:
-    return {"YES": True, "NO": False}.get(str(dataset.get("BreastImplantPresent")))
-
-
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+def _spacing(dataset: Dataset, shape: tuple[int, int]) -> tuple[float, float] | None:
+    """Spacing of the averaged pixels [mm]."""
     value = dataset.get("ImagerPixelSpacing") or dataset.get("PixelSpacing")
-    return (float(value[0]), float(value[1])) if value else None
+    if not value:
+        return None
+    return float(value[0]) * int(dataset.Rows) / shape[0], float(value[1]) * int(dataset.Columns) / shape[1]

@@ -6,7 +6,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from mammorgb_utils.data.dicom import FOR_PRESENTATION, FOR_PROCESSING, RejectedImage, read_mammogram
+from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
+from mammorgb_utils.data.headers import FOR_PRESENTATION, FOR_PROCESSING
 
 RAMP = (np.arange(64 * 48).reshape(64, 48) % 4096).astype(np.uint16)
 
@@ -91,7 +92,8 @@ def test_the_view_code_supersedes_the_view_position(tmp_path):
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "R-10226", "SRT", "medio-lateral oblique"
     assert read_mammogram(write(tmp_path / "a.dcm", ViewCodeSequence=Sequence([item]))).view == "MLO"
     item.CodeValue = "R-10228"  # latero-medial: neither of the study's views
-    assert read_mammogram(write(tmp_path / "a.dcm", ViewCodeSequence=Sequence([item]))).view is None
+    with pytest.raises(RejectedImage, match="other_view"):
+        read_mammogram(write(tmp_path / "a.dcm", ViewCodeSequence=Sequence([item])))
 
 
 def test_min_side_averages_blocks_and_keeps_the_spacing_true(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +12,10 @@ import pydicom
 from pydicom.dataset import Dataset
 from tqdm import tqdm
 
+from mammorgb_utils.data import headers
 from mammorgb_utils.data.adapters.base import Listing
-from mammorgb_utils.data.dicom import FOR_PROCESSING, READ_ERRORS, VIEW_CODES
 
-_TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "PatientID", "StudyInstanceUID",
-         "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence", "ViewModifierCodeSequence",
-         "BreastImplantPresent"]
+_TAGS = [*headers.TAGS, "PatientID", "StudyInstanceUID"]
 
 
 def list_by_headers(root: Path, folder: Path) -> Listing:
@@ -35,16 +34,15 @@ def list_by_headers(root: Path, folder: Path) -> Listing:
     files = sorted(_visible_files(folder))
     listing = Listing()
     with ThreadPoolExecutor() as pool:
-        headers = tqdm(pool.map(_header, files), total=len(files), desc="headers", unit="file", mininterval=2,
-                       disable=None)  # shown on a terminal only
-        for path, header in zip(files, headers, strict=True):
-            reason = "not a DICOM file" if header is None else _unusable(header)
-            if reason:
-                listing.skipped[reason] += 1
+        read = tqdm(pool.map(_header, files), total=len(files), desc="headers", unit="file", mininterval=2,
+                    disable=None)  # shown on a terminal only
+        for path, header in zip(files, read, strict=True):
+            if isinstance(header, str):
+                listing.skipped[header] += 1
                 continue
-            listing.add(patient=_text(header, "PatientID"), exam=_text(header, "StudyInstanceUID"),
-                        laterality=_text(header, "ImageLaterality") or _text(header, "Laterality"), view=_view(header),
-                        implant=_text(header, "BreastImplantPresent"), path=path.relative_to(root))
+            listing.add(patient=headers.text(header, "PatientID"), exam=headers.text(header, "StudyInstanceUID"),
+                        laterality=headers.laterality_of(header)[0] or "", view=headers.view_of(header)[0] or "",
+                        implant=str(headers.implant_of(header)), path=path.relative_to(root))
     return listing
 
 
@@ -54,33 +52,14 @@ def _visible_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in names if not name.startswith("."))
 
 
-def _header(path: Path) -> Dataset | None:
+def _header(path: Path) -> Dataset | str:
+    """The header, or why the file isn't a mammogram for the study."""
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except READ_ERRORS:
-        return None
-
-
-def _text(header: Dataset, name: str) -> str:
-    return str(header.get(name) or "").strip()
-
-
-def _unusable(header: Dataset) -> str:
-    """Why a file isn't a mammogram for the study, or nothing."""
-    frames = _text(header, "NumberOfFrames")
-    if _text(header, "Modality") != "MG":
-        return "not mammography"
-    if header.get("SOPClassUID") == FOR_PROCESSING or _text(header, "PresentationIntentType") == "FOR PROCESSING":
+        with warnings.catch_warnings(action="ignore"):  # they quote header values
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        problem = headers.rejection(header)
+    except headers.READ_ERRORS:
+        return "not a DICOM file"
+    if headers.is_for_processing(header):
         return "for processing, not for presentation"
-    if frames not in ("", "1"):
-        return "more than one frame"
-    items = [header, *(header.get("ViewCodeSequence") or ())]
-    if any(item.get("ViewModifierCodeSequence") for item in items):
-        return "modified view (spot, magnification, displaced implant …)"
-    return ""
-
-
-def _view(header: Dataset) -> str:
-    for item in header.get("ViewCodeSequence") or ():
-        return VIEW_CODES.get(_text(item, "CodeValue"), "")
-    return _text(header, "ViewPosition")
+    return problem[0].replace("_", " ") if problem else header

@@ -1,0 +1,139 @@
+"""Decoding pixel data: the fastest kept decoder for each transfer syntax, and JPEG 2000 at a lower resolution."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from io import BytesIO
+
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder, pixel_array
+
+from mammorgb_utils.data import imagecodecs_plugin
+
+_PLUGINS = ("imagecodecs", "pylibjpeg", "pillow", "gdcm")  # in the order in which they are tried
+_SOC_SIZ, _COD = b"\xff\x4f\xff\x51", 0xFF52
+
+for _syntax in imagecodecs_plugin.SYNTAXES:
+    if "imagecodecs" not in get_decoder(_syntax).available_plugins:
+        get_decoder(_syntax).add_plugin("imagecodecs", (imagecodecs_plugin.__name__, "decode_frame"))
+# Warnings quote header values, and would carry them into logs and notebooks.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+logging.getLogger("pylibjpeg").setLevel(logging.CRITICAL + 1)
+logging.getLogger("openjpeg").setLevel(logging.CRITICAL + 1)
+logging.getLogger("libjpeg").setLevel(logging.CRITICAL + 1)
+
+
+class MissingDecoder(RuntimeError):
+    """No installed package decodes a transfer syntax; the message names what to install."""
+
+
+def stored_codes(dataset: Dataset) -> np.ndarray:
+    """Decode one frame at full resolution.
+
+    Returns:
+        `(H, W)` uint8 or uint16: the bit patterns as stored, signed values as two's complement.
+
+    Raises:
+        MissingDecoder: Nothing installed decodes the transfer syntax.
+        ValueError: The pixels aren't one frame of 8 or 16 bits.
+    """
+    if int(dataset.BitsAllocated) not in (8, 16):
+        raise ValueError("the pixels aren't of 8 to 16 bits")
+    stored = _decoded(dataset)
+    if stored.ndim != 2 or stored.dtype.kind not in "ui" or stored.dtype.itemsize > 2:
+        raise ValueError("the pixels aren't one frame of 8 or 16 bits")
+    allocated = np.dtype(f"u{int(dataset.BitsAllocated) // 8}")
+    return stored.view(allocated) if stored.itemsize == allocated.itemsize else stored.astype(allocated)
+
+
+def reduced_codes(dataset: Dataset, levels: int) -> tuple[np.ndarray, int] | None:
+    """Decode a JPEG 2000 or HTJ2K frame with resolution levels left out, where its codestream allows it.
+
+    Args:
+        dataset: An encapsulated image.
+        levels: How many levels may be left out; each halves the sides.
+
+    Returns:
+        `(h, w)` codes as `stored_codes` and the levels left out; None where a full decode is needed: another
+        syntax, no such level, an offset grid, tiles, several components, or a sign that isn't the header's.
+    """
+    if dataset.file_meta.TransferSyntaxUID not in uid.JPEG2000TransferSyntaxes:
+        return None
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    try:
+        precision, available = _codestream(frame, dataset)
+        levels = min(levels, available)
+        return (_pillow_codes(frame, levels, precision, dataset), levels) if levels > 0 else None
+    except (ValueError, struct.error, OSError, Image.DecompressionBombError):
+        return None
+
+
+def _decoded(dataset: Dataset) -> np.ndarray:
+    """The first decoder that succeeds decides; the last one's error stands."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed:
+        return np.asarray(pixel_array(dataset))
+    try:
+        available = get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        raise MissingDecoder("its transfer syntax is none that can be decoded here; convert it, for instance with "
+                             "gdcmconv --raw") from None
+    if not available:
+        packages = "; or ".join(get_decoder(syntax).missing_dependencies)
+        raise MissingDecoder(f"nothing installed decodes {syntax.name}; install {packages}")
+    for plugin in (chosen := [name for name in _PLUGINS if name in available] or [""]):
+        try:
+            return np.asarray(pixel_array(dataset, decoding_plugin=plugin))
+        except Exception:
+            if plugin == chosen[-1]:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _codestream(frame: bytes, dataset: Dataset) -> tuple[int, int]:
+    """Bits a sample and number of decompositions, from the markers SIZ and COD.
+
+    Raises:
+        ValueError: The codestream isn't one plain tile of one component with the header's size and sign.
+
+    Source:
+        ISO/IEC 15444-1 A.5.1 and A.6.1.
+    """
+    start = frame.index(_SOC_SIZ) + 4
+    width, height, left, top, tile_width, tile_height, tile_left, tile_top = struct.unpack_from(">8I", frame, start + 4)
+    components, depth = struct.unpack_from(">HB", frame, start + 36)
+    plain = (left, top, tile_left, tile_top, components) == (0, 0, 0, 0, 1)
+    single = tile_width >= width and tile_height >= height
+    signed, precision = depth >> 7, (depth & 0x7F) + 1
+    if not (plain and single and (height, width) == (dataset.Rows, dataset.Columns)):
+        raise ValueError("tiles, offsets or components")
+    if signed != int(dataset.PixelRepresentation) or not 8 <= precision <= 16:
+        raise ValueError("another sign or depth")
+    place = start + struct.unpack_from(">H", frame, start)[0]
+    while (marker := struct.unpack_from(">H", frame, place)[0]) != _COD:
+        if marker >> 8 != 0xFF or marker == 0xFF90:  # the first tile begins: there is no COD
+            raise ValueError("no COD marker")
+        place += 2 + struct.unpack_from(">H", frame, place + 2)[0]
+    return precision, frame[place + 9]
+
+
+def _pillow_codes(frame: bytes, levels: int, precision: int, dataset: Dataset) -> np.ndarray:
+    """Pillow scales depths between 8 and 16 bits up to 16, and lifts signed values by half their range: both undone."""
+    with Image.open(BytesIO(frame)) as image:
+        image.reduce = levels
+        image.load()
+        values = np.asarray(image)
+    expected = tuple(-(-side // 2**levels) for side in (dataset.Rows, dataset.Columns))
+    if values.shape != expected or values.dtype not in (np.uint8, np.uint16):
+        raise ValueError("an unexpected size or type")
+    values = (values >> (8 * values.itemsize - precision)).astype(f"u{int(dataset.BitsAllocated) // 8}", copy=False)
+    if dataset.PixelRepresentation:
+        values = values - np.array(1 << (precision - 1), values.dtype)  # wraps to two's complement
+    return values

@@ -1,0 +1,180 @@
+"""From stored codes to displayed grey: modality LUT, one VOI transform, one inversion, padding, as one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+_FRAME = 0.02  # of each side: the strip along the image's edge in which air is looked for
+
+
+@dataclass(frozen=True)
+class GreyScale:
+    """How an image's stored codes are shown.
+
+    Attributes:
+        table: `(256,)` or `(65536,)` float32 in [0, 1], the shown grey of each bit pattern; low is air.
+        voi: `"lut"`, `"window"`, `"sigmoid"`, `"log"` (For Processing) or `"none"`.
+        choices: VOI LUTs and windows that the header offers; the first LUT, else the first window is used.
+        inverted: Whether the grey scale was turned over.
+        averages: Whether averaging codes before the table shows the same as averaging greys after it.
+        conflicts: Sentences about tags that contradict each other.
+    """
+
+    table: np.ndarray
+    voi: str
+    choices: int
+    inverted: bool
+    averages: bool
+    conflicts: tuple[str, ...]
+
+
+def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False) -> GreyScale:
+    """The table for one image.
+
+    Args:
+        dataset: The image's header.
+        codes: `(H, W)` uint8 or uint16 bit patterns as stored; None asks for `averages` before anything is decoded.
+        log: Treat codes as detector values For Processing: logarithm, then the sense that the header states.
+
+    Raises:
+        ValueError: A LUT or window of the header can't be applied.
+
+    Source:
+        DICOM PS3.3 C.11.1/C.11.2 (modality and VOI LUT): windows and VOI LUTs are alternatives, inversion comes last.
+    """
+    size = 256 if int(dataset.BitsAllocated) <= 8 else 65536
+    padding = _padding(dataset, size)
+    values = _modality_values(dataset, size)
+    if log:
+        shown, voi, choices, note = _log_shown(*_recorded(values, codes, padding)), "log", 0, ()
+    else:
+        shown, voi, choices, note = _voi_shown(dataset, values, codes, padding)
+    inverted, conflict = _inversion(dataset, log)
+    if inverted is None:
+        air = air_is_bright(shown[codes]) if codes is not None else None
+        inverted = air if air is not None else dataset.PhotometricInterpretation == "MONOCHROME1"
+    table = np.where(padding, np.float32(0), 1 - shown if inverted else shown).astype(np.float32)
+    harmless = not padding.any() or float(np.max(np.abs((1 - shown if inverted else shown)[padding]))) < 0.02
+    return GreyScale(table, voi, choices, inverted, harmless and not log and _is_gentle(dataset, shown),
+                     (*note, *conflict))
+
+
+def air_is_bright(pixels: np.ndarray) -> bool | None:
+    """Whether air, the fullest grey level along the image's edge, is brighter than the image's mean.
+
+    Args:
+        pixels: `(H, W)` float in [0, 1].
+
+    Returns:
+        None where no level fills a third of the edge, so that none can be called air.
+    """
+    rows, columns = (max(1, round(_FRAME * n)) for n in pixels.shape)
+    strips = pixels[:rows], pixels[-rows:], pixels[:, :columns], pixels[:, -columns:]
+    counts, edges = np.histogram(np.concatenate([strip.ravel() for strip in strips]), bins=32, range=(0.0, 1.0))
+    fullest = int(np.argmax(counts))
+    return bool(edges[fullest] + 1 / 64 > pixels.mean()) if 3 * counts[fullest] >= counts.sum() else None
+
+
+def _modality_values(dataset: Dataset, size: int) -> np.ndarray:
+    """`(size,)` value of every bit pattern after the modality LUT."""
+    codes = np.arange(size, dtype=np.uint8 if size == 256 else np.uint16)
+    values = codes.view(codes.dtype.name[1:]) if dataset.PixelRepresentation else codes
+    identity = dataset.get("RescaleSlope", 1) in (1, None) and dataset.get("RescaleIntercept", 0) in (0, None)
+    # An identity rescale would turn integers into floats, which a VOI LUT can't be indexed by.
+    return values if identity and not dataset.get("ModalityLUTSequence") else apply_modality_lut(values, dataset)
+
+
+def _recorded(values: np.ndarray, codes: np.ndarray | None, padding: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """`values` with the lowest and highest that the image holds outside its padding."""
+    present = np.bincount(codes.ravel(), minlength=values.size) > 0 if codes is not None else ~padding
+    found = values[present & ~padding] if (present & ~padding).any() else values
+    return values, float(found.min()), float(found.max())
+
+
+def _voi_shown(dataset: Dataset, values: np.ndarray, codes: np.ndarray | None,
+               padding: np.ndarray) -> tuple[np.ndarray, str, int, tuple[str, ...]]:
+    """`(size,)` float32 in [0, 1] by one VOI alternative, its kind, the number of alternatives, and what was wrong."""
+    luts = len(dataset.get("VOILUTSequence") or ())
+    centre = dataset.get("WindowCenter")
+    windows = 0 if centre in (None, "") else len(centre) if hasattr(centre, "__len__") else 1
+    if luts:
+        high = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        whole = values if values.dtype.kind in "ui" else np.rint(values).astype(np.int64)
+        shown = apply_voi_lut(whole, dataset, index=0, prefer_lut=True)
+        return _scaled(shown, 0.0, high), "lut", luts + windows, ()
+    if windows and _window_width(dataset) > 0:
+        shown = apply_voi_lut(values, dataset, index=0, prefer_lut=False)
+        kind = "sigmoid" if dataset.get("VOILUTFunction") == "SIGMOID" else "window"
+        return _scaled(shown, *_window_range(dataset)), kind, windows, ()
+    note = ("its window has no width, so the stored range is shown",) if windows else ()
+    return _scaled(*_recorded(values, codes, padding)), "none", windows, note
+
+
+def _log_shown(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Detector values are linear in what reaches the detector; tissue's thickness and density go with the logarithm."""
+    exposure = np.log(np.maximum(values.astype(np.float64) - low + 1.0, 1.0))
+    return _scaled(exposure, 0.0, float(np.log(high - low + 1.0)))
+
+
+def _scaled(shown: np.ndarray, low: float, high: float) -> np.ndarray:
+    scaled = (shown.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    return np.clip(scaled, 0.0, 1.0)
+
+
+def _window_width(dataset: Dataset) -> float:
+    width = dataset.get("WindowWidth")
+    first = width[0] if hasattr(width, "__len__") and len(width) else width
+    least = 1.0 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 0.0
+    return float(first or 0) if float(first or 0) >= least else 0.0
+
+
+def _window_range(dataset: Dataset) -> tuple[float, float]:
+    """The range that a window maps to: the stored range passed through the modality rescale."""
+    if dataset.get("ModalityLUTSequence"):
+        return 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    bits = int(dataset.BitsStored)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
+    slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
+    return low * slope + intercept, high * slope + intercept
+
+
+def _inversion(dataset: Dataset, log: bool) -> tuple[bool | None, tuple[str, ...]]:
+    """MONOCHROME1 and Presentation LUT Shape INVERSE state one and the same inversion; None: they disagree.
+
+    For Processing, the sense is Pixel Intensity Relationship Sign: 1 says that high values are a strong beam, air.
+    """
+    if log:
+        return {1: True, -1: False}.get(dataset.get("PixelIntensityRelationshipSign")), ()
+    by_photometric = dataset.PhotometricInterpretation == "MONOCHROME1"
+    shape = dataset.get("PresentationLUTShape")
+    if shape in ("INVERSE", "IDENTITY") and by_photometric != (shape == "INVERSE"):
+        return None, (f"{'MONOCHROME1' if by_photometric else 'MONOCHROME2'} with Presentation LUT Shape {shape}; "
+                      "the air decides",)
+    return by_photometric, ()
+
+
+def _padding(dataset: Dataset, size: int) -> np.ndarray:
+    """`(size,)` bool of the bit patterns that carry no signal: they become air, whatever the window made of them."""
+    padding = np.zeros(size, bool)
+    value = dataset.get("PixelPaddingValue")
+    if value is not None:
+        limit = dataset.get("PixelPaddingRangeLimit")
+        low, high = sorted((int(value), int(value if limit is None else limit)))
+        padding[np.arange(low, min(high, low + size - 1) + 1) % size] = True
+    return padding
+
+
+def _is_gentle(dataset: Dataset, shown: np.ndarray) -> bool:
+    """Whether the display rises nowhere more than four times as steeply as over the whole stored range.
+
+    The mean of a steep or clipped display isn't the display of the mean: noise of 1 % of the range stays below
+    a grey level of 255 at this slope.
+    """
+    bits = min(int(dataset.BitsStored), int(np.log2(shown.size)))
+    signed = int(dataset.PixelRepresentation)
+    stored = np.arange(2**bits) - (2 ** (bits - 1) if signed else 0)
+    return float(np.abs(np.diff(shown[stored % shown.size])).max()) * 2**bits <= 4.0
