@@ -10,6 +10,7 @@ FIGURES = {
     "reference_cdf": "01_preprocess",
     "encodings": "01_preprocess",
     "gallery_real": "01_preprocess",
+    "matching_audit": "01_preprocess",
     "gallery_sum": "03_sample",
     "gallery_absdiff": "03_sample",
     "gallery_zero": "03_sample",
@@ -21,6 +22,7 @@ FIGURES = {
 }
 TABLES = {
     "cohort_flow": "01_preprocess",
+    "matching_audit": "01_preprocess",
     "overlap_summary": "04_metrics",
     "distances": "05_stats",
     "effects": "05_stats",

@@ -1,4 +1,4 @@
-"""Figures: what they show, that print can carry it, and that their files are the same every time."""
+"""Every figure: it fits the page, print can carry it, its files are the same every time, one notebook makes it."""
 
 import ast
 import json
@@ -9,92 +9,16 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.colors import to_hex, to_rgb
+from drawn_figures import DRAWN, draw
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 from skimage.color import rgb2lab
 
 from mammorgb_utils.reporting import figures, producers, style
-from mammorgb_utils.reporting.figures_data import shrink
 
 ROOT = Path(__file__).resolve().parents[2]
-ENCODINGS = ("sum", "absdiff", "zero")
-RNG = np.random.default_rng(7)
-PAIRS = RNG.random((5, 2, 16, 16)).astype(np.float32)
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
-
-
-def overlap_table(n=40, empty=0):
-    frames = []
-    for name in ("real", *ENCODINGS):
-        iou = RNG.beta(20, 4, n)
-        iou[:empty] = np.nan
-        frames.append(pd.DataFrame({"set": name, "iou": iou, "dsc": 2 * iou / (1 + iou), "iou_no_muscle": iou * 0.95,
-                                    "dsc_no_muscle": 1.9 * iou / (1 + 0.95 * iou)}))
-    return pd.concat(frames, ignore_index=True)
-
-
-def flow_table():
-    rows = [("manifest", "", 0, 30, None), ("eligible", "BI-RADS other than 2", 6, 24, None),
-            ("eligible", "implant", 0, 24, None), ("paired", "MLO view missing", 4, 20, 10)]
-    flow = pd.DataFrame(rows, columns=["step", "reason", "images_excluded", "images_left", "pairs_left"])
-    return flow.astype({"pairs_left": "Int64"})
-
-
-def distance_rows():
-    rows = [(name, measure, statistic, 0.05, 0.01, 0.02, 0.04, 0.0004, np.nan)
-            for name in ENCODINGS for measure in ("iou", "dsc") for statistic in ("emd", "ks")]
-    return pd.DataFrame(rows, columns=["set", "measure", "statistic", "value", "band_low", "band_median", "band_high",
-                                       "p", "floor_median"])
-
-
-def contrast_rows(notes=("one run each",) * 3):
-    return pd.DataFrame({"first": ["sum", "sum", "absdiff"], "second": ["absdiff", "zero", "zero"],
-                         "cliffs_delta": [-0.12, 0.2, 0.3], "low": [-0.2, 0.1, 0.2], "high": [0.0, 0.3, 0.4],
-                         "p_holm": [0.04, 0.0002, np.nan], "note": notes})
-
-
-def consistency_rows():
-    return pd.DataFrame({"set": ["zero", "real", "sum"], "paired_median": [0.8, 0.84, 0.83],
-                         "shuffled_median": [0.79, 0.74, 0.75], "score": [0.1, np.nan, 0.8],
-                         "score_low": [-0.1, np.nan, 0.6], "score_high": [0.3, np.nan, 1.0]})
-
-
-def stats():
-    frame = pd.DataFrame({"step": range(1, 31), "loss": RNG.random(30), "grad_norm": RNG.random(30)})
-    return {name: frame for name in ENCODINGS}
-
-
-def draw(name):
-    cdf = (np.linspace(0, 1, 11), np.linspace(0, 1, 11))
-    rgb = np.stack([*PAIRS[0], PAIRS[0].mean(0)], axis=-1)
-    return {
-        "preprocessing_steps": lambda: figures.preprocessing_steps(
-            {view: [("Decoded", RNG.random((40, 30))), ("Resized", RNG.random((16, 16)))] for view in ("CC", "MLO")}),
-        "reference_cdf": lambda: figures.reference_cdf(list(PAIRS[:3]), [cdf] * 3, cdf),
-        "encodings": lambda: figures.encodings(PAIRS[0], {name: rgb for name in ENCODINGS}),
-        "cohort_flow": lambda: figures.cohort_flow(flow_table()),
-        "gallery_real": lambda: figures.gallery(PAIRS, [f"pair {i}" for i in range(5)], title="Real", columns=3),
-        "training_curves": lambda: figures.training_curves(stats(), max_grad_norm=1.0),
-        "overlap_distributions": lambda: figures.overlap_distributions(overlap_table(), overlap_table()),
-        "distances": lambda: figures.distances(distance_rows(), {"emd": 0.02, "ks": 0.077}),
-        "contrasts": lambda: figures.contrasts(contrast_rows()),
-        "consistency": lambda: figures.consistency(consistency_rows()),
-    }[name]()
-
-
-DRAWN = ("preprocessing_steps", "reference_cdf", "encodings", "cohort_flow", "gallery_real", "training_curves",
-         "overlap_distributions", "distances", "contrasts", "consistency")
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return {name: draw(name) for name in DRAWN}
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -143,7 +67,7 @@ def test_every_set_has_its_own_mark(mark):
 @pytest.mark.parametrize("name", ["cohort_flow", "consistency", "preprocessing_steps"])
 def test_a_figure_drawn_or_saved_again_has_the_same_bytes(tmp_path, name, monkeypatch):
     for folder in ("one", "two"):
-        monkeypatch.setattr(f"{__name__}.RNG", np.random.default_rng(3))
+        monkeypatch.setattr("drawn_figures.RNG", np.random.default_rng(3))
         figure = draw(name)
         figures.save_figure(figure, tmp_path / folder, name)
     figures.save_figure(figure, tmp_path / "again", name)
@@ -173,136 +97,6 @@ def test_an_undeclared_name_is_refused_and_nothing_written(drawn, tmp_path):
     with pytest.raises(ValueError, match="'distance' has no declared producer; did you mean 'distances'"):
         figures.save_figure(drawn["distances"], tmp_path, "distance")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_preprocessing_steps_show_every_step_in_its_own_size(drawn):
-    figure = drawn["preprocessing_steps"]
-    assert [axes.images[0].get_array().shape for axes in figure.axes] == [(40, 30), (16, 16)] * 2
-    assert {axes.images[0].get_clim() for axes in figure.axes} == {(0, 1)}
-    assert {"CC", "MLO", "1. Decoded", "2. Resized", "30 × 40 px"} <= set(texts(figure))
-    with pytest.raises(ValueError, match="different numbers of steps"):
-        figures.preprocessing_steps({"CC": [("a", PAIRS[0, 0])], "MLO": []})
-
-
-def test_shrink_takes_block_means_and_keeps_small_views():
-    view = np.arange(24.0).reshape(4, 6)
-    assert shrink(view, longest=6) is view
-    np.testing.assert_allclose(shrink(view, longest=3), [[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]])
-
-
-def test_reference_cdf_counts_the_breast_alone_and_states_the_distance():
-    view = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 1.0]])
-    uniform = (np.array([0.0, 1.0]), np.array([0.0, 1.0]))
-    figure = figures.reference_cdf([view, view], [uniform], uniform)
-    line = figure.axes[0].lines[0]
-    assert np.interp([0.25, 0.6, 1.0], *line.get_data()) == pytest.approx([0, 2 / 3, 1])
-    assert any("median 0.498" in text for text in texts(figure))  # just below 0.5 the CDF is still 0
-    assert any("median 0.000" in text for text in texts(figure))
-    assert "Before matching (n = 2 images)" in texts(figure)
-    with pytest.raises(ValueError, match="no pixel above"):
-        figures.reference_cdf([view * 0], [], uniform)
-
-
-def test_encodings_show_rgb_above_its_blue_channel(drawn):
-    grid = np.array(drawn["encodings"].axes).reshape(2, 4)
-    assert [axes.get_title() for axes in grid[0]] == ["CC → red", "Sum", "Absolute difference", "Zero"]
-    for top, bottom in grid[:, 1:].T:
-        np.testing.assert_array_equal(top.images[0].get_array()[..., 2], bottom.images[0].get_array())
-
-
-def test_cohort_flow_counts_what_is_left_and_why(drawn):
-    shown = texts(drawn["cohort_flow"])
-    assert [text for text in shown if text.endswith(("images", "pairs")) and text[0].isdigit()] == [
-        "30 images", "24 images", "20 images, 10 pairs"]
-    assert "Excluded: 6 images" in shown and "Excluded: 4 images" in shown
-    assert any("BI-RADS other than 2" in text for text in shown)
-    assert not any("implant" in text for text in shown), "a reason that nobody met"
-
-
-def test_gallery_shows_every_pair_once_cc_first(drawn):
-    images = [axes.images[0].get_array() for axes in drawn["gallery_real"].axes if axes.images]
-    np.testing.assert_array_equal(images, np.concatenate([PAIRS[:, 0], PAIRS[:, 1]], axis=2))
-    assert texts(drawn["gallery_real"]).count("CC") == 3
-    assert {f"pair {i}" for i in range(5)} <= set(texts(drawn["gallery_real"]))
-    with pytest.raises(ValueError, match="at least one pair"):
-        figures.gallery(PAIRS[:0])
-    with pytest.raises(ValueError, match="2 captions for 5 pairs"):
-        figures.gallery(PAIRS, ["a", "b"])
-
-
-def test_training_curves_draw_each_encoding_in_its_colour(drawn):
-    for axes in drawn["training_curves"].axes:
-        colours = [to_hex(line.get_color()).upper() for line in axes.lines[:6]]
-        assert colours == [style.COLOURS[name] for name in ENCODINGS for _ in range(2)]
-    loss = pd.DataFrame({"step": range(1, 31), "loss": np.arange(30.0), "grad_norm": 1.0})
-    smooth = figures.training_curves({"sum": loss}).axes[0].lines[1].get_ydata()
-    np.testing.assert_allclose(smooth[1:-1], np.arange(1.0, 29.0))  # a mean over 3 leaves a straight line straight
-
-
-def test_overlap_shows_n_without_empty_pairs_and_the_median():
-    table = overlap_table(n=30, empty=2)
-    figure = figures.overlap_distributions(table, overlap_table(n=60))
-    axes = figure.axes[0]
-    labels = [label.get_text() for label in axes.get_xticklabels()]
-    assert labels == [f"{name}\nn = 28\n(2 empty)" for name in ("Real", "Sum", "Abs. diff.", "Zero")]
-    assert f"{table.loc[table['set'] == 'zero', 'iou'].median():.3f}" in [text.get_text() for text in axes.texts]
-    filled = [to_hex(body.get_facecolor()[0]).upper() for body in axes.collections]
-    assert filled[1::2] == list(style.COLOURS.values()) and set(filled[::2]) == {style.BAND}
-    assert len(figure.axes) == 6
-
-
-def test_overlap_does_without_muscle_shuffled_pairs_and_spread():
-    table = pd.DataFrame({"set": ["real"] * 3 + ["sum"] * 3, "iou": [0.8] * 3 + [np.nan] * 3})
-    table["dsc"] = 2 * table["iou"] / (1 + table["iou"])
-    figure = figures.overlap_distributions(table)
-    assert len(figure.axes) == 3
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["Real\nn = 3", "Sum\nn = 0\n(3 empty)"]
-
-
-def test_distances_stand_beside_their_bands_and_the_paper(drawn):
-    figure = drawn["distances"]
-    for axes, paper in zip(figure.axes, (0.02, 0.077), strict=True):
-        assert len(axes.patches) == 6  # a band for each measure and set
-        assert {(bar.get_x(), round(bar.get_width(), 9)) for bar in axes.patches} == {(0.01, 0.03)}
-        star, = [line for line in axes.lines if line.get_marker() == "*"]
-        assert star.get_xdata() == [paper]
-        points = [line for line in axes.lines if line.get_marker() in style.MARKERS.values()]
-        assert len(points) == 6 and {line.get_xdata()[0] for line in points} == {0.05}
-    assert texts(figure).count("p < 0.001") == 12
-    assert not any("Real against real" in text for text in texts(figure)), "no floor was given"
-    assert not any("Paper" in text for text in texts(figures.distances(distance_rows())))
-
-
-def test_contrasts_print_a_shared_note_once_and_others_beside(drawn):
-    shown = texts(drawn["contrasts"])
-    assert shown.count("one run each") == 1
-    assert "−0.12 [−0.20, +0.00]   p = 0.040" in shown
-    assert "Absolute difference against zero" in shown
-    mixed = texts(figures.contrasts(contrast_rows(("underpowered", "", np.nan))))
-    assert sum("underpowered" in text for text in mixed) == 1
-
-
-def test_what_could_not_be_computed_is_said_and_measures_stay_apart():
-    table = contrast_rows(("too few pairs", "", "")).assign(measure=["iou", "iou", "iou_no_muscle"])
-    table.loc[0, ["cliffs_delta", "low", "high", "p_holm"]] = np.nan
-    shown = texts(figures.contrasts(table))
-    assert "not computed\ntoo few pairs" in shown and "Absolute difference against zero" not in shown
-    assert figures.contrasts(table.iloc[:0]).axes[0].lines[1:] == []
-    rows = distance_rows().assign(note="underpowered")
-    rows.loc[0, ["value", "band_low", "band_median", "band_high", "p"]] = np.nan
-    shown = texts(figures.distances(rows))
-    assert shown.count("underpowered") == 1 and shown.count("p < 0.001, underpowered") == 11
-    both = pd.concat([consistency_rows().assign(measure=name) for name in ("iou", "iou_no_muscle")])
-    both = both.drop(columns=["score", "score_low", "score_high"])
-    figure = figures.consistency(both, measure="iou_no_muscle")
-    assert len(figure.axes[0].get_yticks()) == 3 and "Median IoU without muscle of CC and MLO mask" in texts(figure)
-
-
-def test_consistency_keeps_the_order_of_sets_and_marks_the_references(drawn):
-    left, right = drawn["consistency"].axes
-    assert [label.get_text() for label in left.get_yticklabels()] == ["Real", "Sum", "Zero"]
-    assert [line.get_xdata()[0] for line in right.lines[-2:]] == [0.7, 1.0]
-    assert [text.get_text() for text in right.texts] == ["0.80", "0.10", "0.7", "1"]
 
 
 @pytest.mark.parametrize("p, text", [(0.0123, "p = 0.012"), (0.0004, "p < 0.001"), (np.nan, ""), (1.0, "p = 1.000")])
