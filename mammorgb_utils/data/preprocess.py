@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
+from mammorgb_utils.data.breast_region import (
+    air_level,
+    breast_region,
+    chest_wall_side,
+    foreign_objects,
+    unlike_a_breast,
+)
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.geometry import area_resize, pad_to_square
 from mammorgb_utils.protocol import Protocol
@@ -16,7 +22,6 @@ from mammorgb_utils.runs import PROJECT_ROOT, sha256, write_json
 
 _LEVELS = 4096  # grey levels that the matching tells apart
 _KNOTS = 257  # quantiles that a stored reference holds
-_MIN_AREA = 0.02  # of the image: less is no breast
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def preprocess_view(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol:
         `(image_size, image_size)` float32 in [0, 1], 0 = air, chest wall on the left.
 
     Raises:
-        RejectedImage: No breast stands out from the background.
+        RejectedImage: There is no breast in it (code `no_breast`).
     """
     return preprocessing_steps(mammogram, reference_cdf, protocol)["resized"]
 
@@ -95,13 +100,14 @@ def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, proto
     """All stages of `preprocess_view`, by name, in order: decoded, normalised, chest wall left, matched, resized.
 
     Raises:
-        RejectedImage: No breast stands out from the background.
+        RejectedImage: There is no breast in it (code `no_breast`).
     """
     normalised, region = normalise(mammogram.pixels)
+    plain = _without_objects(normalised, mammogram.pixels, region) if protocol.match_scope == "image" else normalised
     mirrored = protocol.mirror and chest_wall_side(region) == "right"
-    upright = normalised[:, ::-1] if mirrored else normalised
-    region = region[:, ::-1] if mirrored else region
-    matched = _match(upright, region, reference_cdf, protocol.match_scope)
+    leftward = np.s_[:, ::-1] if mirrored else np.s_[:]
+    upright = normalised[leftward]
+    matched = _match(plain[leftward], region[leftward], reference_cdf, protocol.match_scope)
     framed = matched if protocol.aspect == "squash" else pad_to_square(matched)
     resized = np.clip(area_resize(framed, (protocol.image_size,) * 2), 0.0, 1.0)
     return {"decoded": mammogram.pixels, "normalised": normalised, "chest wall left": upright,
@@ -118,14 +124,19 @@ def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         `(H, W)` float32 in [0, 1] and the breast region, `(H, W)` bool.
 
     Raises:
-        RejectedImage: The region covers too little of the image.
+        RejectedImage: No breast stands out from the background, or what does can't be one; the reason tells which.
     """
     region = breast_region(pixels)
-    if region.mean() < _MIN_AREA:
-        raise RejectedImage(Path(), "no_breast", "no breast stands out from the background")
+    if reason := unlike_a_breast(region):
+        raise RejectedImage(Path(), "no_breast", reason)
     low, high = air_level(pixels, region), float(np.percentile(pixels[region], 99.9))
     scaled = (pixels - np.float32(low)) / np.float32(max(high - low, 1e-6))
     return np.clip(scaled, 0.0, 1.0).astype(np.float32, copy=False), region
+
+
+def _without_objects(normalised: np.ndarray, pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Labels and borders become air, so that the whole image's histogram is breast and air; air stays as recorded."""
+    return np.where(foreign_objects(pixels, region), np.float32(0), normalised)
 
 
 def _match(view: np.ndarray, region: np.ndarray, reference: ReferenceCDF, scope: str) -> np.ndarray:
@@ -155,17 +166,18 @@ def match_histogram(view: np.ndarray, sample: np.ndarray, quantiles: np.ndarray)
 
 
 def quantile_curves(mammogram: Mammogram) -> tuple[np.ndarray, np.ndarray]:
-    """Quantile functions of one normalised mammogram: breast and whole image.
+    """Quantile functions of one normalised mammogram: breast, and whole image without labels and borders.
 
     Returns:
         Two `(257,)` float arrays of intensities at evenly spaced quantiles.
 
     Raises:
-        RejectedImage: No breast stands out from the background.
+        RejectedImage: There is no breast in it (code `no_breast`).
     """
     normalised, region = normalise(mammogram.pixels)
     knots = np.linspace(0, 1, _KNOTS)
-    return np.quantile(normalised[region], knots), np.quantile(normalised, knots)
+    plain = _without_objects(normalised, mammogram.pixels, region)
+    return np.quantile(normalised[region], knots), np.quantile(plain, knots)
 
 
 def average_reference(curves: list[tuple[np.ndarray, np.ndarray]], name: str) -> ReferenceCDF:
