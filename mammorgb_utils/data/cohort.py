@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
+from mammorgb_utils.data.breast_region import chest_wall_side
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
 from mammorgb_utils.data.manifest import load_manifest, verify_checksums
+from mammorgb_utils.data.outcome import pair_rows, record_outcome
 from mammorgb_utils.data.preprocess import (
     ReferenceCDF,
     average_reference,
     load_reference_cdf,
-    preprocess_view,
+    normalise,
+    preprocessing_steps,
     quantile_curves,
+    working_side,
 )
+from mammorgb_utils.data.progress_log import append_to_log, logged
+from mammorgb_utils.data.row_file import RowFile
+from mammorgb_utils.data.workers import FAILURES, map_isolated
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_array, write_csv, write_json
+from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_csv, write_json
 
 _FLUSH_EVERY = 32  # images whose work a kill may cost
-_FACTS = ["code", "detail", "header_laterality", "header_view", "header_implant", "voi", "photometric"]
 
 
 class CohortError(ValueError):
@@ -52,7 +60,9 @@ def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
     """Exclude, verify, decode and preprocess; write pairs, their index and the record of every image.
 
     Writes `pairs/images.csv` (every manifest row with its exclusion), `pairs/pairs.npy` and, last,
-    `pairs/index.csv`. A killed call continues with the images that are left; a finished one is loaded.
+    `pairs/index.csv`. A killed call continues with the images that are left, and tries those again that ran out of
+    time or memory or ended their worker; a finished one is loaded. Memory doesn't grow with the images but for
+    their rows of text, some 3 kB an image.
 
     Returns:
         The index: one row a pair, in the order of `pairs.npy`.
@@ -83,12 +93,12 @@ def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
     used = images.index[images["excluded"] == ""]
     verify_checksums(images.loc[used], run.manifest.parent, progress=progress)
     views, facts = _preprocess_resumably(run, images.loc[used, "path"], reference, progress)
-    images = _record_outcome(images, facts, run.protocol)
-    index, rows = _assemble(images)
+    images = record_outcome(images, facts, run.protocol)
+    index, rows = pair_rows(images)
     _require_pairs(index, images)
     _mark_patient_data(run, index)
     write_csv(run.images, images.drop(columns=["path", "sha256"]))
-    write_array(run.pairs, views[rows])
+    views.gather(run.pairs, rows)
     write_json(run.pairs_record, {"reference_sha256": reference.sha256})
     write_csv(run.pairs_index, index)
     for part in run.pairs.parent.glob("views-*.part.*"):
@@ -131,13 +141,15 @@ def reference_from_manifest(manifest: Path, protocol: Protocol, name: str, *, pr
     images = images[(images["excluded"] == "") & (images["split"] == "train")]
     verify_checksums(images, manifest.parent, progress=progress)
     paths = [manifest.parent / path for path in images["path"]]
-    with _pool() as pool:
-        results = tqdm(pool.map(_curves_or_none, paths, chunksize=8), total=len(paths), desc="reference", unit="image",
-                       mininterval=2, disable=not progress)
-        curves = [result for result in results if result is not None]
-    if not curves:
+    total, n_images = np.zeros(1), 0
+    with closing(map_isolated(partial(_curves, min_side=working_side(protocol)), paths)) as results:
+        for _, curves in tqdm(results, total=len(paths), desc="reference", unit="image", mininterval=2,
+                              disable=not progress):
+            if not isinstance(curves, RejectedImage):
+                total, n_images = total + curves, n_images + 1
+    if not n_images:
         raise CohortError("no training image of the manifest could be read, so there is no reference")
-    return average_reference(curves, name)
+    return replace(average_reference([tuple(total / n_images)], name), n_images=n_images)
 
 
 def _counts(images: pd.DataFrame) -> dict[str, int]:
@@ -145,119 +157,63 @@ def _counts(images: pd.DataFrame) -> dict[str, int]:
     return {"images_left": len(images), "pairs_left": int(complete.sum())}
 
 
-def _pool() -> ProcessPoolExecutor:
-    # Spawned workers share no locks or threads with a notebook's kernel.
-    return ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))
+def _curves(path: Path, min_side: int) -> np.ndarray:
+    return np.stack(quantile_curves(read_mammogram(path, min_side=min_side)))
 
 
-def _curves_or_none(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    try:
-        return quantile_curves(read_mammogram(path))
-    except RejectedImage:
-        return None
+def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
+    mammogram = read_mammogram(path, min_side=working_side(protocol))
+    steps = preprocessing_steps(mammogram, reference, protocol)
+    return steps["resized"], _facts(mammogram, _chest_wall(steps, protocol))
 
 
-def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray | None, dict[str, str]]:
-    try:
-        mammogram = read_mammogram(path)
-        view = preprocess_view(mammogram, reference, protocol)
-    except RejectedImage as error:
-        return None, {"code": error.code, "detail": error.reason}
-    return view, {"code": "", "detail": "; ".join(mammogram.conflicts), "header_laterality": mammogram.laterality or "",
-                  "header_view": mammogram.view or "", "header_implant": str(mammogram.implant), "voi": mammogram.voi,
-                  "photometric": mammogram.photometric}
+def _chest_wall(steps: dict[str, np.ndarray], protocol: Protocol) -> str:
+    if not protocol.mirror:
+        return chest_wall_side(normalise(steps["decoded"])[1])
+    # What was mirrored had it on the right; finding the region again would double the time of an image.
+    return "left" if np.array_equal(steps["chest wall left"], steps["normalised"]) else "right"
+
+
+def _facts(mammogram: Mammogram, chest_wall: str) -> dict[str, Any]:
+    return {"code": "", "detail": "; ".join(mammogram.conflicts), "header_laterality": mammogram.laterality or "",
+            "header_view": mammogram.view or "", "header_implant": str(mammogram.implant), "chest_wall": chest_wall,
+            "chest_wall_by_tags": mammogram.chest_wall_by_tags or "", "voi": mammogram.voi,
+            "voi_choices": mammogram.voi_choices, "photometric": mammogram.photometric, "bits": mammogram.bits,
+            "transfer_syntax": mammogram.transfer_syntax, "scanner": mammogram.scanner}
 
 
 def _preprocess_resumably(run: Run, paths: pd.Series, reference: ReferenceCDF,
-                          progress: bool) -> tuple[np.ndarray, dict[int, dict]]:
-    """Fill one array, row by row; a line is logged only after its row is on disk."""
+                          progress: bool) -> tuple[RowFile, dict[int, dict]]:
+    """Fill one file, row by row; a line is logged only after its row is on disk."""
     # Another reference starts anew: its parts have another name.
-    stem = f"views-{reference.sha256[:8]}.part"
-    array_file, log_file = run.pairs.with_name(f"{stem}.npy"), run.pairs.with_name(f"{stem}.jsonl")
-    rows = int(paths.index.max()) + 1 if len(paths) else 0
-    shape = (rows, run.protocol.image_size, run.protocol.image_size)
-    fresh = not (array_file.is_file() and log_file.is_file())
-    views = np.lib.format.open_memmap(array_file, mode="w+" if fresh else "r+", dtype=np.float32, shape=shape)
-    facts = {} if fresh else _logged(log_file)
-    todo = paths[~paths.index.isin(facts)]
-    with log_file.open("w" if fresh else "a", encoding="utf-8") as log:
-        bar = tqdm(total=len(paths), initial=len(facts), desc="preprocess", unit="image", mininterval=2,
-                   disable=not progress)
-        for batch in _in_batches(run, todo, reference):
-            for row, (view, fact) in batch:
-                views[row] = 0 if view is None else view
-                facts[row] = fact
-            views.flush()
-            log.writelines(json.dumps({"row": row} | fact) + "\n" for row, (_, fact) in batch)
-            log.flush()
+    stem, side = f"views-{reference.sha256[:8]}.part", run.protocol.image_size
+    views, log = RowFile(run.pairs.with_name(f"{stem}.f32"), (side, side)), run.pairs.with_name(f"{stem}.jsonl")
+    if not views.path.is_file():
+        log.unlink(missing_ok=True)
+    done = [row for row, fact in logged(log).items() if fact["code"] not in FAILURES]
+    todo = paths[~paths.index.isin(done)]
+    with tqdm(total=len(paths), initial=len(done), desc="preprocess", unit="image", mininterval=2,
+              disable=not progress) as bar, closing(_in_batches(run, todo, reference)) as batches:
+        for batch in batches:
+            views.write({row: view for row, (view, _) in batch.items() if view is not None})
+            append_to_log(log, {row: fact for row, (_, fact) in batch.items()})
             bar.update(len(batch))
-        bar.close()
-    return views, facts
+    return views, logged(log)
 
 
-def _in_batches(run: Run, todo: pd.Series, reference: ReferenceCDF) -> Iterator[list]:
+def _in_batches(run: Run, todo: pd.Series, reference: ReferenceCDF) -> Iterator[dict[int, tuple]]:
     work = partial(_one_view, reference=reference, protocol=run.protocol)
-    with _pool() as pool:
-        for start in range(0, len(todo), _FLUSH_EVERY * 4):
-            part = todo.iloc[start:start + _FLUSH_EVERY * 4]
-            files = [run.manifest.parent / path for path in part]
-            done = pool.map(work, files, chunksize=4)
-            batch = []
-            for item in zip(part.index, done, strict=True):
-                batch.append(item)
-                if len(batch) == _FLUSH_EVERY:
-                    yield batch
-                    batch = []
-            if batch:
-                yield batch
+    files = (run.manifest.parent / path for path in todo)
+    with closing(map_isolated(work, files)) as results:
+        outcomes = ((row, _outcome(result)) for row, (_, result) in zip(todo.index, results, strict=True))
+        while batch := dict(islice(outcomes, _FLUSH_EVERY)):
+            yield batch
 
 
-def _logged(log_file: Path) -> dict[int, dict]:
-    facts = {}
-    for line in log_file.read_text(encoding="utf-8").split("\n"):
-        try:
-            fact = json.loads(line)
-        except json.JSONDecodeError:  # the line that a kill cut short
-            continue
-        facts[fact.pop("row")] = fact
-    return facts
-
-
-def _record_outcome(images: pd.DataFrame, facts: dict[int, dict], protocol: Protocol) -> pd.DataFrame:
-    """Add what the pixels and headers said, then exclude repeats and breasts with one view."""
-    read = pd.DataFrame.from_dict(facts, orient="index", columns=_FACTS)
-    images = images.join(read).fillna({"code": "", "detail": ""})
-    rejected = (images["excluded"] == "") & (images["code"] != "")
-    images.loc[rejected, "excluded"] = images.loc[rejected, "code"].str.replace("_", " ")
-    implant = (images["excluded"] == "") & (images["header_implant"] == "True")
-    images.loc[implant, "excluded"] = "implant"
-    images["detail"] += _disagreements(images)
-    left = images[images["excluded"] == ""]
-    repeats = left.index[left.duplicated(["pair", "view"], keep=protocol.repeated_views)]
-    images.loc[repeats, "excluded"] = "repeated view"
-    left = images[images["excluded"] == ""]
-    alone = left.groupby("pair")["view"].transform("nunique") < 2
-    images.loc[left.index[alone], "excluded"] = "missing view"
-    return images
-
-
-def _disagreements(images: pd.DataFrame) -> pd.Series:
-    """Where manifest and header name another side or view; the manifest is used, the conflict is listed."""
-    text = pd.Series("", index=images.index)
-    for column in ("laterality", "view"):
-        header = images[f"header_{column}"].fillna("")
-        differs = (header != "") & (header != images[column])
-        text[differs] += f"header says {column} " + header[differs] + "; "
-    return text
-
-
-def _assemble(images: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    left = images[images["excluded"] == ""]
-    by_view = {view: left[left["view"] == view].reset_index(names="row").set_index("pair") for view in ("CC", "MLO")}
-    pairs = sorted(by_view["CC"].index)
-    rows = np.stack([by_view[view].loc[pairs, "row"].to_numpy() for view in ("CC", "MLO")], axis=1)
-    columns = ["patient", "laterality", "split", "birads", "source"]
-    return by_view["CC"].loc[pairs, columns].reset_index(), rows
+def _outcome(result: tuple[np.ndarray, dict] | RejectedImage) -> tuple[np.ndarray | None, dict]:
+    if isinstance(result, RejectedImage):
+        return None, {"code": result.code, "detail": result.reason}
+    return result
 
 
 def _mark_patient_data(run: Run, index: pd.DataFrame) -> None:

@@ -20,7 +20,8 @@ def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
         split: `"train"`, `"heldout"` or `"all"`.
 
     Returns:
-        `(N, 2, H, W)` float32 in [0, 1] and the index, rows in the same order.
+        `(N, 2, H, W)` float32 in [0, 1] and the index, rows in the same order. The array stays on disk, read-only,
+        where the split's rows follow one another; otherwise it is a copy in memory.
 
     Raises:
         CohortError: Notebook 01 hasn't run.
@@ -29,7 +30,9 @@ def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
         raise CohortError("pairs/index.csv isn't there yet: run notebook 01_preprocess first")
     index = read_table(run.pairs_index)
     chosen = index if split == "all" else index[index["split"] == split]
-    return np.load(run.pairs, mmap_mode="r")[chosen.index], chosen.reset_index(drop=True)
+    pairs, rows = np.load(run.pairs, mmap_mode="r"), chosen.index.to_numpy()
+    follow = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
+    return pairs[rows[0]:rows[-1] + 1] if follow else pairs[rows], chosen.reset_index(drop=True)
 
 
 def real_pairs(run: Run) -> tuple[np.ndarray, pd.DataFrame]:

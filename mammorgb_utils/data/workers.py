@@ -24,6 +24,7 @@ try:
 except ImportError:  # no limits of this kind on Windows
     resource = None
 
+FAILURES = ("decoder_crash", "timeout", "out_of_memory")  # may be the machine's fault: worth another try later
 _AHEAD = 4  # items a process that are scheduled before their turn
 _GRACE = 90  # s beyond an item's time: a worker is stopped, another starts and imports its modules
 _RENEWED = 2000  # items after which a worker is replaced, as decoders leak
@@ -185,4 +186,9 @@ def _prepare(function: Callable, gigabytes: float) -> None:
 
 
 def _do(item: Any) -> Any:
-    return _work(item)
+    try:
+        return _work(item)
+    except RejectedImage as error:
+        if isinstance(error.__cause__, MemoryError):  # the limit, which the reader took for a damaged file
+            raise error.__cause__ from None
+        raise

@@ -16,7 +16,9 @@ from mammorgb_utils.data.cohort import (
     select_images,
 )
 from mammorgb_utils.data.manifest import ManifestError, load_manifest
+from mammorgb_utils.data.outcome import disagreements
 from mammorgb_utils.data.pairs import example_steps, load_pairs, real_pairs
+from mammorgb_utils.data.progress_log import append_to_log, logged
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 
@@ -42,6 +44,7 @@ def test_pairs_index_and_flow_agree(study, cohort):
     # Eight pairs, and the breast of which one view is there twice.
     assert len(index) == len(pairs) == 9 and same["pair"].tolist() == index["pair"].tolist()
     assert pairs.dtype == np.float32 and 0 <= pairs.min() and pairs.max() <= 1
+    assert isinstance(pairs, np.memmap) and not pairs.flags.writeable
     flow = cohort_flow(pd.read_csv(study.images))
     assert flow["images_left"].iloc[0] == len(cohort[1]) and flow["images_left"].iloc[-1] == 18
     assert flow["pairs_left"].iloc[-1] == 9
@@ -78,11 +81,13 @@ def test_a_killed_call_continues_and_ends_with_the_same_pairs(study, monkeypatch
     (log,) = study.pairs.parent.glob("views-*.part.jsonl")
     assert len(log.read_text().splitlines()) == 8
     log.write_text(log.read_text() + '{"row": 99, "co')  # the line that a kill cut short
+    first = next(iter(logged(log)))
+    append_to_log(log, {first: {"code": "timeout"}})  # which a busy machine may have caused
     left = []
     monkeypatch.setattr(cohort_module, "_in_batches", lambda *given: left.append(len(given[1])) or batches(*given))
     preprocess_cohort(study, progress=False)
     todo = select_images(load_manifest(study.manifest), study.protocol)["excluded"].eq("").sum()
-    assert left == [todo - 8]
+    assert left == [todo - 7]
     assert study.pairs.read_bytes() == whole.pairs.read_bytes()
     assert study.pairs_index.read_text() == whole.pairs_index.read_text()
 
@@ -129,7 +134,29 @@ def test_header_and_manifest_that_disagree_are_listed(study, cohort, tmp_path):
     used = images[images["excluded"] == ""]
     assert not used["detail"].str.contains("header says").any()
     images["header_view"] = images["view"].map({"CC": "MLO", "MLO": "CC"})
-    assert cohort_module._disagreements(images).str.contains("header says view").all()
+    assert disagreements(images).str.contains("header says view").all()
+
+
+def test_each_split_is_its_part_of_all_pairs(study):
+    index = preprocess_cohort(study, progress=False)
+    every, _ = load_pairs(study, "all")
+    for split in ("train", "heldout"):
+        pairs, part = load_pairs(study, split)
+        assert np.array_equal(pairs, every[(index["split"] == split).to_numpy()]) and set(part["split"]) == {split}
+    index.assign(split="train").to_csv(study.pairs_index, index=False)
+    assert load_pairs(study, "heldout")[0].shape == (0, *every.shape[1:])
+
+
+def test_what_was_read_stands_in_the_record(study):
+    preprocess_cohort(study, progress=False)
+    images = pd.read_csv(study.images, keep_default_na=False)
+    used = images[images["excluded"] == ""]
+    assert set(used["chest_wall"]) == {"left", "right"} and set(used["bits"]) == {"12"}
+    assert (used["transfer_syntax"] != "").all() and (used["voi_choices"] != "").all()
+    unmirrored = Run(study.root / "unmirrored", study.protocol.model_copy(update={"mirror": False}), study.manifest)
+    preprocess_cohort(unmirrored, progress=False)
+    again = pd.read_csv(unmirrored.images, keep_default_na=False)
+    assert again["chest_wall"].tolist() == images["chest_wall"].tolist()
 
 
 def test_example_steps_show_both_views_in_order(study):

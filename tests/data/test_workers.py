@@ -31,6 +31,11 @@ def behave(item):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as native code that never returns to Python
             time.sleep(60)
         case "grow":
+            try:
+                return len(bytearray(2_000_000_000))
+            except MemoryError as error:
+                raise RejectedImage(Path(item), "unreadable", "as the reader says") from error
+        case "swell":
             return len(bytearray(2_000_000_000))
         case "reject":
             raise RejectedImage(Path(item), "no_breast", "no breast stands out")
@@ -62,13 +67,13 @@ def children() -> list[psutil.Process]:
 
 
 def test_each_failure_costs_its_own_item_and_order_is_kept():
-    items = ["a", "crash", "b", "grow", "c", "reject", Path("d/hang"), "e", "exit", "f"]
+    items = ["a", "crash", "b", "grow", "swell", "c", "reject", Path("d/hang"), "e", "exit", "f"]
     found = list(map_isolated(behave, items, seconds=2, gigabytes=1, processes=2))
     assert [item for item, _ in found] == items
     failed = {str(item): result for item, result in found if isinstance(result, RejectedImage)}
     assert {name: result.code for name, result in failed.items()} == {
-        "crash": "decoder_crash", "grow": "out_of_memory", "reject": "no_breast", "d/hang": "timeout",
-        "exit": "decoder_crash"}
+        "crash": "decoder_crash", "grow": "out_of_memory", "swell": "out_of_memory", "reject": "no_breast",
+        "d/hang": "timeout", "exit": "decoder_crash"}
     assert [result for item, result in found if str(item) not in failed] == list("abcef")
     assert failed["d/hang"].path == Path("d/hang") and "2 s" in failed["d/hang"].reason
     assert "SIGSEGV" in failed["crash"].reason and "exit code 3" in failed["exit"].reason
