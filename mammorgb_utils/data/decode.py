@@ -50,6 +50,9 @@ def stored_codes(dataset: Dataset) -> np.ndarray:
     if stored.ndim != 2 or stored.dtype.kind not in "ui" or stored.dtype.itemsize > 2:
         raise ValueError("the pixels aren't one frame of 8 or 16 bits")
     allocated = np.dtype(f"u{int(dataset.BitsAllocated) // 8}")
+    if stored.itemsize > allocated.itemsize:
+        raise ValueError("the codestream is deeper than the header says")
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)  # big-endian files
     return stored.view(allocated) if stored.itemsize == allocated.itemsize else stored.astype(allocated)
 
 
@@ -114,7 +117,7 @@ def _codestream(frame: bytes, dataset: Dataset) -> tuple[int, int]:
     signed, precision = depth >> 7, (depth & 0x7F) + 1
     if not (plain and single and (height, width) == (dataset.Rows, dataset.Columns)):
         raise ValueError("tiles, offsets or components")
-    if signed != int(dataset.PixelRepresentation) or not 8 <= precision <= 16:
+    if signed != int(dataset.PixelRepresentation) or not 8 <= precision <= dataset.BitsAllocated:
         raise ValueError("another sign or depth")
     place = start + struct.unpack_from(">H", frame, start)[0]
     while (marker := struct.unpack_from(">H", frame, place)[0]) != _COD:
