@@ -26,15 +26,16 @@ _MOST = 0.97  # of the image: more has no skin line; the largest breasts cover f
 _STRIP = 0.05  # of the longer side: film borders are thinner, breasts and muscles thicker
 _WHITE = 0.9  # of the intensity range: unexposed film is the scan's brightest, tissue hardly ever is
 _ALONG = 0.9  # of an edge that is white: a film's border, as breasts leave air at some end of every edge
+_MOST_WHITE = 0.25  # of the image: more is the picture itself, overexposed
+_SIDE = 0.05  # of the width: a breast begins here, or behind a film border
 _CORNER = 5  # px: a corner's pixels, with room for a thin black line around the scan
-_GLOW = 2  # px by which a white border shines into the picture
+_GLOW = 2  # px over which white borders, labels and the skin line fade into air
 
 
 @dataclass(frozen=True)
 class _Reduced:
     """A mammogram of at most 512 px a side: smoothed, its film border, what stands out, and in which direction."""
 
-    shape: tuple[int, int]
     border: np.ndarray
     bright: np.ndarray
     dark: np.ndarray
@@ -58,7 +59,7 @@ def breast_region(pixels: np.ndarray) -> np.ndarray:
     part = _largest_on_a_side(opened)
     if _is_film(reduced, part):
         part = _without_strips(part, reduced.border)
-    return _enlarge(fill_holes(part), reduced.shape)
+    return _on_grid(fill_holes(part), pixels.shape)
 
 
 def chest_wall_side(region: np.ndarray) -> str:
@@ -82,9 +83,10 @@ def foreign_objects(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
         `(H, W)` bool, disjoint from `region`; the air's own noise isn't in it.
     """
     reduced = _reduce(pixels)
-    # Reduction and median shave off half a label's edge.
-    objects = dilate_cross(reduced.bright | reduced.dark | reduced.border, 2)
-    return _enlarge(objects, reduced.shape) & ~region
+    # The skin line fades, and opening took slivers off it: both are breast. A label fades too: all of it goes.
+    breast = dilate_cross(_on_grid(region, reduced.border.shape), 2 * _GLOW)
+    objects = dilate_cross((reduced.bright | reduced.dark | reduced.border) & ~breast, _GLOW)
+    return _on_grid(objects, pixels.shape) & ~region
 
 
 def unlike_a_breast(region: np.ndarray) -> str | None:
@@ -93,7 +95,7 @@ def unlike_a_breast(region: np.ndarray) -> str | None:
     Args:
         region: `(H, W)` bool, as from `breast_region`.
     """
-    share, band = float(region.mean()), max(1, region.shape[1] // 20)
+    share, band = float(region.mean()), max(1, round(_SIDE * region.shape[1]))
     if share < _LEAST:
         return f"no breast stands out from the background: what does covers {share:.1%} of the image"
     if share > _MOST:
@@ -120,12 +122,13 @@ def _reduce(pixels: np.ndarray) -> _Reduced:
         top = float(np.percentile(smooth[~border], 99.5))
     noise = 1.4826 * float(np.median(np.abs(small - smooth)[::3, ::3]))
     if top - air < max(1e-3, _NOISES * noise):
-        return _Reduced(pixels.shape, border, np.zeros_like(border), np.zeros_like(border))
+        return _Reduced(border, np.zeros_like(border), np.zeros_like(border))
     step = _ABOVE_AIR * (top - air)
-    return _Reduced(pixels.shape, border, (smooth > air + step) & ~border, smooth < air - step)
+    return _Reduced(border, (smooth > air + step) & ~border, smooth < air - step)
 
 
-def _enlarge(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _on_grid(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The mask on another grid, by the pixel that each one lies in."""
     rows, columns = ((np.arange(n) * small) // n for n, small in zip(shape, mask.shape, strict=True))
     return np.take(np.take(mask, columns, axis=1), rows, axis=0)
 
@@ -144,7 +147,8 @@ def _largest_on_a_side(bright: np.ndarray) -> np.ndarray:
     if count == 0:
         return bright
     sizes = sizes_by_label(labels, count)
-    on_side = np.union1d(labels[:, :3], labels[:, -3:])
+    band = max(3, round(_SIDE * bright.shape[1]))
+    on_side = np.union1d(labels[:, :band], labels[:, -band:])
     candidates = [label for label in on_side if label] or range(1, count + 1)
     return labels == max(candidates, key=lambda label: sizes[label])
 
@@ -160,7 +164,12 @@ def _white_border(smooth: np.ndarray, air: float) -> np.ndarray:
     for edge in edges:
         taken[labels[edge]] = True
     taken[0] = False
-    return dilate_cross(taken[labels], _GLOW)
+    border = taken[labels]
+    if border.mean() > _MOST_WHITE:
+        return np.zeros_like(white)
+    for edge in edges:
+        border[edge] = True  # where dust or a label darkens it too
+    return dilate_cross(border, _GLOW)
 
 
 def _is_film(reduced: _Reduced, part: np.ndarray) -> bool:

@@ -108,7 +108,8 @@ def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, proto
     leftward = np.s_[:, ::-1] if mirrored else np.s_[:]
     upright = normalised[leftward]
     matched = _match(plain[leftward], region[leftward], reference_cdf, protocol.match_scope)
-    framed = matched if protocol.aspect == "squash" else pad_to_square(matched)
+    reaching = _up_to_the_chest_wall(matched, region[leftward])
+    framed = reaching if protocol.aspect == "squash" else pad_to_square(reaching)
     resized = np.clip(area_resize(framed, (protocol.image_size,) * 2), 0.0, 1.0)
     return {"decoded": mammogram.pixels, "normalised": normalised, "chest wall left": upright,
             "matched": matched, "resized": resized}
@@ -132,6 +133,12 @@ def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = air_level(pixels, region), float(np.percentile(pixels[region], 99.9))
     scaled = (pixels - np.float32(low)) / np.float32(max(high - low, 1e-6))
     return np.clip(scaled, 0.0, 1.0).astype(np.float32, copy=False), region
+
+
+def _up_to_the_chest_wall(view: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Cut off the columns behind the breast, where a film's border was: every breast begins at the image's edge."""
+    columns = np.flatnonzero(region.any(axis=0))
+    return view[:, columns[0]:] if chest_wall_side(region) == "left" else view[:, :columns[-1] + 1]
 
 
 def _without_objects(normalised: np.ndarray, pixels: np.ndarray, region: np.ndarray) -> np.ndarray:

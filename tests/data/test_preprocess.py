@@ -1,17 +1,12 @@
 """Geometry, breast region, matching and orientation against known answers."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image
 from skimage.exposure import match_histograms
 
-from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
-from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
+from mammorgb_utils.data.breast_region import breast_region
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.geometry import area_resize, pad_to_square
-from mammorgb_utils.data.phantom import HELDOUT_STREAM, make_breast, render_view, view_truth_mask
 from mammorgb_utils.data.preprocess import (
     average_reference,
     load_reference_cdf,
@@ -34,10 +29,6 @@ def half_disc(shape=(200, 160), radius=70, air=0.0, tissue=0.5):
     return np.where(truth, tissue + texture, air), truth
 
 
-def overlap(a, b):
-    return (a & b).sum() / (a | b).sum()
-
-
 def test_area_resize_averages_exactly():
     image = np.arange(12.0).reshape(3, 4)
     assert np.allclose(area_resize(image, (1, 2)), [[image[:, :2].mean(), image[:, 2:].mean()]])
@@ -58,30 +49,22 @@ def test_padding_is_air_away_from_the_chest_wall():
     assert square.shape == (10, 10) and square[:, :4].all() and not square[:, 4:].any()
 
 
-@pytest.mark.parametrize("air", [0.0, 0.15])
-@pytest.mark.parametrize("flip", [False, True])
-def test_region_finds_the_breast_not_the_label(air, flip):
-    pixels, truth = half_disc(air=air)
-    pixels[10:24, 130:150] = 1.0  # a burnt-in label
-    if flip:
-        pixels, truth = pixels[:, ::-1], truth[:, ::-1]
-    region = breast_region(pixels)
-    assert overlap(region, truth) > 0.97
-    assert chest_wall_side(region) == ("right" if flip else "left")
-    assert air_level(pixels, region) == pytest.approx(air)
-
-
-def test_region_of_phantoms_agrees_with_their_truth():
-    for case in range(4):
-        breast = make_breast((9, HELDOUT_STREAM, case))
-        for view in ("CC", "MLO"):
-            assert overlap(breast_region(render_view(breast, view)), view_truth_mask(breast, view)) > 0.95
-
-
 def test_an_empty_image_is_rejected_with_a_reason():
     reference = average_reference([quantile_curves(mammogram(half_disc()[0]))], "test")
     with pytest.raises(RejectedImage, match="no_breast"):
         preprocess_view(mammogram(np.zeros((80, 64))), reference, Protocol())
+
+
+@pytest.mark.parametrize(("box", "reason"), [
+    (np.s_[60:150, 40:120], "touches neither side edge"),
+    (np.s_[100:110, :30], "covers 0.9% of the image"),
+    (np.s_[3:, :], "no air lies around a breast"),
+])
+def test_what_is_no_breast_is_rejected_with_the_reason(box, reason):
+    pixels = np.zeros((200, 160))
+    pixels[box] = 0.5
+    with pytest.raises(RejectedImage, match=f"no_breast.*{reason}"):
+        preprocess_view(mammogram(pixels), load_reference_cdf(Protocol()), Protocol())
 
 
 def test_matching_agrees_with_skimage_over_the_whole_image():
@@ -104,6 +87,38 @@ def test_whole_image_matching_makes_the_air_of_small_breasts_grey():
     reference = average_reference([quantile_curves(mammogram(half_disc(radius=90)[0]))], "test")
     small = preprocessing_steps(mammogram(half_disc(radius=40)[0]), reference, Protocol(match_scope="image"))["matched"]
     assert small[100, 150] > 0.1  # why the protocol has a field for it
+
+
+def test_whole_image_matching_sees_no_labels():
+    pixels, _ = half_disc(air=0.1)
+    labelled = pixels.copy()
+    labelled[10:24, 130:150] = 1.0
+    reference = average_reference([quantile_curves(mammogram(labelled))], "test")
+    assert np.allclose(reference.image, quantile_curves(mammogram(pixels))[1], atol=1e-6)
+    plain, blanked = (preprocessing_steps(mammogram(p), reference, Protocol(match_scope="image"))["matched"]
+                      for p in (pixels, labelled))
+    assert np.allclose(plain, blanked, atol=1e-6)
+
+
+def test_whole_image_matching_keeps_airs_noise():
+    pixels, truth = half_disc(air=0.1)
+    pixels = pixels + np.random.default_rng(0).normal(0, 0.003, pixels.shape)
+    steps = preprocessing_steps(mammogram(pixels), load_reference_cdf(Protocol()), Protocol(match_scope="none"))
+    again = preprocessing_steps(mammogram(pixels), load_reference_cdf(Protocol()), Protocol(match_scope="image"))
+    assert np.array_equal(steps["normalised"], again["normalised"])
+    assert again["matched"][~truth].std() > 0 and steps["matched"][~breast_region(pixels)].max() == 0.0
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_film_border_behind_the_breast_is_cut_off(flip, mirror):
+    pixels, _ = half_disc()
+    pixels[:, :4] = 1.0
+    pixels = pixels[:, ::-1] if flip else pixels
+    view = preprocess_view(mammogram(pixels), load_reference_cdf(Protocol()), Protocol(mirror=mirror))
+    wall, beyond = (-1, 0) if flip and not mirror else (0, -1)
+    assert view[32, wall] > 0.1 and view[32, beyond] == 0.0
+    assert view[2, wall] == 0.0  # where the border ran on beyond the breast
 
 
 @pytest.mark.parametrize("mirror", [True, False])
@@ -137,31 +152,3 @@ def test_a_reference_survives_its_file_and_a_wrong_one_is_refused(tmp_path):
         load_reference_cdf(Protocol(reference_cdf=str(tmp_path / "r.json")))
     with pytest.raises(FileNotFoundError, match="mammorgb reference-cdf"):
         load_reference_cdf(Protocol(reference_cdf="absent.json"))
-
-
-REAL = os.environ.get("MAMMORGB_REAL_DATA")
-needs_real = pytest.mark.skipif(not REAL, reason="MAMMORGB_REAL_DATA isn't set: real mammograms aren't read")
-
-
-@needs_real
-def test_real_breasts_come_out_on_black_with_the_chest_wall_left():
-    reference = load_reference_cdf(Protocol())
-    for file in sorted((Path(REAL) / "pairs").glob("*.png")):
-        grey = np.asarray(Image.open(file)).astype(np.float32)
-        grey = grey[..., 0] if grey.ndim == 3 else grey
-        view = preprocess_view(mammogram(grey / grey.max()), reference, Protocol())
-        assert 0.15 < (view > 0.05).mean() < 0.95
-        assert (view[:, 0] > 0.05).mean() > (view[:, -1] > 0.05).mean() + 0.3
-
-
-@needs_real
-def test_real_dicom_files_are_read_with_one_voi_and_no_conflict():
-    folder = Path(REAL) / "dicom"
-    lossless = read_mammogram(folder / "fodicom_GH133_R_MLO_jpegll_sv1.dcm")
-    assert (lossless.laterality, lossless.view, lossless.voi) == ("R", "MLO", "lut")
-    assert chest_wall_side(breast_region(lossless.pixels)) == "right"
-    film = read_mammogram(folder / "wg04_MG1_J2KI_L_MLO.dcm")
-    assert film.view == "MLO" and 0.3 < breast_region(film.pixels).mean() < 0.7
-    ruler = read_mammogram(folder / "weasis_mg_calib102.dcm")
-    with pytest.raises(RejectedImage, match="no_breast"):
-        preprocess_view(ruler, load_reference_cdf(Protocol()), Protocol())
