@@ -56,6 +56,7 @@ class Protocol(BaseModel):
     # training
     base_model: str = "models/phantom-base-64"  # diffusers pipeline folder, or hub id
     batch_size: PositiveInt = 16
+    accumulation: PositiveInt = 1  # passes that a process's share of a batch is split into; saves memory alone
     epochs: float = Field(6.0, gt=0.0)  # passes over the training pairs
     learning_rate: float = Field(2e-4, gt=0.0)
     lr_schedule: Literal["constant", "cosine"] = "constant"  # open

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DModel
 
 from mammorgb_utils.diffusion.checkpoints import StatsLog, Tensors, load_checkpoint, save_checkpoint
-from mammorgb_utils.diffusion.progress import progress_bar
+from mammorgb_utils.diffusion.progress import peak_memory_mb, progress_bar
 from mammorgb_utils.diffusion.randomness import timesteps, training_noise
-from mammorgb_utils.diffusion.unet import pick_device, resolve_precision
+from mammorgb_utils.diffusion.team import Team
+from mammorgb_utils.diffusion.unet import compiled, resolve_precision
 
 CHECKPOINTS, STATS = "checkpoints", "stats.jsonl"
 
@@ -69,6 +70,7 @@ class State:
         bf16 = resolve_precision(recipe.precision, device) == "bf16"
         layout = torch.channels_last if bf16 or device.type == "cuda" else torch.contiguous_format  # slower in CPU fp32
         self.unet = unet.to(device, memory_format=layout).train()
+        self.model: torch.nn.Module = self.unet  # what is called: the same weights, compiled or joined to others
         self.weights = dict(self.unet.named_parameters())
         self.ema = {name: w.detach().clone() for name, w in self.weights.items()} if recipe.ema_decay else {}
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.learning_rate,
@@ -107,7 +109,8 @@ class State:
 
 
 def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe, folder: Path,
-        identity: dict[str, Any], *, checkpoint_every: int, progress: bool = True, what: str = "training") -> State:
+        identity: dict[str, Any], *, checkpoint_every: int, passes: int = 1, progress: bool = True,
+        what: str = "training", team: Team | None = None) -> State:
     """Train, going on from the newest checkpoint below `folder`.
 
     Args:
@@ -117,61 +120,69 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
         folder: Gets `stats.jsonl` and `checkpoints/`.
         identity: What decides the run; a checkpoint that records another one is refused.
         checkpoint_every: Steps between checkpoints.
+        passes: Parts that each process's share of a batch goes through the model in, to save memory.
         progress, what: Whether to show a progress bar, and its caption.
+        team: The processes that train together; by default those that a launcher started.
 
     Returns:
-        The state after the last step. Killed and resumed, on equal threads and machine, it is bit-identical.
+        The state after the last step. Killed and resumed, on equal threads, passes and machine, it is bit-identical;
+        with other passes or processes it is the same run within rounding.
 
     Raises:
         TrainingError: Loss or gradient stopped being a number, or memory ran out; the last checkpoint stands.
         CheckpointError: The checkpoint is damaged or belongs to another training.
     """
+    team = team or Team()
+    _require_shares(recipe, passes, team)
     folder.mkdir(parents=True, exist_ok=True)
     identity = identity | asdict(recipe) | {"data_sha256": source.data_sha256}
-    state = State(unet, recipe, pick_device())
-    checkpoint = load_checkpoint(folder / CHECKPOINTS, identity)
+    state = State(unet, recipe, team.device)
+    with team.first_goes_first():
+        checkpoint = load_checkpoint(folder / CHECKPOINTS, identity)
     if checkpoint:
         state.restore(*checkpoint)
-    log = StatsLog(folder / STATS, state.step)
-    bar = progress_bar(what, recipe.steps, state.step, show=progress)
-    try:
-        while state.step < recipe.steps:
-            line = _logged_step(state, scheduler, source, recipe)
-            log.append(**line)
-            bar.set_postfix(loss=f"{line['loss']:.4f}", refresh=False)
-            bar.update()
-            if state.step % checkpoint_every == 0 or state.step == recipe.steps:
-                _save(state, log, folder / CHECKPOINTS, identity)
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(f"out of memory at step {state.step + 1}: lower batch_size (now {recipe.batch_size}) "
-                            "or image_size, or use precision bf16") from error
-    finally:
-        bar.close()
-        log.close()
+    state.model = team.joined(compiled(state.unet, resolve_precision(recipe.precision, team.device)))
+    with _Journal(folder, state.step, recipe.steps, what, progress, team) as journal:
+        try:
+            while state.step < recipe.steps:
+                journal.write(**_logged_step(state, scheduler, source, recipe, passes, team))
+                if state.step % checkpoint_every == 0 or state.step == recipe.steps:
+                    _save(state, journal, folder / CHECKPOINTS, identity, team)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(f"out of memory at step {state.step + 1}: raise accumulation (now {passes}), lower "
+                                f"batch_size (now {recipe.batch_size}) or image_size, or use precision bf16") from error
     return state
 
 
-def training_step(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe) -> tuple[float, float]:
+def training_step(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe, passes: int = 1,
+                  team: Team | None = None) -> tuple[float, float]:
     """One update of the weights.
 
     Returns:
-        Loss and gradient norm before clipping.
+        Loss and gradient norm before clipping, both of the whole batch.
 
     Raises:
         TrainingError: One of them isn't finite; the weights are then as before the step.
     """
+    team = team or Team()
     for group in state.optimizer.param_groups:
         group["lr"] = recipe.lr(state.step)
     state.optimizer.zero_grad(set_to_none=True)
-    loss = denoising_loss(state, scheduler, source, recipe, range(recipe.batch_size))
-    _refuse_not_finite("loss", float(loss.detach()), state, recipe)
-    loss.backward()
+    share, total = team.share(recipe.batch_size), torch.zeros((), device=team.device)
+    for i in range(passes):
+        part = share[i * len(share) // passes:(i + 1) * len(share) // passes]
+        with team.unsynchronised(state.model, hold=i < passes - 1):
+            loss = denoising_loss(state, scheduler, source, recipe, part) * (len(part) / recipe.batch_size)
+            (loss * team.size).backward()  # gradients of processes are averaged, those of passes added
+        total += loss.detach()
+    mean = team.total(total)
+    _refuse_not_finite("loss", mean, state, recipe)
     norm = float(torch.nn.utils.clip_grad_norm_(state.weights.values(), recipe.max_grad_norm))
     _refuse_not_finite("gradient norm", norm, state, recipe)
     state.optimizer.step()
     state.update_ema(recipe.ema_decay_at(state.step))
     state.step += 1
-    return float(loss.detach()), norm
+    return mean, norm
 
 
 def denoising_loss(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe,
@@ -189,7 +200,7 @@ def denoising_loss(state: State, scheduler: DDPMScheduler, source: BatchSource, 
     noisy = scheduler.add_noise(clean, noise, t)
     bf16 = resolve_precision(recipe.precision, device) == "bf16"
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        prediction = state.unet(noisy, t).sample
+        prediction = state.model(noisy, t).sample
     return F.mse_loss(prediction.float(), _target(scheduler, clean, noise, t))
 
 
@@ -204,20 +215,58 @@ def _target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torch.Tensor, 
     raise TrainingError(f"the base's scheduler has prediction type {kind!r}; epsilon, v_prediction or sample is needed")
 
 
-def _logged_step(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe) -> dict[str, float]:
+class _Journal:
+    """`stats.jsonl` and progress bar of the first process; the others write nothing."""
+
+    def __init__(self, folder: Path, done: int, steps: int, what: str, progress: bool, team: Team) -> None:
+        self._log = StatsLog(folder / STATS, done) if team.is_first else None
+        self._bar = progress_bar(what, steps, done, show=progress and team.is_first)
+
+    def __enter__(self) -> _Journal:
+        return self
+
+    def __exit__(self, *failure) -> None:
+        self._bar.close()
+        if self._log:
+            self._log.close()
+
+    def write(self, **line: float) -> None:
+        """One finished step."""
+        if self._log:
+            self._log.append(**line)
+        self._bar.set_postfix(loss=f"{line['loss']:.4f}", refresh=False)
+        self._bar.update()
+
+    def sync(self) -> None:
+        """All lines to disk, before a checkpoint relies on them."""
+        if self._log:
+            self._log.sync()
+
+
+def _logged_step(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe, passes: int,
+                 team: Team) -> dict[str, float]:
     start, lr = time.perf_counter(), recipe.lr(state.step)
-    loss, norm = training_step(state, scheduler, source, recipe)
+    loss, norm = training_step(state, scheduler, source, recipe, passes, team)
     seconds = time.perf_counter() - start
     return {"step": state.step, "epoch": round(state.step * recipe.batch_size / len(source), 4), "loss": loss, "lr": lr,
-            "grad_norm": norm, "images_per_second": round(recipe.batch_size / seconds, 2), "seconds": round(seconds, 4)}
+            "grad_norm": norm, "images_per_second": round(recipe.batch_size / seconds, 2), "seconds": round(seconds, 4),
+            "peak_memory_mb": peak_memory_mb(team.device)}
 
 
-def _save(state: State, log: StatsLog, folder: Path, identity: dict[str, Any]) -> None:
+def _save(state: State, journal: _Journal, folder: Path, identity: dict[str, Any], team: Team) -> None:
     if not state.finite():
         raise TrainingError(f"weights stopped being numbers by step {state.step}; the checkpoint before it stands; "
                             "lower learning_rate or max_grad_norm under a new run name")
-    log.sync()
-    save_checkpoint(folder, state.step, state.tensors(), identity)
+    journal.sync()
+    if team.is_first:
+        save_checkpoint(folder, state.step, state.tensors(), identity)
+    team.wait()
+
+
+def _require_shares(recipe: Recipe, passes: int, team: Team) -> None:
+    if team.size * passes > recipe.batch_size:
+        raise TrainingError(f"batch_size {recipe.batch_size} can't be shared by {team.size} processes in {passes} "
+                            "passes; lower accumulation or the number of processes")
 
 
 def _refuse_not_finite(name: str, value: float, state: State, recipe: Recipe) -> None:

@@ -16,9 +16,9 @@ from mammorgb_utils.diffusion.checkpoints import atomic_folder, differences, dig
 from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS, check_views, encode_batch
 from mammorgb_utils.diffusion.loop import Recipe, State, TrainingError, fit
 from mammorgb_utils.diffusion.randomness import batch_indices
+from mammorgb_utils.diffusion.team import Team
 from mammorgb_utils.diffusion.unet import base_sha256, device_name, load_base, pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import exclusive
 
 RECORD = "mammorgb.json"
 
@@ -48,12 +48,13 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
     run_dir = Path(run_dir)
     model_dir = Path(model_dir) if model_dir else run_dir / "model"
     _check_request(pairs, protocol, encoding)
-    with exclusive(run_dir):
-        return _train(pairs, protocol, encoding, run_dir, model_dir, progress)
+    team = Team()
+    with team.holding(run_dir):
+        return _train(pairs, protocol, encoding, run_dir, model_dir, progress, team)
 
 
 def _train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, model_dir: Path,
-           progress: bool) -> Path:
+           progress: bool, team: Team) -> Path:
     recipe = _recipe(protocol, len(pairs))
     source = PairSource(pairs, encoding, protocol.sum_scale, recipe)
     base = {"base_model": protocol.base_model, "base_sha256": base_sha256(protocol.base_model)}
@@ -65,8 +66,9 @@ def _train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, 
     # A checkpoint goes on only at the precision it was made with; a finished model is loaded anywhere.
     identity |= {"resolved_precision": resolve_precision(protocol.precision, pick_device())}
     state = fit(unet, scheduler, source, recipe, run_dir, identity, checkpoint_every=protocol.checkpoint_every,
-                progress=progress, what=f"training {encoding}")
-    _write_model(model_dir, state, scheduler, finished, len(pairs))
+                passes=protocol.accumulation, progress=progress, what=f"training {encoding}", team=team)
+    if team.is_first:
+        _write_model(model_dir, state, scheduler, finished, len(pairs))
     return model_dir
 
 

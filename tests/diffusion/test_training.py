@@ -170,7 +170,7 @@ def test_a_perfect_prediction_has_no_loss(tmp_path, pairs, prediction):
             answer = {"epsilon": noise, "v_prediction": alpha * noise - sigma * clean, "sample": clean}[prediction]
             return type("Output", (), {"sample": answer})
 
-    state = type("State", (), {"step": 0, "unet": Oracle()})
+    state = type("State", (), {"step": 0, "model": Oracle()})
     assert float(denoising_loss(state, scheduler, source, recipe, range(4))) < 1e-5
 
 
@@ -212,7 +212,7 @@ def test_out_of_memory_says_what_to_lower(tmp_path, pairs, tiny, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(PairSource, "images", exhausted)
-    with pytest.raises(TrainingError, match=r"out of memory at step 1: lower batch_size \(now 4\)"):
+    with pytest.raises(TrainingError, match=r"out of memory at step 1: raise accumulation \(now 1\), lower batch_size"):
         train(pairs, tiny, "sum", tmp_path, progress=False)
 
 

@@ -1,0 +1,42 @@
+"""What each process of a two-process test does; started by a launcher, or called in the test's own."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from mammorgb_utils.diffusion.loop import Recipe, State, training_step
+from mammorgb_utils.diffusion.team import Team
+from mammorgb_utils.diffusion.training import PairSource, train
+from mammorgb_utils.diffusion.unet import load_base
+from mammorgb_utils.protocol import Protocol
+
+
+def first_gradients(pairs: np.ndarray, protocol: Protocol, team: Team) -> dict[str, torch.Tensor]:
+    """Gradients of the first step, before clipping."""
+    recipe = Recipe(steps=1, batch_size=protocol.batch_size, seed=protocol.seed, learning_rate=0.0, weight_decay=0.0,
+                    max_grad_norm=1e9, precision="fp32")
+    unet, scheduler = load_base(protocol.base_model, protocol.image_size)
+    state = State(unet, recipe, team.device)
+    state.model = team.joined(state.unet)
+    training_step(state, scheduler, PairSource(pairs, "sum", 0.5, recipe), recipe, protocol.accumulation, team)
+    return {name: weight.grad.clone() for name, weight in state.weights.items()}
+
+
+def work(root: Path, out: Path) -> None:
+    """Gradients of step 1 and the model after all steps of `root/protocol.json`, into `out`."""
+    protocol = Protocol.model_validate_json((root / "protocol.json").read_text())
+    pairs, team = np.load(root / "pairs.npy"), Team()
+    gradients = first_gradients(pairs, protocol, team)
+    model = train(pairs, protocol, "sum", out, progress=False)
+    assert (model / "model_index.json").is_file() or not team.is_first
+    if team.is_first:
+        save_file(gradients, out / "gradients.safetensors")
+        (out / "processes.txt").write_text(str(team.size))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    work(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,58 @@
+"""One process or two, one pass or four: the same run."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import team_run
+import torch
+from safetensors.torch import load_file
+from tiny_models import blob_pairs, weights
+
+SCRIPT = team_run.__file__
+# What `accelerate launch` starts on several GPUs; for several CPU processes it asks for MPI instead.
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+
+
+def run(root, name, processes, **fields):
+    """Train in this process, or in several; gradients of step 1 and final weights."""
+    folder = root / name
+    folder.mkdir()
+    protocol = run.protocol.model_copy(update=fields)
+    (folder / "protocol.json").write_text(protocol.to_json())
+    np.save(folder / "pairs.npy", run.pairs)
+    if processes == 1:
+        team_run.work(folder, folder / "out")
+    else:
+        command = [*LAUNCH, "--nproc_per_node", str(processes), str(SCRIPT), str(folder), str(folder / "out")]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert (folder / "out" / "processes.txt").read_text() == str(processes)
+    return load_file(folder / "out" / "gradients.safetensors"), weights(folder / "out" / "model")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, tiny):
+    """Twenty steps of eight pairs in one process."""
+    run.protocol = tiny.model_copy(update={"batch_size": 8, "epochs": 10.0, "checkpoint_every": 20})
+    run.pairs = blob_pairs(16)
+    run.root = tmp_path_factory.mktemp("team")
+    return run(run.root, "alone", 1)
+
+
+@pytest.mark.parametrize(("name", "processes", "accumulation"), [("two", 2, 1), ("passes", 1, 4), ("both", 2, 2)])
+def test_processes_and_passes_change_nothing_beyond_rounding(alone, name, processes, accumulation):
+    gradients, trained = run(run.root, name, processes, accumulation=accumulation)
+    largest = max(float(g.abs().max()) for g in alone[0].values())
+    worst = max(float((gradients[key] - g).abs().max()) for key, g in alone[0].items())
+    assert worst <= 1e-5 * largest
+    moved = max(float((trained[key] - w).abs().max()) for key, w in alone[1].items())
+    assert moved <= run.protocol.learning_rate
+    assert all(torch.isfinite(w).all() for w in trained.values())
+    print(f"{name}: gradients {worst / largest:.1e} relative, weights after 20 steps {moved:.1e}")
+
+
+def test_the_same_passes_are_the_same_bits(alone):
+    again = run(run.root, "again", 1)
+    assert all(torch.equal(again[1][key], w) for key, w in alone[1].items())
