@@ -16,7 +16,8 @@ from pydicom.pixels import get_decoder, pixel_array
 
 from mammorgb_utils.data import imagecodecs_plugin
 
-_PLUGINS = ("imagecodecs", "pylibjpeg", "pillow", "gdcm")  # in the order in which they are tried
+# In the order in which they are tried. gdcm decodes no more, and ends the process at damaged JPEG.
+_PLUGINS = ("imagecodecs", "pylibjpeg", "pillow")
 _SOC_SIZ, _COD = b"\xff\x4f\xff\x51", 0xFF52
 
 for _syntax in imagecodecs_plugin.SYNTAXES:
@@ -94,9 +95,11 @@ def _decoded(dataset: Dataset) -> np.ndarray:
     for plugin in (chosen := [name for name in _PLUGINS if name in available] or [""]):
         try:
             return np.asarray(pixel_array(dataset, decoding_plugin=plugin))
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a decoder in Rust panics with none of Python's exceptions
             if plugin == chosen[-1]:
-                raise
+                raise error if isinstance(error, Exception) else ValueError("its decoder gave up") from None
     raise AssertionError("unreachable")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -95,7 +96,8 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
     path = Path(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # they quote header values
-            dataset = pydicom.dcmread(path)
+            # From memory: a damaged length of 4 GB asks for no more than there is.
+            dataset = pydicom.dcmread(BytesIO(path.read_bytes()))
             if problem := _rejection(dataset, for_processing):
                 raise RejectedImage(path, *problem)
             pixels, grey = _shown(dataset, min_side)

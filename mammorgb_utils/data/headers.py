@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import pydicom
 from pydicom.dataset import Dataset
 
@@ -10,8 +13,9 @@ FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
 # What pydicom, its decoders and numpy raise on damaged headers and pixel data.
-READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError,
-               OverflowError, MemoryError, ArithmeticError, RecursionError, pydicom.errors.InvalidDicomError)
+READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError,
+               StopIteration, MemoryError, ArithmeticError, struct.error, zlib.error, pydicom.errors.InvalidDicomError,
+               pydicom.errors.BytesLengthException)
 # The tags that this module reads: a listing of a whole archive parses no others.
 TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "SamplesPerPixel", "ImageLaterality",
         "Laterality", "AnatomicRegionSequence", "PatientOrientation", "ViewPosition", "ViewCodeSequence",
