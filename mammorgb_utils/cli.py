@@ -81,6 +81,9 @@ def _add_data(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--secret-file", type=Path, default=None, help="makes pseudonyms keyed digests, not numbers")
     sub.add_argument("--archive-split", action="store_true", help="use the archive's own split; its test is held out")
     sub.add_argument("--overwrite", action="store_true", help="replace a manifest that differs")
+    sub.add_argument("--check", action="store_true", help="then read every image and report on its quality; a "
+                     "manifest that is there already is checked as it is")
+    sub.add_argument("--profile", default="laptop", help="whose for_processing and image_size --check reads with")
 
     sub = command("reference-cdf", commands.reference_cdf, "Average a manifest's training images to a reference CDF.")
     sub.add_argument("manifest", type=Path)

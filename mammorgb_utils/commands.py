@@ -45,14 +45,28 @@ def phantom(options: argparse.Namespace) -> None:
 
 
 def manifest(options: argparse.Namespace) -> None:
-    """Write an archive's manifest; only counts are printed."""
+    """Write an archive's manifest, and check its images if that is asked for; only counts are printed."""
+    out = Path(os.path.abspath(options.out or options.root / "manifest.csv"))
+    protocol = Protocol.load(options.profile)
+    if options.check and out.is_file() and not options.overwrite:
+        print(f"{out.name} is there already and checked as it is; --overwrite writes it anew")
+    else:
+        _write_manifest(options, out)
+    if options.check:
+        from mammorgb_utils.reporting.quality_report import quality_folder, report_quality
+
+        print("\n".join(report_quality(out, protocol)))
+        print(f"Report: {quality_folder(out) / 'report.html'}")
+
+
+def _write_manifest(options: argparse.Namespace, out: Path) -> None:
     from mammorgb_utils.data.adapters import build_manifest
     from mammorgb_utils.data.adapters.pseudonyms import read_secret
 
     secret = read_secret(options.secret_file) if options.secret_file else None
-    summary = build_manifest(options.source, options.root, options.out or options.root / "manifest.csv",
-                             heldout_fraction=options.heldout_fraction, seed=options.seed, secret=secret,
-                             archive_split=options.archive_split, overwrite=options.overwrite)
+    summary = build_manifest(options.source, options.root, out, heldout_fraction=options.heldout_fraction,
+                             seed=options.seed, secret=secret, archive_split=options.archive_split,
+                             overwrite=options.overwrite)
     print("\n".join(summary.lines()))
 
 
