@@ -11,14 +11,17 @@ import numpy as np
 from mammorgb_utils.diffusion.checkpoints import digest
 from mammorgb_utils.diffusion.progress import progress_bar
 from mammorgb_utils.diffusion.sampling import sample_pairs
+from mammorgb_utils.diffusion.team import Team
 from mammorgb_utils.diffusion.training import RECORD
-from mammorgb_utils.diffusion.unet import pick_device, resolve_precision
+from mammorgb_utils.diffusion.unet import resolve_precision
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import exclusive, write_array, write_json
+from mammorgb_utils.runs import write_array, write_json
 
 
 def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bool = True) -> np.ndarray:
     """Draw a study's synthetic pairs into one file, or open it when this very model drew it.
+
+    Several processes, as a launcher starts them, share the parts; the images are those of one process.
 
     Args:
         model_dir: Folder written by `train`.
@@ -32,19 +35,21 @@ def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bo
     Raises:
         SamplingError: `model_dir` isn't a finished model.
     """
-    record = _record(model_dir, protocol)
+    record, team = _record(model_dir, protocol), Team()
     record_file = out.with_name("samples.json")
-    if not (out.is_file() and record_file.is_file() and json.loads(record_file.read_text("utf-8")) == record):
-        with exclusive(out.parent):
+    with team.holding(out.parent):
+        if not (out.is_file() and record_file.is_file() and json.loads(record_file.read_text("utf-8")) == record):
             # Parts drawn at another precision are not continued.
-            resolved = resolve_precision(protocol.precision, pick_device())
+            resolved = resolve_precision(protocol.precision, team.device)
             parts = out.with_name(f"parts-{digest(record | {'resolved': resolved})[:12]}")
-            files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress)
-            record_file.unlink(missing_ok=True)
-            write_array(out, np.concatenate([np.load(file) for file in files]))
-            write_json(record_file, record)
-        for leftover in out.parent.glob("parts-*"):
-            shutil.rmtree(leftover)
+            files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress, team)
+            team.wait()
+            if team.is_first:
+                record_file.unlink(missing_ok=True)
+                write_array(out, np.concatenate([np.load(file) for file in files]))
+                write_json(record_file, record)
+                for leftover in out.parent.glob("parts-*"):
+                    shutil.rmtree(leftover)
     return np.load(out, mmap_mode="r")
 
 
@@ -56,15 +61,20 @@ def _record(model_dir: Path, protocol: Protocol) -> dict:
     return {"model": model["digest"], "encoding": model["encoding"]} | drawn
 
 
-def _draw_parts(model_dir: Path, protocol: Protocol, parts: Path, encoding: str, progress: bool) -> list[Path]:
+def _draw_parts(model_dir: Path, protocol: Protocol, parts: Path, encoding: str, progress: bool,
+                team: Team) -> list[Path]:
+    """All parts' files; each process draws those of its turn that aren't there yet."""
     n, size = protocol.n_synthetic, protocol.sampling_batch
     files = [parts / f"{start:06d}.npy" for start in range(0, n, size)]
-    there = sum(min(size, n - i * size) for i, file in enumerate(files) if file.is_file())
-    with progress_bar(f"sampling {encoding}", n, there, show=progress, unit="pair") as bar:
-        for i, file in enumerate(files):
-            if file.is_file():
+    turn = range(team.rank, len(files), team.size)
+    counts = {i: min(size, n - i * size) for i in turn}
+    there = sum(counts[i] for i in turn if files[i].is_file())
+    with progress_bar(f"sampling {encoding}", sum(counts.values()), there, show=progress and team.is_first,
+                      unit="pair") as bar:
+        for i in turn:
+            if files[i].is_file():
                 continue
-            count = min(size, n - i * size)
-            write_array(file, sample_pairs(model_dir, count, protocol, protocol.seed, start=i * size, progress=False))
-            bar.update(count)
+            write_array(files[i], sample_pairs(model_dir, counts[i], protocol, protocol.seed, start=i * size,
+                                               progress=False))
+            bar.update(counts[i])
     return files

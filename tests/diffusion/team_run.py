@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from mammorgb_utils.diffusion.loop import Recipe, State, training_step
+from mammorgb_utils.diffusion.sample_store import sample_study
 from mammorgb_utils.diffusion.team import Team
 from mammorgb_utils.diffusion.training import PairSource, train
 from mammorgb_utils.diffusion.unet import load_base
@@ -26,12 +27,16 @@ def first_gradients(pairs: np.ndarray, protocol: Protocol, team: Team) -> dict[s
 
 
 def work(root: Path, out: Path) -> None:
-    """Gradients of step 1 and the model after all steps of `root/protocol.json`, into `out`."""
+    """Gradients of step 1, the model after all steps of `root/protocol.json` and samples of it, into `out`."""
     protocol = Protocol.model_validate_json((root / "protocol.json").read_text())
     pairs, team = np.load(root / "pairs.npy"), Team()
     gradients = first_gradients(pairs, protocol, team)
     model = train(pairs, protocol, "sum", out, progress=False)
     assert (model / "model_index.json").is_file() or not team.is_first
+    if team.is_first:
+        (out / "samples").mkdir()
+    team.wait()
+    sample_study(model, protocol, out / "samples" / "pairs.npy", progress=False)
     if team.is_first:
         save_file(gradients, out / "gradients.safetensors")
         (out / "processes.txt").write_text(str(team.size))

@@ -8,7 +8,9 @@ import pytest
 import team_run
 import torch
 from safetensors.torch import load_file
-from tiny_models import blob_pairs, weights
+from tiny_models import SIZE, blob_pairs, weights
+
+from mammorgb_utils.diffusion.sample_store import sample_study
 
 SCRIPT = team_run.__file__
 # What `accelerate launch` starts on several GPUs; for several CPU processes it asks for MPI instead.
@@ -35,7 +37,7 @@ def run(root, name, processes, **fields):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, tiny):
     """Twenty steps of eight pairs in one process."""
-    run.protocol = tiny.model_copy(update={"batch_size": 8, "epochs": 10.0, "checkpoint_every": 20})
+    run.protocol = tiny.model_copy(update={"batch_size": 8, "epochs": 10.0, "checkpoint_every": 20, "n_synthetic": 8})
     run.pairs = blob_pairs(16)
     run.root = tmp_path_factory.mktemp("team")
     return run(run.root, "alone", 1)
@@ -51,6 +53,15 @@ def test_processes_and_passes_change_nothing_beyond_rounding(alone, name, proces
     assert moved <= run.protocol.learning_rate
     assert all(torch.isfinite(w).all() for w in trained.values())
     print(f"{name}: gradients {worst / largest:.1e} relative, weights after 20 steps {moved:.1e}")
+
+
+def test_processes_share_the_sampling_of_the_same_images(alone, tmp_path):
+    """Parts are drawn by turns; each process finds the model that both trained."""
+    two = run.root / "two"
+    samples = np.load(two / "out" / "samples" / "pairs.npy")
+    alone_again = sample_study(two / "out" / "model", run.protocol, tmp_path / "pairs.npy", progress=False)
+    assert samples.shape == (run.protocol.n_synthetic, 2, SIZE, SIZE) and np.array_equal(samples, alone_again)
+    assert not list((two / "out" / "samples").glob("parts-*"))
 
 
 def test_the_same_passes_are_the_same_bits(alone):
