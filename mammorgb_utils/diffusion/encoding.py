@@ -65,8 +65,12 @@ def encode_batch(pairs: torch.Tensor, third_channel: str, sum_scale: float) -> t
     Returns:
         `(N, 3, H, W)` in [−1, 1].
     """
-    cc, mlo = pairs[:, 0], pairs[:, 1]
-    return torch.stack([cc, mlo, _third(cc, mlo, third_channel, sum_scale)], dim=1).mul_(2).sub_(1)
+    return stack_batch(pairs, _third(pairs[:, 0], pairs[:, 1], third_channel, sum_scale))
+
+
+def stack_batch(pairs: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
+    """Pairs `(N, 2, H, W)` and third channels `(N, H, W)`, both in [0, 1], as model images in [−1, 1]."""
+    return torch.cat([pairs, third.unsqueeze(1)], dim=1).mul_(2).sub_(1)
 
 
 def decode_batch(images: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-_ORDER, _TIMESTEP, _NOISE, _SAMPLE, _WEIGHTS = range(5)  # streams that never share a draw
+_ORDER, _TIMESTEP, _NOISE, _SAMPLE, _WEIGHTS, _CONTROL = range(6)  # streams that never share a draw
 
 
 def batch_indices(n: int, batch_size: int, seed: int, step: int, stream: int = 0) -> np.ndarray:
@@ -51,6 +51,20 @@ def image_generator(seed: int, image: int) -> torch.Generator:
 def initial_weights_seed(seed: int) -> int:
     """Seed of a freshly initialised network."""
     return int(np.random.SeedSequence([seed, _WEIGHTS]).generate_state(1)[0])
+
+
+@lru_cache(maxsize=1)
+def control_order(n: int, seed: int) -> np.ndarray:
+    """`(n,)` partner of each of `n` items, never itself, each one once."""
+    order = _generator(seed, _CONTROL).permutation(n)
+    partners = np.empty(n, dtype=np.int64)
+    partners[order] = np.roll(order, 1)
+    return partners
+
+
+def control_picture(shape: tuple[int, ...], seed: int, item: int) -> np.ndarray:
+    """White noise, uniform in [0, 1], float32; item i's depends on (seed, i) alone."""
+    return _generator(seed, _CONTROL, item).random(shape, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)

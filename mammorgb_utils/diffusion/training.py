@@ -13,7 +13,8 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from diffusers.utils.logging import disable_progress_bar
 
 from mammorgb_utils.diffusion.checkpoints import atomic_folder, differences, digest
-from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS, check_views, encode_batch
+from mammorgb_utils.diffusion.controls import CONTROLS, control_channel
+from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS, check_views, encode_batch, stack_batch
 from mammorgb_utils.diffusion.loop import Recipe, State, TrainingError, fit
 from mammorgb_utils.diffusion.randomness import batch_indices
 from mammorgb_utils.diffusion.team import Team
@@ -30,7 +31,7 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
     Args:
         pairs: `(N, 2, H, W)` float32 in [0, 1], CC first; may be memory-mapped.
         protocol: The study's choices.
-        encoding: `"sum"`, `"absdiff"` or `"zero"`.
+        encoding: `"sum"`, `"absdiff"` or `"zero"`; for appendices also `"copy"`, `"noise"` or `"other"`.
         run_dir: Gets `stats.jsonl` and checkpoints; a killed training goes on from there.
         model_dir: The finished diffusers pipeline; `run_dir/model` by default.
         progress: Whether to show a progress bar.
@@ -92,6 +93,9 @@ class PairSource:
             pairs = self._resident[torch.from_numpy(members).to(self._device)]
         else:
             pairs = torch.from_numpy(np.asarray(self._pairs[members], dtype=np.float32))
+        if self._encoding in CONTROLS:
+            third = control_channel(self._pairs, self._encoding, members, self._recipe.seed)
+            return stack_batch(pairs, torch.from_numpy(third).to(self._device))
         return encode_batch(pairs, self._encoding, self._sum_scale)
 
 
@@ -124,8 +128,9 @@ def write_pipeline(folder: Path, state: State, scheduler: DDPMScheduler, weights
 
 
 def _check_request(pairs: np.ndarray, protocol: Protocol, encoding: str) -> None:
-    if encoding not in THIRD_CHANNELS:
-        raise TrainingError(f"encoding {encoding!r}: use one of {', '.join(THIRD_CHANNELS)}")
+    if encoding not in (*THIRD_CHANNELS, *CONTROLS):
+        raise TrainingError(f"encoding {encoding!r}: use one of {', '.join(THIRD_CHANNELS)}, or of the controls "
+                            f"{', '.join(CONTROLS)}")
     size = protocol.image_size
     if pairs.ndim != 4 or pairs.shape[1:] != (2, size, size):
         raise TrainingError(f"pairs have shape {pairs.shape}; (N, 2, {size}, {size}) is needed: CC, MLO at image_size")
