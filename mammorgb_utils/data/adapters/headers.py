@@ -26,13 +26,14 @@ def list_by_headers(root: Path, folder: Path) -> Listing:
         folder: The folder to search; links to folders aren't followed.
 
     Returns:
-        CC and MLO mammograms for presentation; everything else counted. BI-RADS stands in no header: unknown.
+        CC and MLO mammograms; everything else counted. Detector values, For Processing, are taken only of a view that
+        isn't there for presentation. BI-RADS stands in no header: unknown.
 
     Source:
         DICOM PS3.3 C.8.11.7: View Code Sequence with its modifiers inside; it supersedes View Position.
     """
     files = sorted(_visible_files(folder))
-    listing = Listing()
+    listing, detector_values = Listing(), []
     with ThreadPoolExecutor() as pool:
         read = tqdm(pool.map(_header, files), total=len(files), desc="headers", unit="file", mininterval=2,
                     disable=None)  # shown on a terminal only
@@ -40,10 +41,27 @@ def list_by_headers(root: Path, folder: Path) -> Listing:
             if isinstance(header, str):
                 listing.skipped[header] += 1
                 continue
-            listing.add(patient=headers.text(header, "PatientID"), exam=headers.text(header, "StudyInstanceUID"),
-                        laterality=headers.laterality_of(header)[0] or "", view=headers.view_of(header)[0] or "",
-                        implant=str(headers.implant_of(header)), path=path.relative_to(root))
+            facts = {"patient": headers.text(header, "PatientID"), "exam": headers.text(header, "StudyInstanceUID"),
+                     "laterality": headers.laterality_of(header)[0] or "", "view": headers.view_of(header)[0] or "",
+                     "implant": str(headers.implant_of(header)), "path": path.relative_to(root)}
+            if headers.is_for_processing(header):
+                detector_values.append(facts)
+            else:
+                listing.add(**facts)
+    _add_detector_values(listing, detector_values)
     return listing
+
+
+def _add_detector_values(listing: Listing, images: list[dict]) -> None:
+    shown = {(record.patient, record.exam, record.laterality, record.view) for record in listing.records}
+    for facts in images:
+        if (facts["patient"], facts["exam"], facts["laterality"], facts["view"]) in shown:
+            listing.skipped["for processing, not for presentation"] += 1
+            continue
+        before = len(listing.records)
+        listing.add(**facts)
+        if len(listing.records) > before:
+            listing.skipped["for processing (kept, but rejected by the study unless for_processing: convert)"] += 1
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
@@ -60,6 +78,4 @@ def _header(path: Path) -> Dataset | str:
         problem = headers.rejection(header)
     except headers.READ_ERRORS:
         return "not a DICOM file"
-    if headers.is_for_processing(header):
-        return "for processing, not for presentation"
     return problem[0].replace("_", " ") if problem else header
