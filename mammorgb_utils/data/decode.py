@@ -19,6 +19,8 @@ from mammorgb_utils.data import imagecodecs_plugin
 # In the order in which they are tried. gdcm decodes no more, and ends the process at damaged JPEG.
 _PLUGINS = ("imagecodecs", "pylibjpeg", "pillow")
 _SOC_SIZ, _COD = b"\xff\x4f\xff\x51", 0xFF52
+_END = b"\xff\xd9"
+_FILLED_UP = (*uid.JPEGTransferSyntaxes, *imagecodecs_plugin.SYNTAXES)
 
 for _syntax in imagecodecs_plugin.SYNTAXES:
     if "imagecodecs" not in get_decoder(_syntax).available_plugins:
@@ -92,7 +94,12 @@ def _decoded(dataset: Dataset) -> np.ndarray:
     if not available:
         packages = "; or ".join(get_decoder(syntax).missing_dependencies)
         raise MissingDecoder(f"nothing installed decodes {syntax.name}; install {packages}")
-    for plugin in (chosen := [name for name in _PLUGINS if name in available] or [""]):
+    if syntax in _FILLED_UP:
+        _require_end(dataset)
+    chosen = [name for name in _PLUGINS if name in available] or [""]
+    if syntax in uid.JPEGLSTransferSyntaxes:
+        chosen = chosen[:1]  # the second one makes up what is missing
+    for plugin in chosen:
         try:
             return np.asarray(pixel_array(dataset, decoding_plugin=plugin))
         except (KeyboardInterrupt, SystemExit):
@@ -101,6 +108,17 @@ def _decoded(dataset: Dataset) -> np.ndarray:
             if plugin == chosen[-1]:
                 raise error if isinstance(error, Exception) else ValueError("its decoder gave up") from None
     raise AssertionError("unreachable")
+
+
+def _require_end(dataset: Dataset) -> None:
+    """Decoders make up the rest of a frame that is cut off; the end marker can't stand inside coded data.
+
+    Raises:
+        ValueError: The last fragment holds no end marker.
+    """
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    if _END not in frame[-1024:]:
+        raise ValueError("the codestream is cut off")
 
 
 def _codestream(frame: bytes, dataset: Dataset) -> tuple[int, int]:
