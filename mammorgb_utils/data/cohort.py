@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from mammorgb_utils.data.breast_region import chest_wall_side
-from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.manifest import load_manifest, verify_checksums
 from mammorgb_utils.data.outcome import pair_rows, record_outcome
 from mammorgb_utils.data.preprocess import (
@@ -26,7 +26,7 @@ from mammorgb_utils.data.preprocess import (
     normalise,
     preprocessing_steps,
     quantile_curves,
-    working_side,
+    read_view,
 )
 from mammorgb_utils.data.progress_log import append_to_log, logged
 from mammorgb_utils.data.row_file import RowFile
@@ -142,7 +142,7 @@ def reference_from_manifest(manifest: Path, protocol: Protocol, name: str, *, pr
     verify_checksums(images, manifest.parent, progress=progress)
     paths = [manifest.parent / path for path in images["path"]]
     total, n_images = np.zeros(1), 0
-    with closing(map_isolated(partial(_curves, min_side=working_side(protocol)), paths)) as results:
+    with closing(map_isolated(partial(_curves, protocol=protocol), paths)) as results:
         for _, curves in tqdm(results, total=len(paths), desc="reference", unit="image", mininterval=2,
                               disable=not progress):
             if not isinstance(curves, RejectedImage):
@@ -157,12 +157,12 @@ def _counts(images: pd.DataFrame) -> dict[str, int]:
     return {"images_left": len(images), "pairs_left": int(complete.sum())}
 
 
-def _curves(path: Path, min_side: int) -> np.ndarray:
-    return np.stack(quantile_curves(read_mammogram(path, min_side=min_side)))
+def _curves(path: Path, protocol: Protocol) -> np.ndarray:
+    return np.stack(quantile_curves(read_view(path, protocol)))
 
 
 def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
-    mammogram = read_mammogram(path, min_side=working_side(protocol))
+    mammogram = read_view(path, protocol)
     steps = preprocessing_steps(mammogram, reference, protocol)
     return steps["resized"], _facts(mammogram, _chest_wall(steps, protocol))
 

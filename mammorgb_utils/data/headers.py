@@ -21,6 +21,7 @@ TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "
         "Laterality", "AnatomicRegionSequence", "PatientOrientation", "ViewPosition", "ViewCodeSequence",
         "ViewModifierCodeSequence", "BreastImplantPresent", "SpecimenDescriptionSequence", "ContainerIdentifier",
         "Manufacturer", "ManufacturerModelName"]
+_FILM = ("", "RG", "CR", "OT")  # what secondary captures of mammography film are called
 _IMPLANT_DISPLACED = ("R-102D5", "399209000")
 _REGION_SIDES = {"G-A100": "R", "24028007": "R", "G-A101": "L", "7771000": "L"}
 # Makers and model families as they call themselves. Free text isn't repeated: a site may have put a name there.
@@ -42,8 +43,8 @@ def rejection(header: Dataset) -> tuple[str, str] | None:
     Source:
         DICOM PS3.3 C.8.11.7: View Code Sequence with its modifiers inside; Specimen Description Sequence.
     """
-    # Film archives are secondary captures, of which some state no modality.
-    if header.get("Modality") != "MG" and (header.get("Modality") or header.get("SOPClassUID") != SECONDARY_CAPTURE):
+    modality = text(header, "Modality")
+    if modality != "MG" and not (header.get("SOPClassUID") == SECONDARY_CAPTURE and modality in _FILM):
         return "not_mammography", "its modality isn't MG"
     if int(header.get("NumberOfFrames") or 1) > 1:
         return "not_single_frame", "it holds more than one frame"

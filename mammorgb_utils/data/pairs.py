@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.cohort import CohortError
-from mammorgb_utils.data.dicom import read_mammogram
 from mammorgb_utils.data.manifest import load_manifest
-from mammorgb_utils.data.preprocess import load_reference_cdf, preprocessing_steps
+from mammorgb_utils.data.preprocess import load_reference_cdf, preprocessing_steps, read_view
 from mammorgb_utils.runs import Run, read_table
 
 
@@ -60,5 +59,6 @@ def example_steps(run: Run, n_pairs: int) -> list[dict[str, dict[str, np.ndarray
     kept = images[images["excluded"] == ""]
     reference = load_reference_cdf(run.protocol)
     wanted = read_table(run.pairs_index)["pair"].head(n_pairs)
-    return [{row.view: preprocessing_steps(read_mammogram(run.manifest.parent / row.path), reference, run.protocol)
+    return [{row.view: preprocessing_steps(read_view(run.manifest.parent / row.path, run.protocol), reference,
+                                           run.protocol)
              for row in kept[kept["pair"] == pair].sort_values("view").itertuples()} for pair in wanted]

@@ -15,7 +15,7 @@ from mammorgb_utils.data.breast_region import (
     foreign_objects,
     unlike_a_breast,
 )
-from mammorgb_utils.data.dicom import Mammogram, RejectedImage
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
 from mammorgb_utils.data.geometry import area_resize, pad_to_square
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, sha256, write_json
@@ -79,6 +79,15 @@ def working_side(protocol: Protocol) -> int:
     return max(512, 2 * protocol.image_size)
 
 
+def read_view(path: str | Path, protocol: Protocol) -> Mammogram:
+    """Read a mammogram as every stage of a study does: `for_processing` decides, at most averaged to `working_side`.
+
+    Raises:
+        RejectedImage: As `read_mammogram`.
+    """
+    return read_mammogram(path, min_side=working_side(protocol), for_processing=protocol.for_processing)
+
+
 def preprocess_view(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol: Protocol) -> np.ndarray:
     """One view as the model sees it.
 
@@ -108,11 +117,26 @@ def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, proto
     leftward = np.s_[:, ::-1] if mirrored else np.s_[:]
     upright = normalised[leftward]
     matched = _match(plain[leftward], region[leftward], reference_cdf, protocol.match_scope)
-    reaching = _up_to_the_chest_wall(matched, region[leftward])
-    framed = reaching if protocol.aspect == "squash" else pad_to_square(reaching)
-    resized = np.clip(area_resize(framed, (protocol.image_size,) * 2), 0.0, 1.0)
+    matched = _up_to_the_chest_wall(matched, region[leftward])
     return {"decoded": mammogram.pixels, "normalised": normalised, "chest wall left": upright,
-            "matched": matched, "resized": resized}
+            "matched": matched, "resized": frame_view(matched, protocol)}
+
+
+def frame_view(matched: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """A matched view on the study's square.
+
+    Args:
+        matched: `(H, W)` float32 in [0, 1], chest wall on the left unless `protocol.mirror` is off.
+        protocol: `aspect`, `match_scope` and `image_size` decide.
+
+    Returns:
+        `(image_size, image_size)` float32 in [0, 1].
+    """
+    if protocol.aspect == "pad":
+        # Whole-image matching turns air grey: padding with black would draw the picture's frame.
+        far = matched[:, -max(1, matched.shape[1] // 50):]
+        matched = pad_to_square(matched, float(np.median(far)) if protocol.match_scope == "image" else 0.0)
+    return np.clip(area_resize(matched, (protocol.image_size,) * 2), 0.0, 1.0)
 
 
 def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

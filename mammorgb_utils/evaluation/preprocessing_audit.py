@@ -13,10 +13,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
-from mammorgb_utils.data.geometry import area_resize, pad_to_square
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
-from mammorgb_utils.data.preprocess import ReferenceCDF, load_reference_cdf, preprocessing_steps, working_side
+from mammorgb_utils.data.preprocess import (
+    ReferenceCDF,
+    frame_view,
+    load_reference_cdf,
+    preprocessing_steps,
+    read_view,
+)
 from mammorgb_utils.data.workers import map_isolated
 from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
@@ -160,8 +165,7 @@ def _in_every_cell(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF) -> I
 def _masks_of_pair(item: tuple[str, Path, Path], reference: ReferenceCDF,
                    protocol: Protocol) -> tuple[pd.DataFrame, np.ndarray]:
     """The metrics of one pair, a row a cell, and its masks as bits: `(12, 3, H, W/8)`, CC, MLO, muscle."""
-    read = partial(read_mammogram, min_side=working_side(protocol), for_processing=protocol.for_processing)
-    pairs = np.stack([variants(read(path), reference, protocol) for path in item[1:]], axis=1)
+    pairs = np.stack([variants(read_view(path, protocol), reference, protocol) for path in item[1:]], axis=1)
     masks = [pair_masks(pairs, method) for method in MASK_METHODS]
     metrics = pd.concat([pair_metrics(pairs, masks=found) for found in masks], ignore_index=True)
     drawn = np.concatenate([np.concatenate([found.breast, found.muscle[:, None]], axis=1) for found in masks])
@@ -182,10 +186,9 @@ def variants(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) 
     """
     views = []
     for scope in SCOPES:
-        steps = preprocessing_steps(mammogram, reference, protocol.model_copy(update={"match_scope": scope}))
-        for aspect in ASPECTS:
-            framed = steps["matched"] if aspect == "squash" else pad_to_square(steps["matched"])
-            views.append(np.clip(area_resize(framed, (protocol.image_size,) * 2), 0.0, 1.0))
+        choice = protocol.model_copy(update={"match_scope": scope})
+        matched = preprocessing_steps(mammogram, reference, choice)["matched"]
+        views += [frame_view(matched, choice.model_copy(update={"aspect": aspect})) for aspect in ASPECTS]
     return np.stack(views)
 
 

@@ -25,7 +25,7 @@ def header(**tags) -> Dataset:
 
 @pytest.mark.parametrize(("tags", "view", "conflicts"), [
     ({"ViewPosition": "CC"}, "CC", 0),
-    ({"ViewPosition": "mlo "}, "MLO", 0),
+    ({"ViewPosition": "MLO "}, "MLO", 0),
     ({"ViewPosition": "ML"}, "other", 0),
     ({}, None, 0),
     ({"ViewCodeSequence": [code("399368009")]}, "MLO", 0),
@@ -75,6 +75,8 @@ def view_with(*modifiers: Dataset) -> dict:
     ({}, None),
     ({"Modality": "CT"}, "not_mammography"),
     ({"Modality": "", "SOPClassUID": headers.SECONDARY_CAPTURE}, None),
+    ({"Modality": "RG", "SOPClassUID": headers.SECONDARY_CAPTURE}, None),
+    ({"Modality": "US", "SOPClassUID": headers.SECONDARY_CAPTURE}, "not_mammography"),
     ({"NumberOfFrames": 40}, "not_single_frame"),
     ({"SamplesPerPixel": 3}, "not_greyscale"),
     ({"ContainerIdentifier": "7"}, "specimen"),

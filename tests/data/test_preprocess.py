@@ -89,6 +89,17 @@ def test_whole_image_matching_makes_the_air_of_small_breasts_grey():
     assert small[100, 150] > 0.1  # why the protocol has a field for it
 
 
+def test_padding_is_as_grey_as_the_air_that_whole_image_matching_leaves():
+    rng = np.random.default_rng(0)
+    pixels = half_disc(shape=(200, 120), radius=50)[0] + 0.01 * rng.random((200, 120))
+    protocol = Protocol(match_scope="image", aspect="pad")
+    view = preprocess_view(mammogram(pixels), load_reference_cdf(protocol), protocol)
+    matched = view[:4, : 64 * 120 // 200 - 2]  # air above the breast
+    assert matched.mean() > 0.02 and np.abs(view[:, -10:] - matched.mean()).max() < 0.05
+    black = preprocess_view(mammogram(pixels), load_reference_cdf(Protocol()), Protocol(aspect="pad"))
+    assert not black[:, -10:].any()
+
+
 def test_whole_image_matching_sees_no_labels():
     pixels, _ = half_disc(air=0.1)
     labelled = pixels.copy()
