@@ -1,5 +1,8 @@
 """What the check of a manifest finds out, that it continues after a kill, and which images it points at."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pydicom
@@ -8,7 +11,7 @@ import pytest
 from mammorgb_utils.data import quality
 from mammorgb_utils.data.manifest import write_manifest
 from mammorgb_utils.data.quality import BINS, check_images, histograms, image_facts, picture
-from mammorgb_utils.data.quality_rules import RULES, find_odd, scanner_distances, with_reasons
+from mammorgb_utils.data.quality_rules import RULES, SHARE, find_odd, scanner_distances, with_reasons
 from mammorgb_utils.protocol import Protocol
 
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
@@ -95,6 +98,16 @@ def test_a_rejected_image_keeps_what_its_header_tells(cohort, tmp_path):
     (tmp_path / "text.dcm").write_text("Jane Doe")
     facts = image_facts(tmp_path / "text.dcm", 512, "reject")
     assert facts["code"] and "Doe" not in str(facts)
+
+
+@pytest.mark.skipif("MAMMORGB_REAL_DATA" not in os.environ, reason="MAMMORGB_REAL_DATA isn't set")
+def test_facts_of_real_files():
+    folder = Path(os.environ["MAMMORGB_REAL_DATA"]) / "dicom"
+    facts = image_facts(folder / "fodicom_GH133_R_MLO_jpegll_sv1.dcm", 512, "reject")
+    assert facts["scanner"].startswith("GE Senographe") and (facts["voi"], facts["voi_choices"]) == ("lut", 6)
+    assert facts["chest_wall"] == facts["chest_wall_by_tags"] == "right" and facts["opposite_share"] == 0
+    assert SHARE[0] < facts["region_share"] < SHARE[1] and facts["grey_levels"] > 1000
+    assert image_facts(folder / "weasis_mg_calib102.dcm", 512, "reject")["code"] == "no_breast"
 
 
 def test_a_table_of_the_whole_manifest(cohort, in_process):
