@@ -139,11 +139,11 @@ def _shown(dataset: Dataset, min_side: int | None) -> tuple[np.ndarray, GreyScal
     if levels and grey_scale(dataset, None, log=log).averages and (reduced := reduced_codes(dataset, levels)):
         codes, levels = reduced
         grey = grey_scale(dataset, codes, log=log)
-        return area_resize_subsampled(grey.table[codes], levels, full, shape), grey
+        return np.clip(area_resize_subsampled(grey.table[codes], levels, full, shape), 0.0, 1.0), grey
     codes = stored_codes(dataset)
     grey = grey_scale(dataset, codes, log=log)
     pixels = grey.table[codes]
-    return area_resize(pixels, shape) if factor > 1 else pixels, grey
+    return np.clip(area_resize(pixels, shape), 0.0, 1.0) if factor > 1 else pixels, grey
 
 
 def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogram:

@@ -58,6 +58,8 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
         air = air_is_bright(shown[codes]) if codes is not None else None
         inverted = air if air is not None else dataset.PhotometricInterpretation == "MONOCHROME1"
     table = np.where(padding, np.float32(0), 1 - shown if inverted else shown).astype(np.float32)
+    if not np.isfinite(table).all():
+        raise ValueError("its window or rescale isn't finite")
     harmless = not padding.any() or float(np.max(np.abs((1 - shown if inverted else shown)[padding]))) < 0.02
     return GreyScale(table, voi, choices, inverted, harmless and not log and _is_gentle(dataset, shown),
                      (*note, *conflict))

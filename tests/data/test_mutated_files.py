@@ -96,6 +96,20 @@ def test_what_pydicom_and_its_decoders_raise_becomes_a_rejection(tmp_path, monke
         read_mammogram(path)
 
 
+@pytest.mark.parametrize("window", [{"WindowCenter": float("nan"), "WindowWidth": 4096},
+                                    {"RescaleSlope": float("inf"), "RescaleIntercept": 0}])
+def test_a_window_that_is_no_number_is_not_shown(tmp_path, window):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(), **window)
+    with pytest.raises(RejectedImage, match="unreadable"):
+        read_mammogram(path)
+
+
+def test_averages_stay_within_the_intensity_scale(tmp_path):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(), syntax="jpeg_2000_lossless", WindowCenter=-9999,
+                           WindowWidth=3)
+    assert read_mammogram(path, min_side=128).pixels.max() == 1.0
+
+
 @pytest.mark.parametrize("syntax", [name for name in SYNTAXES if dicom_files.SYNTAXES[name].is_encapsulated])
 def test_a_frame_that_is_cut_off_is_not_shown_as_far_as_it_goes(tmp_path, syntax):
     dataset = pydicom.dcmread(base(tmp_path, syntax))
