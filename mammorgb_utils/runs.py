@@ -128,6 +128,9 @@ class Run:
     def shuffled(self) -> Path:  # 04: one row a shuffled pair of every set
         return self.root / "metrics" / "shuffled.csv"
 
+    def appendix(self, name: str) -> Path:  # A1, A5, A6: trials and samples of an appendix
+        return self.root / "appendices" / name
+
     @property
     def figures(self) -> Path:
         return self.root / "figures"

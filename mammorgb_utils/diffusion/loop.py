@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,10 @@ CHECKPOINTS, STATS = "checkpoints", "stats.jsonl"
 
 class TrainingError(RuntimeError):
     """Training can't start or go on; the message says why and what to change."""
+
+
+class Diverged(TrainingError):
+    """Loss, gradient or weights stopped being numbers."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class State:
 
 def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe, folder: Path,
         identity: dict[str, Any], *, checkpoint_every: int, passes: int = 1, progress: bool = True,
-        what: str = "training", team: Team | None = None) -> State:
+        what: str = "training", team: Team | None = None, after_step: Callable[[State], None] | None = None) -> State:
     """Train, going on from the newest checkpoint below `folder`.
 
     Args:
@@ -123,13 +128,16 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
         passes: Parts that each process's share of a batch goes through the model in, to save memory.
         progress, what: Whether to show a progress bar, and its caption.
         team: The processes that train together; by default those that a launcher started.
+        after_step: Called after each step, before its checkpoint; leaves the state as it is. What a killed run did
+            after its last checkpoint is done again.
 
     Returns:
         The state after the last step. Killed and resumed, on equal threads, passes and machine, it is bit-identical;
         with other passes or processes it is the same run within rounding.
 
     Raises:
-        TrainingError: Loss or gradient stopped being a number, or memory ran out; the last checkpoint stands.
+        Diverged: Loss, gradient or weights stopped being numbers; the last checkpoint stands.
+        TrainingError: Memory ran out; the last checkpoint stands.
         CheckpointError: The checkpoint is damaged or belongs to another training.
     """
     team = team or Team()
@@ -146,6 +154,8 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
         try:
             while state.step < recipe.steps:
                 journal.write(**_logged_step(state, scheduler, source, recipe, passes, team))
+                if after_step:
+                    after_step(state)
                 if state.step % checkpoint_every == 0 or state.step == recipe.steps:
                     _save(state, journal, folder / CHECKPOINTS, identity, team)
         except torch.OutOfMemoryError as error:
@@ -162,7 +172,7 @@ def training_step(state: State, scheduler: DDPMScheduler, source: BatchSource, r
         Loss and gradient norm before clipping, both of the whole batch.
 
     Raises:
-        TrainingError: One of them isn't finite; the weights are then as before the step.
+        Diverged: One of them isn't finite; the weights are then as before the step.
     """
     team = team or Team()
     for group in state.optimizer.param_groups:
@@ -255,8 +265,8 @@ def _logged_step(state: State, scheduler: DDPMScheduler, source: BatchSource, re
 
 def _save(state: State, journal: _Journal, folder: Path, identity: dict[str, Any], team: Team) -> None:
     if not state.finite():
-        raise TrainingError(f"weights stopped being numbers by step {state.step}; the checkpoint before it stands; "
-                            "lower learning_rate or max_grad_norm under a new run name")
+        raise Diverged(f"weights stopped being numbers by step {state.step}; the checkpoint before it stands; "
+                       "lower learning_rate or max_grad_norm under a new run name")
     journal.sync()
     if team.is_first:
         save_checkpoint(folder, state.step, state.tensors(), identity)
@@ -271,5 +281,5 @@ def _require_shares(recipe: Recipe, passes: int, team: Team) -> None:
 
 def _refuse_not_finite(name: str, value: float, state: State, recipe: Recipe) -> None:
     if not math.isfinite(value):
-        raise TrainingError(f"{name} is {value} at step {state.step + 1} (lr {recipe.lr(state.step):g}); stopped, the "
-                            "last checkpoint stands; lower learning_rate or use precision fp32, under a new run name")
+        raise Diverged(f"{name} is {value} at step {state.step + 1} (lr {recipe.lr(state.step):g}); stopped, the "
+                       "last checkpoint stands; lower learning_rate or use precision fp32, under a new run name")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ RECORD = "mammorgb.json"
 
 
 def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *, model_dir: Path | None = None,
-          progress: bool = True) -> Path:
+          milestones: Collection[int] = (), progress: bool = True) -> Path:
     """Fine-tune `protocol.base_model` on pairs in one encoding.
 
     Args:
@@ -34,13 +36,15 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
         encoding: `"sum"`, `"absdiff"` or `"zero"`; for appendices also `"copy"`, `"noise"` or `"other"`.
         run_dir: Gets `stats.jsonl` and checkpoints; a killed training goes on from there.
         model_dir: The finished diffusers pipeline; `run_dir/model` by default.
+        milestones: Steps after which the model as it is then is written to `milestone_dir`, on the way to the last.
         progress: Whether to show a progress bar.
 
     Returns:
         `model_dir`, at once when it already holds this very model.
 
     Raises:
-        EncodingError, TrainingError, BaseModelError: Pairs, protocol or base can't be used, or the loss diverged.
+        EncodingError, TrainingError, BaseModelError: Pairs, protocol or base can't be used.
+        Diverged: Loss, gradient or weights stopped being numbers.
         CheckpointError: A checkpoint is damaged or belongs to another training.
 
     Source:
@@ -51,11 +55,11 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
     _check_request(pairs, protocol, encoding)
     team = Team()
     with team.holding(run_dir):
-        return _train(pairs, protocol, encoding, run_dir, model_dir, progress, team)
+        return _train(pairs, protocol, encoding, run_dir, model_dir, frozenset(milestones), progress, team)
 
 
 def _train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, model_dir: Path,
-           progress: bool, team: Team) -> Path:
+           milestones: frozenset[int], progress: bool, team: Team) -> Path:
     recipe = _recipe(protocol, len(pairs))
     source = PairSource(pairs, encoding, protocol.sum_scale, recipe)
     base = {"base_model": protocol.base_model, "base_sha256": base_sha256(protocol.base_model)}
@@ -64,13 +68,30 @@ def _train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, 
     if is_finished(model_dir, finished):
         return model_dir
     unet, scheduler = load_base(protocol.base_model, protocol.image_size)
+
+    def keep_milestone(state: State) -> None:
+        folder, then = milestone_dir(run_dir, state.step), finished | {"milestone": state.step}
+        if state.step in milestones and team.is_first and state.finite() and not is_finished(folder, then):
+            _write_model(folder, state, scheduler, then, len(pairs))
+
     # A checkpoint goes on only at the precision it was made with; a finished model is loaded anywhere.
     identity |= {"resolved_precision": resolve_precision(protocol.precision, pick_device())}
     state = fit(unet, scheduler, source, recipe, run_dir, identity, checkpoint_every=protocol.checkpoint_every,
-                passes=protocol.accumulation, progress=progress, what=f"training {encoding}", team=team)
+                passes=protocol.accumulation, progress=progress, what=f"training {encoding}", team=team,
+                after_step=keep_milestone)
     if team.is_first:
         _write_model(model_dir, state, scheduler, finished, len(pairs))
     return model_dir
+
+
+def milestone_dir(run_dir: Path, step: int) -> Path:
+    """Where `train` keeps the model of a step on the way; a pipeline folder as the finished one is."""
+    return Path(run_dir) / "milestones" / f"step-{step:08d}"
+
+
+def training_steps(protocol: Protocol, n_pairs: int) -> int:
+    """Optimiser steps of the protocol's epochs over so many pairs, at least one."""
+    return max(1, round(protocol.epochs * n_pairs / protocol.batch_size))
 
 
 class PairSource:
@@ -109,7 +130,7 @@ def array_sha256(array: np.ndarray) -> str:
 
 def write_pipeline(folder: Path, state: State, scheduler: DDPMScheduler, weights: str = "raw", *,
                    half: bool = False) -> None:
-    """Fill a folder that `DDPMPipeline.from_pretrained` reads; the state's weights are given up for it.
+    """Fill a folder that `DDPMPipeline.from_pretrained` reads; the state can go on training.
 
     Args:
         folder: An existing, empty folder.
@@ -117,10 +138,10 @@ def write_pipeline(folder: Path, state: State, scheduler: DDPMScheduler, weights
         weights: `"raw"`, or `"ema"` for the average.
         half: Whether to store half precision.
     """
-    unet = state.unet.eval()
+    unet = deepcopy(state.unet).eval()
     if weights == "ema":
         with torch.no_grad():
-            for name, weight in state.weights.items():
+            for name, weight in unet.named_parameters():
                 weight.copy_(state.ema[name])
     unet = unet.to(memory_format=torch.contiguous_format)
     pipeline = DDPMPipeline(unet=unet.half() if half else unet, scheduler=scheduler)
@@ -143,8 +164,7 @@ def _check_request(pairs: np.ndarray, protocol: Protocol, encoding: str) -> None
 def _recipe(protocol: Protocol, n_pairs: int) -> Recipe:
     same = ("batch_size", "seed", "learning_rate", "lr_schedule", "warmup_steps", "weight_decay", "max_grad_norm",
             "ema_decay", "precision")
-    steps = max(1, round(protocol.epochs * n_pairs / protocol.batch_size))
-    return Recipe(steps=steps, **{name: getattr(protocol, name) for name in same})
+    return Recipe(steps=training_steps(protocol, n_pairs), **{name: getattr(protocol, name) for name in same})
 
 
 def open_model(model_dir: Path) -> DDPMPipeline:

@@ -14,8 +14,17 @@ from tiny_models import CELEBAHQ, SIZE, blob_pairs, equal, save_base, weights
 
 from mammorgb_utils.diffusion.checkpoints import CheckpointError, load_checkpoint
 from mammorgb_utils.diffusion.encoding import EncodingError
-from mammorgb_utils.diffusion.loop import CHECKPOINTS, Recipe, State, TrainingError, denoising_loss, fit, training_step
-from mammorgb_utils.diffusion.training import PairSource, train
+from mammorgb_utils.diffusion.loop import (
+    CHECKPOINTS,
+    Diverged,
+    Recipe,
+    State,
+    TrainingError,
+    denoising_loss,
+    fit,
+    training_step,
+)
+from mammorgb_utils.diffusion.training import PairSource, milestone_dir, train, training_steps
 from mammorgb_utils.diffusion.unet import load_base
 
 
@@ -199,7 +208,7 @@ class NotANumber(PairSource):
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(tmp_path, pairs, tiny, monkeypatch):
     monkeypatch.setattr("mammorgb_utils.diffusion.training.PairSource", NotANumber)
-    with pytest.raises(TrainingError, match=r"loss is nan at step 4 \(lr 0.001\).*last checkpoint stands.*lower"):
+    with pytest.raises(Diverged, match=r"loss is nan at step 4 \(lr 0.001\).*last checkpoint stands.*lower"):
         train(pairs, tiny, "sum", tmp_path, progress=False)
     record = json.loads(next((tmp_path / CHECKPOINTS).glob("step-*/checkpoint.json")).read_text())
     step, tensors = load_checkpoint(tmp_path / CHECKPOINTS, record["identity"])
@@ -259,3 +268,22 @@ def test_the_loop_learns(tmp_path, base):
     fit(unet, scheduler, source, recipe, tmp_path, {}, checkpoint_every=60, progress=False)
     losses = [line["loss"] for line in stats(tmp_path)]
     assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_milestones_are_models_of_their_step_and_change_nothing(tmp_path, trained, pairs, tiny, monkeypatch):
+    """Also when the run is killed after a milestone and before the next checkpoint."""
+    arguments = {"milestones": (3, 4), "progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr("mammorgb_utils.diffusion.training.PairSource", Interrupted)
+        Interrupted.at = 3
+        with pytest.raises(KeyboardInterrupt):
+            train(pairs, tiny, "sum", tmp_path / "run", **arguments)
+    assert not (tmp_path / "run" / "model").exists()
+    model = train(pairs, tiny, "sum", tmp_path / "run", **arguments)
+    assert equal(weights(model), weights(trained))
+    shorter = changed(tiny, epochs=4 / 3)  # constant rate: its last step is the fourth of the longer run
+    assert training_steps(shorter, len(pairs)) == 4
+    fourth = train(pairs, shorter, "sum", tmp_path / "four", progress=False)
+    assert equal(weights(milestone_dir(tmp_path / "run", 4)), weights(fourth))
+    assert not equal(weights(milestone_dir(tmp_path / "run", 3)), weights(fourth))
+    assert DDPMPipeline.from_pretrained(milestone_dir(tmp_path / "run", 3)).unet.config.sample_size == SIZE
