@@ -33,6 +33,14 @@ LEVEL = 0.95  # coverage of bands and intervals
 ONE_RUN = "one run each: encoding is confounded with seed"
 _BAND_COLUMNS = ("value", "band_low", "band_median", "band_high", "p", "floor_low", "floor_median", "floor_high",
                  "floor_n")
+# All columns, so that a table is whole where no row could be computed, or where a study has one encoding alone.
+_EFFECT_COLUMNS = ("set", "measure", "n", "n_nan", "n_real", "n_real_nan", "median", "median_real", "hodges_lehmann",
+                   "hodges_lehmann_low", "hodges_lehmann_high", "margin", "equivalence", "cliffs_delta",
+                   "cliffs_delta_low", "cliffs_delta_high", "p", "note")
+_CONTRAST_COLUMNS = ("first", "second", "measure", "family", "n_first", "n_second", "n_first_nan", "n_second_nan", "p",
+                     "median_first", "median_second", "median_difference", "cliffs_delta", "low", "high", "emd_first",
+                     "emd_second", "closer", "median_difference_low", "median_difference_high", "closer_low",
+                     "closer_high", "note")
 _CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
 
@@ -124,8 +132,9 @@ def effect_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         `hodges_lehmann_low`, `hodges_lehmann_high`, `margin`, `equivalence` (equivalent | beyond margin |
         inconclusive); `cliffs_delta`, `cliffs_delta_low`, `cliffs_delta_high`; `p` (Mann–Whitney); `note`.
     """
-    return pd.DataFrame([_effect_row(overlap, name, measure, protocol)
-                         for measure in ("iou", "iou_no_muscle") for name in sets_in(overlap, protocol)])
+    rows = [_effect_row(overlap, name, measure, protocol)
+            for measure in ("iou", "iou_no_muscle") for name in sets_in(overlap, protocol)]
+    return pd.DataFrame(rows, columns=list(_EFFECT_COLUMNS))
 
 
 def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protocol) -> dict[str, object]:
@@ -169,8 +178,7 @@ def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """
     rows = [_contrast_row(overlap, a, b, measure, protocol)
             for measure in ("iou", "iou_no_muscle") for a, b in combinations(sets_in(overlap, protocol), 2)]
-    empty = pd.DataFrame(columns=["first", "second", "measure", "family", "p"])
-    return _adjusted(pd.DataFrame(rows) if rows else empty)
+    return _adjusted(pd.DataFrame(rows, columns=list(_CONTRAST_COLUMNS)))
 
 
 def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol: Protocol) -> dict[str, object]:

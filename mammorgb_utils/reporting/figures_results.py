@@ -126,7 +126,7 @@ def contrasts(table: pd.DataFrame, *, measure: str = "iou") -> Figure:
     """
     table = _rows(table, measure, ("cliffs_delta", "low", "high", "p_holm", "note"))
     notes = [note if isinstance(note, str) else "" for note in table["note"]]
-    shared = notes[0] if len(set(notes)) == 1 else ""
+    shared = "" if len(set(notes)) > 1 else notes[0] if notes else "one encoding alone: nothing to compare"
     figure = new_figure(DOUBLE_COLUMN, 22.0 + 8.0 * len(table))
     axes = figure.subplots()
     axes.axvline(0, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)))

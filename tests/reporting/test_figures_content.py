@@ -124,6 +124,7 @@ def test_contrasts_print_a_shared_note_once_and_others_beside(drawn):
     assert "Absolute difference against zero" in shown
     mixed = texts(figures.contrasts(contrast_rows(("underpowered", "", np.nan))))
     assert sum("underpowered" in text for text in mixed) == 1
+    assert "one encoding alone: nothing to compare" in texts(figures.contrasts(contrast_rows().head(0)))
 
 
 def test_what_could_not_be_computed_is_said_and_measures_stay_apart():
