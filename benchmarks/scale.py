@@ -24,8 +24,7 @@ import pydicom
 from pydicom.uid import generate_uid
 from tqdm import tqdm
 
-from mammorgb_utils.data.dicom import read_mammogram
-from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, working_side
+from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, read_table, write_csv
 
@@ -132,8 +131,7 @@ def identical_views(folder: Path) -> int:
     for row in np.random.default_rng(1).choice(len(index), COMPARED // 2, replace=False):
         for number, view in enumerate(("CC", "MLO")):
             path = run.manifest.parent / paths[index["pair"][row], view]
-            mammogram = read_mammogram(path, min_side=working_side(run.protocol))
-            alone = preprocess_view(mammogram, reference, run.protocol).astype(np.float32).tobytes()
+            alone = preprocess_view(read_view(path, run.protocol), reference, run.protocol).astype(np.float32).tobytes()
             same += hashlib.sha256(alone).digest() == hashlib.sha256(pairs[row, number].tobytes()).digest()
     return same
 
