@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mammorgb_utils.evaluation import sampler_comparison
+from mammorgb_utils.evaluation.distances import emd
+from mammorgb_utils.evaluation.overlap import pair_metrics
+from mammorgb_utils.evaluation.sampler_comparison import draw_with, safe_from, sampler_table
+from mammorgb_utils.protocol import Protocol
+from tests.diffusion.tiny_models import blob_pairs
+
+PROTOCOL = Protocol(n_permutations=99, equivalence_margin=0.05)
+REFERENCE = blob_pairs(16, size=32)
+
+
+def apart(pairs):
+    """The MLO half as bright and moved down by a quarter, which changes masks."""
+    moved = pairs.copy()
+    moved[:, 1] = np.roll(moved[:, 1], 8, axis=1)
+    return moved
+
+
+def test_an_equal_sampler_is_safe_and_a_wrong_one_is_not():
+    drawn = {("ddim", 8): apart(REFERENCE), ("ddim", 50): blob_pairs(16, size=32, seed=2), ("ddim", 1000): REFERENCE}
+    table = sampler_table(drawn, REFERENCE, PROTOCOL).set_index("steps")
+    assert table["safe"].tolist() == [False, True, True]
+    assert table.loc[1000, ["emd", "pixel_difference", "hodges_lehmann"]].tolist() == [0, 0, 0]
+    a, b = (pair_metrics(pairs)["iou"] for pairs in (drawn[("ddim", 8)], REFERENCE))
+    assert table.loc[8, "emd"] == pytest.approx(emd(a, b)) and table.loc[8, "equivalence"] == "beyond margin"
+    assert table.loc[8, "emd"] > table.loc[8, "band_high"] and (table["margin"] == 0.05).all()
+    assert table.loc[8, "pixel_difference"] == pytest.approx(np.abs(apart(REFERENCE) - REFERENCE).mean())
+    assert table["n"].tolist() == [16] * 3
+
+
+def test_nothing_is_safe_that_can_not_be_measured():
+    table = sampler_table({("ddim", 8): np.zeros_like(REFERENCE)}, REFERENCE, PROTOCOL)
+    assert table.loc[0, ["n", "n_nan", "equivalence", "safe"]].tolist() == [0, 16, "inconclusive", False]
+    with pytest.raises(ValueError, match="draw equal numbers"):
+        sampler_table({("ddim", 8): REFERENCE[:3]}, REFERENCE, PROTOCOL)
+
+
+def test_safe_means_this_count_and_all_above_it():
+    rows = [("ddim", 8, True), ("ddim", 15, False), ("ddim", 25, True), ("ddim", 50, True), ("dpmsolver++", 8, True),
+            ("dpmsolver++", 15, False)]
+    found = safe_from(pd.DataFrame(rows, columns=["sampler", "steps", "safe"])).set_index("sampler")["safe_from"]
+    assert found["ddim"] == 25 and found.isna().tolist() == [False, True]
+
+
+def test_every_choice_has_a_folder_and_the_protocols_noise(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sampler_comparison, "sample_study", lambda *a, **k: asked.append(a))
+    draw_with(tmp_path / "model", PROTOCOL, tmp_path, "ddpm", 1000, 64)
+    _, protocol, out = asked[0]
+    assert (protocol.sampler, protocol.sampling_steps, protocol.n_synthetic) == ("ddpm", 1000, 64)
+    assert protocol.seed == PROTOCOL.seed and out == tmp_path / "ddpm-1000" / "pairs.npy"
+    with pytest.raises(ValueError, match="sampler"):
+        draw_with(tmp_path / "model", PROTOCOL, tmp_path, "euler", 8, 64)
