@@ -14,11 +14,12 @@ export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUNBUFFERED := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup reproduce publish test lint lab
+.PHONY: help setup reproduce publish test lint lab bench
 help:
 	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
 	@echo "make test      the tests       make lab       JupyterLab on the same notebooks"
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
+	@echo "make bench     reading and preprocessing beside pydicom and skimage, into benchmarks/results"
 
 .venv/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -39,6 +40,9 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
+
+bench: setup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/preprocessing_speed.py
 
 lab: setup
 	$(BIN)/mammorgb phantom --profile laptop
