@@ -51,7 +51,7 @@ class Mammogram:
         photometric: PhotometricInterpretation as stored.
         inverted: Whether the grey scale was turned over.
         voi: `"lut"`, `"window"`, `"sigmoid"`, `"none"`, or `"log"` for detector values.
-        conflicts: Sentences about tags that contradict each other.
+        conflicts: Sentences about tags that contradict each other, or tell of burnt-in text.
         voi_choices: VOI LUTs and windows that the header offers; one is used.
         chest_wall_by_tags: `"left"` or `"right"`, None where no tag tells.
         scanner: Maker and model in known words.
@@ -151,7 +151,8 @@ def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogr
     chest_wall, wall_conflict = headers.chest_wall_by_tags(dataset)
     photometric = "MONOCHROME1" if dataset.PhotometricInterpretation == "MONOCHROME1" else "MONOCHROME2"
     return Mammogram(pixels, side, view, headers.implant_of(dataset), _spacing(dataset, pixels.shape), photometric,
-                     grey.inverted, grey.voi, (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict),
+                     grey.inverted, grey.voi, (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict,
+                                                   *headers.burnt_in_text(dataset)),
                      voi_choices=grey.choices, chest_wall_by_tags=chest_wall, scanner=headers.scanner_of(dataset),
                      transfer_syntax=dataset.file_meta.TransferSyntaxUID.name, bits=int(dataset.BitsStored))
 

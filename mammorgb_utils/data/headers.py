@@ -124,6 +124,12 @@ def chest_wall_by_tags(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
     return by_orientation or by_side, ()
 
 
+def burnt_in_text(header: Dataset) -> tuple[str, ...]:
+    """A sentence where the header says that text is burnt into the picture: it may name the patient."""
+    told = text(header, "BurnedInAnnotation").upper() == "YES"
+    return ("its header tells of burnt-in text, which may name the patient",) if told else ()
+
+
 def scanner_of(header: Dataset) -> str:
     """Maker and model in known words, such as `Hologic Selenia Dimensions`; other words are left out."""
     words = f"{text(header, 'Manufacturer')} {text(header, 'ManufacturerModelName')}".upper().replace(",", " ").split()

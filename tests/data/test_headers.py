@@ -98,6 +98,11 @@ def test_a_displaced_implant_is_an_implant():
     assert headers.implant_of(header()) is None
 
 
+def test_burnt_in_text_is_listed():
+    assert "burnt-in text" in headers.burnt_in_text(header(BurnedInAnnotation="YES"))[0]
+    assert headers.burnt_in_text(header(BurnedInAnnotation="NO")) == headers.burnt_in_text(header()) == ()
+
+
 @pytest.mark.parametrize(("maker", "model", "shown"), [
     ("HOLOGIC, Inc.", "Selenia Dimensions", "Hologic Selenia Dimensions"),
     ("GE MEDICAL SYSTEMS", "Senographe Pristina", "GE Senographe Pristina"),
