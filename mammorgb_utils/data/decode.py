@@ -19,7 +19,7 @@ from mammorgb_utils.data import imagecodecs_plugin
 # In the order in which they are tried. gdcm decodes no more, and ends the process at damaged JPEG.
 _PLUGINS = ("imagecodecs", "pylibjpeg", "pillow")
 _SOC_SIZ, _COD = b"\xff\x4f\xff\x51", 0xFF52
-_END = b"\xff\xd9"
+_END, _DEPTH = b"\xff\xd9", 42  # bytes from SOC to the depth of the first component
 _FILLED_UP = (*uid.JPEGTransferSyntaxes, *imagecodecs_plugin.SYNTAXES)
 
 for _syntax in imagecodecs_plugin.SYNTAXES:
@@ -94,8 +94,7 @@ def _decoded(dataset: Dataset) -> np.ndarray:
     if not available:
         packages = "; or ".join(get_decoder(syntax).missing_dependencies)
         raise MissingDecoder(f"nothing installed decodes {syntax.name}; install {packages}")
-    if syntax in _FILLED_UP:
-        _require_end(dataset)
+    _check_frame(dataset)
     chosen = [name for name in _PLUGINS if name in available] or [""]
     if syntax in uid.JPEGLSTransferSyntaxes:
         chosen = chosen[:1]  # the second one makes up what is missing
@@ -110,15 +109,19 @@ def _decoded(dataset: Dataset) -> np.ndarray:
     raise AssertionError("unreachable")
 
 
-def _require_end(dataset: Dataset) -> None:
-    """Decoders make up the rest of a frame that is cut off; the end marker can't stand inside coded data.
+def _check_frame(dataset: Dataset) -> None:
+    """Refuse what decoders and pydicom pass over: they make up the rest of a frame, and drop bits without room.
 
     Raises:
-        ValueError: The last fragment holds no end marker.
+        ValueError: There is no end marker, which can't stand inside coded data, or there are more bits than allocated.
     """
-    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-    if _END not in frame[-1024:]:
+    syntax, frame = dataset.file_meta.TransferSyntaxUID, next(generate_frames(dataset.PixelData, number_of_frames=1))
+    if syntax in _FILLED_UP and _END not in frame[-1024:]:
         raise ValueError("the codestream is cut off")
+    if syntax in uid.JPEG2000TransferSyntaxes:
+        depth = frame[frame.index(_SOC_SIZ) + _DEPTH]
+        if (depth & 0x7F) + 1 > dataset.BitsAllocated:
+            raise ValueError("the codestream is deeper than the header says")
 
 
 def _codestream(frame: bytes, dataset: Dataset) -> tuple[int, int]:
@@ -158,6 +161,9 @@ def _pillow_codes(frame: bytes, levels: int, precision: int, dataset: Dataset) -
     if values.shape != expected or values.dtype not in (np.uint8, np.uint16):
         raise ValueError("an unexpected size or type")
     values = (values >> (8 * values.itemsize - precision)).astype(f"u{int(dataset.BitsAllocated) // 8}", copy=False)
+    bits = min(int(dataset.BitsStored), precision)
+    low = (1 << (precision - 1)) - (1 << (bits - 1)) if dataset.PixelRepresentation else 0
+    values = values.clip(low, low + (1 << bits) - 1)  # a deeper codestream leaves room to overshoot
     if dataset.PixelRepresentation:
         values = values - np.array(1 << (precision - 1), values.dtype)  # wraps to two's complement
     return values

@@ -41,6 +41,8 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
     frame = np.asarray(_strictly(_DECODERS[runner.transfer_syntax], source))
     if frame.shape != (runner.rows, runner.columns) or frame.dtype.kind not in "ui" or frame.itemsize > 2:
         raise ValueError("the codestream's size isn't the header's")
+    if 8 * frame.itemsize > runner.bits_allocated:
+        raise ValueError("the codestream is deeper than the header says")
     runner.set_option("bits_allocated", 8 * frame.itemsize)
     return bytearray(frame.astype(frame.dtype.newbyteorder("<"), copy=False).tobytes())
 
