@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
 import sys
@@ -43,8 +44,7 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise NotebookError(f"{name}: unknown parameter {', '.join(unknown)}; it has {', '.join(known)}")
-    parameters = {key: yaml.safe_load(value) if known[key]["inferred_type_name"] == "bool" else value
-                  for key, value in parameters.items()}
+    parameters = {key: _typed(name, key, value, known[key]["inferred_type_name"]) for key, value in parameters.items()}
     output.parent.mkdir(parents=True, exist_ok=True)
     failed = output.with_suffix(".failed.ipynb")
     _log_plainly()
@@ -59,6 +59,20 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
         raise NotebookError(f"{name}: its kernel stopped ({error}); is there enough memory?") from None
     _without_folders(failed)
     os.replace(failed, output)
+
+
+def _typed(notebook: str, name: str, value: Any, kind: str) -> Any:
+    """A parameter as its declaration says: from a command line every value is text."""
+    if not isinstance(value, str) or kind not in ("bool", "int", "float", "list"):
+        return value
+    try:
+        found = yaml.safe_load(value) if kind == "bool" else ast.literal_eval(value)
+        found = float(found) if kind == "float" else found
+    except (ValueError, SyntaxError, TypeError):
+        found = None
+    if type(found).__name__ != kind:
+        raise NotebookError(f"{notebook}: parameter {name} is {value!r}, but declared {kind}")
+    return found
 
 
 def _without_folders(executed: Path) -> None:

@@ -14,7 +14,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "NOTEBOOKS_DIR", tmp_path)
 
     def write(last):
-        lines = "study: str = 'a'  # folder [name]\nexport: bool = True  # [True or False]"
+        lines = ("study: str = 'a'  # folder [name]\nexport: bool = True  # [True or False]\n"
+                 "rates: list = [1e-4]  # learning rates [1]\nepochs: float = 4.0  # passes [epochs]\n"
+                 "n: int = 3  # runs [count]")
         parameters = nbformat.v4.new_code_cell(lines, metadata={"tags": ["parameters"]})
         cells = [parameters, nbformat.v4.new_code_cell(last)]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -48,6 +50,15 @@ def test_true_and_false_are_read_as_such(folder):
     assert "export is False" in text(out) and "'False'" not in out.read_text()
 
 
+def test_numbers_and_lists_are_read_as_they_are_declared(folder):
+    out = folder("print('found', rates, epochs, n, epochs * n)") / "out" / "01_x.ipynb"
+    execute_notebook("01_x", out, {"rates": "[1e-4, 2e-5]", "epochs": "2", "n": "5"})
+    assert "found [0.0001, 2e-05] 2.0 5 10.0" in text(out)
+    for wrong in ({"n": "2.5"}, {"epochs": "many"}, {"rates": "1e-4"}, {"export": "7"}):
+        with pytest.raises(NotebookError, match="01_x: parameter .* is .*, but declared"):
+            execute_notebook("01_x", out, wrong)
+
+
 def test_a_failing_cell_leaves_no_output_and_says_which(folder):
     out = folder("raise ValueError('no pairs')") / "out" / "01_x.ipynb"
     with pytest.raises(NotebookError, match="01_x, cell .*ValueError: no pairs"):
@@ -64,7 +75,7 @@ def test_a_killed_kernel_is_no_success(folder):
 
 def test_unknown_parameters_and_notebooks_are_named_before_anything_runs(folder):
     out = folder("pass") / "out" / "01_x.ipynb"
-    with pytest.raises(NotebookError, match="unknown parameter rum; it has study, export"):
+    with pytest.raises(NotebookError, match="unknown parameter rum; it has study, export, rates"):
         execute_notebook("01_x", out, {"rum": "b"})
     with pytest.raises(NotebookError, match="'02_y' not found; the notebooks are 01_x"):
         execute_notebook("02_y", out, {})
