@@ -3,6 +3,7 @@ PYTHON   ?= python3.11
 PROFILE  ?= laptop
 MANIFEST ?=
 RUN      ?=
+ONLY     ?=
 BIN      := .venv/bin
 
 # Fewer page faults in training: glibc keeps freed memory instead of handing it back after every tensor.
@@ -14,9 +15,10 @@ export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUNBUFFERED := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup reproduce publish test lint lab bench
+.PHONY: help setup reproduce appendices publish test lint lab bench
 help:
 	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
+	@echo "make appendices [ONLY=\"A1 A5 A6\"]             learning rates, third channels, samplers, on a study with its 01"
 	@echo "make test      the tests       make lab       JupyterLab on the same notebooks"
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
 	@echo "make bench     reading and preprocessing beside pydicom and skimage, into benchmarks/results"
@@ -31,6 +33,9 @@ setup: .venv/.ready
 
 reproduce: setup
 	$(BIN)/mammorgb reproduce --profile "$(PROFILE)" --manifest "$(MANIFEST)" --run "$(RUN)"
+
+appendices: setup
+	$(BIN)/mammorgb appendices --profile "$(PROFILE)" --manifest "$(MANIFEST)" --run "$(RUN)" $(if $(ONLY),--only $(ONLY))
 
 publish: setup
 	$(BIN)/mammorgb publish --run "$(or $(RUN),laptop)"

@@ -20,7 +20,8 @@ STUDY = "-p run {config[run]:q} -p profile {config[profile]:q} -p manifest {conf
 def source(name, *code):
     """Content decides whether a notebook is executed again, not age: its own, and that of code without a store.
 
-    01 to 03 keep what they computed, whatever the code is now; a change there asks for a new run name.
+    01 to 03 keep what they computed, whatever the code is now; a change there asks for a new run name. So do the
+    trials of the appendices.
     """
     files = [NOTEBOOKS / f"{name}.ipynb"]
     files += [file for pattern in code for file in sorted(Path(workflow.basedir).glob(pattern))]
@@ -103,3 +104,56 @@ rule stats:
     threads: workflow.cores
     shell:
         RUN + " 05_stats {output:q} " + STUDY
+
+
+# The appendices are targets of their own: `make reproduce` never makes them.
+JUDGED = ("mammorgb_utils/evaluation/*.py", "mammorgb_utils/reporting/*.py", "claims.yaml")
+
+
+rule learning_rate:
+    input:
+        rules.preprocess.output,
+    output:
+        "notebooks/A1_learning_rate.ipynb",
+    params:
+        source=source("A1_learning_rate", *JUDGED),
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        RUN + " A1_learning_rate {output:q} " + STUDY
+
+
+rule third_channel:
+    input:
+        rules.preprocess.output,
+    output:
+        "notebooks/A5_third_channel.ipynb",
+    params:
+        source=source("A5_third_channel", *JUDGED),
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        RUN + " A5_third_channel {output:q} " + STUDY
+
+
+rule samplers:
+    input:
+        "notebooks/02_train_sum.ipynb",
+    output:
+        "notebooks/A6_samplers.ipynb",
+    params:
+        source=source("A6_samplers", *JUDGED),
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        RUN + " A6_samplers {output:q} " + STUDY
+
+
+rule appendices:
+    input:
+        rules.learning_rate.output,
+        rules.third_channel.output,
+        rules.samplers.output,

@@ -45,11 +45,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("reproduce", commands.reproduce, "Run the study: notebooks 01 to 05, what isn't done yet.")
-    sub.add_argument("--profile", default="laptop", help="smoke, laptop, paper, or the path of a YAML file")
-    sub.add_argument("--manifest", default="", help="your manifest; empty: the profile's phantom cohort")
-    sub.add_argument("--run", default="", help="name of the folder below runs/; empty: the profile's name")
-    sub.add_argument("--cores", type=int, default=None, help="cores to use; default: all")
+    _add_which_study(sub)
     sub.add_argument("snakemake", nargs="*", help="after --: options handed to Snakemake")
+
+    sub = command("appendices", commands.appendices, "Run the appendices of a study whose notebook 01 is done.")
+    _add_which_study(sub)
+    sub.add_argument("--only", nargs="+", choices=["A1", "A5", "A6"], default=None, help="some of them; default: all")
 
     sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")
     sub.add_argument("notebook", help="such as 02_train")
@@ -61,6 +62,13 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
     sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
+
+def _add_which_study(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--profile", default="laptop", help="smoke, laptop, paper, or the path of a YAML file")
+    sub.add_argument("--manifest", default="", help="your manifest; empty: the profile's phantom cohort")
+    sub.add_argument("--run", default="", help="name of the folder below runs/; empty: the profile's name")
+    sub.add_argument("--cores", type=int, default=None, help="cores to use; default: all")
 
 
 def _add_data(command: Callable[..., argparse.ArgumentParser]) -> None:

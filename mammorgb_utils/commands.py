@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
@@ -25,14 +27,39 @@ def reproduce(options: argparse.Namespace) -> None:
     manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
     _check_manifest(manifest)
     run = Run.open(name, options.profile, manifest)
-    lock = filelock.FileLock(run.root / ".lock")
-    try:
-        with lock.acquire(timeout=0):
-            forget_lost_stages(run.root)
-            run_snakemake(run, options, manifest)
-    except filelock.Timeout:
-        raise RunError(f"runs/{name} is in use by another process; wait for it, or choose another RUN=…") from None
+    with _locked(run):
+        forget_lost_stages(run.root)
+        run_snakemake(run, options, manifest)
     print(f"Done: runs/{name}/figures, runs/{name}/tables, runs/{name}/notebooks")
+
+
+def appendices(options: argparse.Namespace) -> None:
+    """Run the appendices, or some of them; finished trainings are loaded, a killed call continues."""
+    from mammorgb_utils.reporting.producers import APPENDICES
+
+    protocol = Protocol.load(options.profile)
+    name = options.run or protocol.profile
+    if not (PROJECT_ROOT / "runs" / name / "pairs" / "index.csv").is_file():
+        raise RunError(f"runs/{name} has no pairs yet; run `make reproduce RUN={name}` first, at least its notebook 01")
+    manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
+    run = Run.open(name, options.profile, manifest)
+    chosen = [stage for stage in APPENDICES if not options.only or stage[:2] in options.only]
+    with _locked(run):
+        for stage in chosen:
+            if any(not (run.root / file).is_file() for file in appendix_files(stage)):
+                (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
+        run_snakemake(run, options, manifest, [f"notebooks/{stage}.ipynb" for stage in chosen])
+    print(f"Done: {', '.join(chosen)} in runs/{name}/figures, runs/{name}/tables, runs/{name}/notebooks")
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    try:
+        with filelock.FileLock(run.root / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise RunError(f"runs/{run.root.name} is in use by another process; wait for it, or choose another "
+                       "RUN=…") from None
 
 
 def phantom(options: argparse.Namespace) -> None:
@@ -125,7 +152,7 @@ def publish(options: argparse.Namespace) -> None:
     profile = json.loads((root / "protocol.json").read_text(encoding="utf-8"))["protocol"]["profile"]
     if profile != "laptop":
         raise RunError(f"runs/{options.run} is a {profile} study; the published one is laptop's")
-    for file in declared_files(Protocol.load("laptop").encodings):
+    for file in [*declared_files(Protocol.load("laptop").encodings), *finished_appendices(root)]:
         target = "notebooks/executed" if file.startswith("notebooks/") else "figures"
         (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / file, PROJECT_ROOT / target / Path(file).name)
@@ -148,6 +175,25 @@ def declared_files(encodings: tuple[str, ...]) -> dict[str, str]:
             if stage in stages:
                 files |= {f"{folder}/{name}.{kind}": stage for kind in kinds}
     return files
+
+
+def appendix_files(stage: str) -> list[str]:
+    """Every file that an appendix shows, relative to the run folder."""
+    from mammorgb_utils.reporting.producers import FIGURES, TABLES
+
+    files = [f"figures/{name}.{kind}" for name, notebook in FIGURES.items() if notebook == stage
+             for kind in ("pdf", "png")]
+    files += [f"tables/{name}.{kind}" for name, notebook in TABLES.items() if notebook == stage
+              for kind in ("csv", "tex")]
+    return [f"notebooks/{stage}.ipynb", *files]
+
+
+def finished_appendices(root: Path) -> list[str]:
+    """The files of those appendices that a run folder holds in whole."""
+    from mammorgb_utils.reporting.producers import APPENDICES
+
+    found = [files for files in map(appendix_files, APPENDICES) if all((root / file).is_file() for file in files)]
+    return [file for files in found for file in files]
 
 
 def missing_files(root: Path) -> dict[str, str]:
@@ -200,8 +246,8 @@ def forget_lost_stages(root: Path) -> None:
         (root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
 
 
-def run_snakemake(run: Run, options: argparse.Namespace, manifest: str) -> None:
-    """Let Snakemake execute what isn't done; a failed notebook ends in one message."""
+def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets: Sequence[str] = ()) -> None:
+    """Let Snakemake execute what isn't done of the study, or of `targets`; a failed notebook ends in one message."""
     cores = str(options.cores or os.cpu_count())
     base = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"),
             "--directory", str(run.root), "--cores", cores,
@@ -210,8 +256,9 @@ def run_snakemake(run: Run, options: argparse.Namespace, manifest: str) -> None:
     unlocked = subprocess.run([*base, "--unlock"], check=False, capture_output=True, text=True)
     if unlocked.returncode:
         raise RunError(f"runs/{run.root.name}: Snakemake can't start: {unlocked.stderr.strip()[-500:]}")
+    asked = [*getattr(options, "snakemake", ()), *(["--", *targets] if targets else [])]
     done = subprocess.run([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input",
-                           "--quiet", "host", "reason", *options.snakemake], check=False)
+                           "--quiet", "host", "reason", *asked], check=False)
     if done.returncode:
         raise RunError(f"{_last_error(run.root)}\nMend it and repeat the command, which continues there")
 

@@ -108,6 +108,14 @@ class Protocol(BaseModel):
             raise ProtocolError(f"{path.name}: must hold fields and values, such as `epochs: 3`")
         return cls._validated({"profile": path.stem, **fields, **overrides}, source=path.name)
 
+    def changed(self, **fields: Any) -> Protocol:
+        """This protocol with other values in some fields, for the trials of an appendix.
+
+        Raises:
+            ProtocolError: A field is unknown or out of range.
+        """
+        return self._validated({**self.model_dump(), **fields}, source="changed protocol")
+
     def to_json(self) -> str:
         """All fields, sorted, as recorded in `runs/<name>/protocol.json`."""
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting.producers import APPENDICES
 from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 
 
@@ -132,8 +133,39 @@ def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsy
     assert main(["publish", "--run", "r"]) == 0
     copied = {path.name for folder in ("figures", "notebooks/executed") for path in (project / folder).iterdir()}
     assert copied == {Path(file).name for file in commands.declared_files(Protocol().encodings)}
+    for file in commands.appendix_files("A5_third_channel"):
+        (root / file).write_text(f"{file}\n")
+    (root / "figures" / "samplers.png").touch()  # of an appendix that isn't finished
+    assert main(["publish", "--run", "r"]) == 0
+    assert (project / "figures" / "third_channel_claim.csv").is_file()
+    assert (project / "notebooks" / "executed" / "A5_third_channel.ipynb").is_file()
+    assert not (project / "figures" / "samplers.png").exists()
     (root / "tables" / "claims.csv").unlink()
     assert "isn't finished" in failure(capsys, "publish", "--run", "r")
+
+
+def test_a_finished_study_is_not_asked_for_appendices():
+    files = [file for stage in APPENDICES for file in commands.appendix_files(stage)]
+    assert "figures/learning_rates.pdf" in files and "tables/third_channel_claim.csv" in files
+    assert not set(files) & set(commands.declared_files(Protocol().encodings))
+
+
+def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypatch):
+    assert "runs/r has no pairs yet; run `make reproduce RUN=r` first" in failure(capsys, "appendices", "--run", "r")
+    run = Run.open("r", "smoke", "archive/manifest.csv")
+    write_json(run.pairs_index, {})
+    for stage in ("A1_learning_rate", "A5_third_channel"):
+        for file in commands.appendix_files(stage):
+            (run.root / file).parent.mkdir(exist_ok=True)
+            (run.root / file).touch()
+    (run.root / "figures" / "learning_rates.pdf").unlink()
+    asked = []
+    monkeypatch.setattr(commands, "run_snakemake", lambda run, options, manifest, targets: asked.extend(targets))
+    arguments = ["--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r", "--only", "A1", "A5"]
+    assert main(["appendices", *arguments]) == 0
+    assert asked == ["notebooks/A1_learning_rate.ipynb", "notebooks/A5_third_channel.ipynb"]
+    there = [(run.root / file).exists() for file in asked]
+    assert there == [False, True], "the appendix of which a figure was lost is done again"
 
 
 def test_export_writes_16_bit_views_without_metadata(project, capsys):
@@ -163,7 +195,8 @@ def test_a_profile_of_ones_own_reaches_snakemake(project, monkeypatch):
 
 
 def test_every_command_explains_itself(capsys):
-    for command in ("reproduce", "phantom", "reference-cdf", "base-model", "run-notebook", "export", "publish"):
+    for command in ("reproduce", "appendices", "phantom", "reference-cdf", "base-model", "run-notebook", "export",
+                    "publish"):
         with pytest.raises(SystemExit) as stopped:
             main([command, "--help"])
         assert stopped.value.code == 0 and "usage: mammorgb " + command in capsys.readouterr().out

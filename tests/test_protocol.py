@@ -48,3 +48,12 @@ def test_a_wrong_profile_names_file_field_and_remedy(tmp_path, text, message):
 def test_an_unknown_profile_lists_the_known_ones():
     with pytest.raises(ProtocolError, match="laptop, paper, smoke"):
         Protocol.load("labtop")
+
+
+def test_a_changed_protocol_is_validated_like_any_other():
+    usual = Protocol()
+    assert usual.changed(epochs=2).epochs == 2.0 and usual.changed() == usual
+    with pytest.raises(ProtocolError, match="changed protocol: unknown field 'epoch'; did you mean 'epochs'"):
+        usual.changed(epoch=2)
+    with pytest.raises(ProtocolError, match="sampler"):
+        usual.changed(sampler="euler")

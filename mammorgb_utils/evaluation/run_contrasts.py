@@ -65,7 +65,7 @@ def run_contrasts(runs: pd.DataFrame, *, against: Sequence[str] = (), level: flo
     Returns:
         One row a contrast, in the columns of `comparison.contrast_table` that a claim reads: `first`, `second`,
         `measure` (iou), `family` (main | control), `n_runs`; `closer` (emd of the second − emd of the first: positive
-        when the first is nearer to real), `closer_low`, `closer_high`, `closer_p`, `closer_p_flip`, `p_floor`;
+        when the first is nearer to real), `closer_low`, `closer_high`, `p_closer`, `p_closer_flip`, `p_floor`;
         `median_difference` (first − second) with `_low`, `_high` and its `p`, `p_holm` (over the main contrasts);
         `gain_difference` with `_low`, `_high`. Contrasts of encodings that have no runs are left out.
     """
@@ -85,8 +85,8 @@ def _row(wide: dict[str, pd.DataFrame], a: str, b: str, level: float) -> dict[st
     closer, median, gain = (paired_contrast((wide[name][x] - wide[name][y]).to_numpy(float), level=level)
                             for name, x, y in (("emd", b, a), ("iou_median", a, b), ("gain", a, b)))
     row = {"first": a, "second": b, "measure": "iou", "n_runs": int((wide["emd"][a] - wide["emd"][b]).notna().sum()),
-           "closer": closer.estimate, "closer_low": closer.low, "closer_high": closer.high, "closer_p": closer.p,
-           "closer_p_flip": closer.p_flip, "p_floor": closer.p_floor, "p": median.p}
+           "closer": closer.estimate, "closer_low": closer.low, "closer_high": closer.high, "p_closer": closer.p,
+           "p_closer_flip": closer.p_flip, "p_floor": closer.p_floor, "p": median.p}
     for name, found in (("median_difference", median), ("gain_difference", gain)):
         row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
     return row

@@ -17,6 +17,9 @@ from mammorgb_utils.protocol import Protocol
 BATCH = 16  # pairs denoised together, so that a kill costs little of a walk of 1,000 steps
 LEVEL = 0.95  # coverage of bands and intervals
 MIN_PAIRS = 3
+_COLUMNS = ("sampler", "steps", "n", "n_nan", "n_reference", "iou_median", "iou_median_reference", "emd", "band_low",
+            "band_high", "p", "hodges_lehmann", "hodges_lehmann_low", "hodges_lehmann_high", "margin", "equivalence",
+            "pixel_difference", "safe")
 
 
 def draw_with(model_dir: Path, protocol: Protocol, folder: Path, sampler: str, steps: int, n: int, *,
@@ -34,8 +37,8 @@ def draw_with(model_dir: Path, protocol: Protocol, folder: Path, sampler: str, s
         `(n, 2, H, W)` float32 in [0, 1], CC first, memory-mapped.
     """
     asked = {"sampler": sampler, "sampling_steps": steps, "n_synthetic": n, "sampling_batch": BATCH}
-    changed = Protocol.model_validate(protocol.model_dump() | asked)
-    return sample_study(model_dir, changed, Path(folder) / f"{sampler}-{steps}" / "pairs.npy", progress=progress)
+    out = Path(folder) / f"{sampler}-{steps}" / "pairs.npy"
+    return sample_study(model_dir, protocol.changed(**asked), out, progress=progress)
 
 
 def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.ndarray,
@@ -58,7 +61,7 @@ def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.nda
     known = pair_metrics(np.asarray(reference), method=protocol.mask_method)["iou"].dropna().to_numpy()
     rows = [{"sampler": sampler, "steps": steps} | _row(np.asarray(pairs), np.asarray(reference), known, protocol)
             for (sampler, steps), pairs in drawn.items()]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
 def _row(pairs: np.ndarray, reference: np.ndarray, known: np.ndarray, protocol: Protocol) -> dict[str, object]:

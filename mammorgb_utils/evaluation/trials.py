@@ -18,7 +18,7 @@ from mammorgb_utils.diffusion.sample_store import sample_study
 from mammorgb_utils.diffusion.training import RECORD, array_sha256, milestone_dir, train, training_steps
 from mammorgb_utils.diffusion.unet import base_sha256
 from mammorgb_utils.evaluation.consistency import shuffled_overlap
-from mammorgb_utils.evaluation.distances import emd
+from mammorgb_utils.evaluation.distances import NoiseFloor, emd, noise_floor
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import exclusive, write_csv, write_json
@@ -70,6 +70,20 @@ def quality(drawn: SetOverlap, real: SetOverlap) -> dict[str, float]:
     return {"iou_median": float(median), "shuffled_median": float(shuffled), "gain": float(median - shuffled),
             "emd": emd(known, to_real) if len(known) and len(to_real) else float("nan"),
             "plausible": float(plausible(drawn.paired, real.paired).mean())}
+
+
+def real_floor(real: SetOverlap, n: int, protocol: Protocol) -> NoiseFloor:
+    """EMD of IoU between `n` real patients, at most half of them, and all the others: what a perfect model reaches.
+
+    Args:
+        real: The real set, with its patients.
+        n: Pairs drawn in each trial.
+        protocol: Gives the number of divisions and their seed.
+    """
+    known = real.paired.dropna(subset=["iou"])
+    n = max(1, min(n, known["patient"].nunique() // 2))
+    return noise_floor(known["iou"], n, emd, n_draws=protocol.n_permutations, seed=protocol.seed,
+                       groups=known["patient"])
 
 
 def run_trial(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding: str, folder: Path, *,

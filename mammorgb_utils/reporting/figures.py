@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from mammorgb_utils.reporting.figures_appendices import learning_rates, samplers, third_channel
 from mammorgb_utils.reporting.figures_audit import matching_audit
 from mammorgb_utils.reporting.figures_cohort import cohort_flow, gallery
 from mammorgb_utils.reporting.figures_data import encodings, preprocessing_steps, reference_cdf
@@ -19,8 +20,9 @@ from mammorgb_utils.reporting.producers import FIGURES, check_declared
 from mammorgb_utils.reporting.style import rc
 from mammorgb_utils.runs import atomic_path
 
-__all__ = ["cohort_flow", "consistency", "contrasts", "distances", "encodings", "gallery", "matching_audit",
-           "overlap_distributions", "preprocessing_steps", "reference_cdf", "save_figure", "training_curves"]
+__all__ = ["cohort_flow", "consistency", "contrasts", "distances", "encodings", "gallery", "learning_rates",
+           "matching_audit", "overlap_distributions", "preprocessing_steps", "reference_cdf", "samplers", "save_figure",
+           "third_channel", "training_curves"]
 
 # Dates, tool versions and user names would differ between machines, and some of them name a person.
 _METADATA = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 
+# Of a target of their own: `make reproduce` doesn't make them, and no finished study is asked for them.
+APPENDICES = ("A1_learning_rate", "A5_third_channel", "A6_samplers")
+
 FIGURES = {
     "cohort_flow": "01_preprocess",
     "preprocessing_steps": "01_preprocess",
@@ -19,6 +22,9 @@ FIGURES = {
     "distances": "05_stats",
     "contrasts": "05_stats",
     "consistency": "05_stats",
+    "learning_rates": "A1_learning_rate",
+    "third_channel": "A5_third_channel",
+    "samplers": "A6_samplers",
 }
 TABLES = {
     "cohort_flow": "01_preprocess",
@@ -30,6 +36,12 @@ TABLES = {
     "consistency": "05_stats",
     "claims": "05_stats",
     "paper_arithmetic": "05_stats",
+    "learning_rates": "A1_learning_rate",
+    "learning_rates_claim": "A1_learning_rate",
+    "third_channel": "A5_third_channel",
+    "third_channel_contrasts": "A5_third_channel",
+    "third_channel_claim": "A5_third_channel",
+    "samplers": "A6_samplers",
 }
 
 

@@ -16,6 +16,9 @@ _MM = 1 / 25.4  # inches
 
 SET_ORDER = ("real", "sum", "absdiff", "zero")
 LABELS = {"real": "Real", "sum": "Sum", "absdiff": "Absolute difference", "zero": "Zero"}
+CONTROL_LABELS = {"copy": "Copy of CC", "noise": "Noise", "other": "Another breast's CC"}  # of the appendices
+SAMPLER_LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmsolver++": "DPM-Solver++"}
+NAMES = LABELS | CONTROL_LABELS | SAMPLER_LABELS
 # Lightness (CIE L*) rises in steps of about 20 from real to zero, so that grey print and any colour
 # vision tell the sets apart; markers, lines and hatches say the same once more.
 COLOURS = {"real": "#1A1A1A", "sum": "#1B4F93", "absdiff": "#D5622B", "zero": "#E6B640"}
@@ -96,3 +99,9 @@ def format_p(p: float) -> str:
     if p != p:
         return ""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def format_rate(rate: float) -> str:
+    """A learning rate as papers write it: `1e-4`, `2.5e-5`."""
+    mantissa, exponent = f"{rate:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

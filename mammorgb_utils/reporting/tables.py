@@ -10,10 +10,10 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from mammorgb_utils.reporting.producers import TABLES, check_declared
-from mammorgb_utils.reporting.style import LABELS
+from mammorgb_utils.reporting.style import NAMES, format_rate
 from mammorgb_utils.runs import atomic_path, write_csv
 
-_SET_COLUMNS = {"set", "encoding", "first", "second"}
+_SET_COLUMNS = {"set", "encoding", "first", "second", "sampler"}
 _MEASURE_COLUMNS = {"measure", "statistic"}
 _HEADERS = {
     "iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "n": "n", "p": "p", "p_holm": "p (Holm)", "p_bh": "p (BH)",
@@ -21,6 +21,8 @@ _HEADERS = {
     "id": "ID", "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
     "n_nan": "no mask", "n_real": "n real", "n_real_nan": "no mask, real", "n_first": "n first", "n_second": "n second",
     "n_first_nan": "no mask, first", "n_second_nan": "no mask, second", "n_draws": "Draws",
+    "n_reference": "n reference", "n_runs": "Runs", "p_closer": "p (nearer)",
+    "p_closer_flip": "p (nearer, signs flipped)", "p_floor": "smallest possible p",
 }
 _ACRONYMS = {"iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "cc": "CC", "mlo": "MLO", "sd": "SD"}
 _LATEX = {
@@ -124,7 +126,7 @@ def _text(name: str, column: pd.Series) -> list[str]:
     if _is_number(column):
         return _numbers(name, column)
     if name in _SET_COLUMNS:
-        column = column.replace(LABELS)
+        column = column.replace(NAMES)
     elif name in _MEASURE_COLUMNS:
         column = column.replace(_HEADERS)
     return ["–" if pd.isna(value) or value == "" else _word(value) for value in column]
@@ -140,6 +142,8 @@ def _word(value: object) -> str:
 
 def _numbers(name: str, column: pd.Series) -> list[str]:
     values = column.to_numpy(dtype=float, na_value=np.nan)
+    if name == "learning_rate":
+        return ["–" if np.isnan(value) else format_rate(value) for value in values]
     finite = values[np.isfinite(values)]
     if pd.api.types.is_integer_dtype(column) or (finite.size and (finite == np.round(finite)).all()
                                                  and np.abs(finite).max() >= 10):

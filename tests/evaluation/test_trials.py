@@ -11,7 +11,14 @@ from mammorgb_utils.diffusion.loop import STATS, Diverged
 from mammorgb_utils.evaluation import trials
 from mammorgb_utils.evaluation.distances import emd
 from mammorgb_utils.evaluation.overlap import plausible
-from mammorgb_utils.evaluation.trials import TrialError, quality, run_trial, set_overlap, training_stability
+from mammorgb_utils.evaluation.trials import (
+    TrialError,
+    quality,
+    real_floor,
+    run_trial,
+    set_overlap,
+    training_stability,
+)
 from mammorgb_utils.protocol import Protocol
 from tests.diffusion.tiny_models import SIZE, blob_pairs, save_base
 
@@ -120,6 +127,11 @@ def test_quality_is_that_of_the_study(real, protocol):
     owner = dict(zip(real.paired["pair"], real.paired["patient"], strict=True))
     assert (real.shuffled["cc_pair"].map(owner) != real.shuffled["mlo_pair"].map(owner)).all()
     assert np.isnan(quality(set_overlap(np.zeros_like(REAL[:4]), protocol), real)["emd"])
+
+
+def test_floor_divides_real_patients(real, protocol):
+    found = real_floor(real, 100, protocol)
+    assert found.n == 5 and 0.0 < found.low < found.median < found.high
 
 
 def test_stability_by_hand():

@@ -68,6 +68,34 @@ def audit_tables(n=30):
     return audit, shuffled.assign(iou=RNG.beta(10, 6, len(shuffled)))
 
 
+def rate_tables():
+    """Three rates, two seeds, forty steps and four milestones; one run diverged before its last one."""
+    runs = pd.MultiIndex.from_product([(1e-4, 5e-5, 1e-5), (1, 2)], names=["learning_rate", "seed"])
+    runs = runs.to_frame(index=False)
+    steps = runs.merge(pd.DataFrame({"step": range(1, 41)}), how="cross")
+    steps = steps.assign(loss=0.02 + RNG.random(len(steps)) / steps["step"], grad_norm=RNG.lognormal(size=len(steps)))
+    looks = runs.merge(pd.DataFrame({"epoch": [2.0, 4.0, 6.0, 8.0]}), how="cross")
+    looks = looks.assign(emd=RNG.random(len(looks)) / 10, iou_median=RNG.uniform(0.8, 0.9, len(looks)), plausible=0.9)
+    looks.loc[3, ["emd", "iou_median", "plausible"]] = np.nan
+    return steps, looks
+
+
+def channel_runs():
+    runs = pd.MultiIndex.from_product([(*ENCODINGS, "copy", "noise", "other"), (1, 2, 3)], names=["encoding", "seed"])
+    runs = runs.to_frame(index=False)
+    return runs.assign(emd=RNG.random(len(runs)) / 10, iou_median=RNG.uniform(0.8, 0.9, len(runs)),
+                       gain=RNG.uniform(0.05, 0.1, len(runs)))
+
+
+def sampler_rows():
+    rows = pd.MultiIndex.from_product([("ddim", "dpmsolver++"), (8, 15, 25, 50, 100)], names=["sampler", "steps"])
+    rows = rows.to_frame(index=False)
+    shift = RNG.normal(0, 0.02, len(rows))
+    return rows.assign(emd=RNG.random(len(rows)) / 20, band_low=0.005, band_high=0.02, hodges_lehmann=shift,
+                       hodges_lehmann_low=shift - 0.02, hodges_lehmann_high=shift + 0.02, margin=0.05,
+                       pixel_difference=1 / rows["steps"], safe=rows["steps"] > 20)
+
+
 def draw(name):
     cdf = (np.linspace(0, 1, 11), np.linspace(0, 1, 11))
     rgb = np.stack([*PAIRS[0], PAIRS[0].mean(0)], axis=-1)
@@ -84,8 +112,14 @@ def draw(name):
         "distances": lambda: figures.distances(distance_rows(), {"emd": 0.02, "ks": 0.077}),
         "contrasts": lambda: figures.contrasts(contrast_rows()),
         "consistency": lambda: figures.consistency(consistency_rows()),
+        "learning_rates": lambda: figures.learning_rates(
+            *rate_tables(), max_grad_norm=1.0, real={"iou_median": 0.84, "plausible": 0.95}, floor=(0.005, 0.02)),
+        "third_channel": lambda: figures.third_channel(
+            channel_runs(), real={"iou_median": 0.84, "gain": 0.11}, floor=(0.005, 0.02)),
+        "samplers": lambda: figures.samplers(sampler_rows()),
     }[name]()
 
 
 DRAWN = ("preprocessing_steps", "reference_cdf", "encodings", "cohort_flow", "gallery_real", "training_curves",
-         "matching_audit", "overlap_distributions", "distances", "contrasts", "consistency")
+         "matching_audit", "overlap_distributions", "distances", "contrasts", "consistency",
+         "learning_rates", "third_channel", "samplers")

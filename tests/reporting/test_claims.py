@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from mammorgb_utils.evaluation.run_contrasts import run_contrasts, runs_per_encoding
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting.appendix_claims import learning_rate_claim
 from mammorgb_utils.reporting.claims import ClaimsError, evaluate_claims, load_claims, paper_figures
 from mammorgb_utils.reporting.verdicts import VERDICTS
 
@@ -173,3 +175,39 @@ def test_absent_or_unreadable_claims_file(tmp_path):
     (tmp_path / "claims.yaml").write_text("claims: [", encoding="utf-8")
     with pytest.raises(ClaimsError, match="not valid YAML"):
         load_claims(tmp_path / "claims.yaml")
+
+
+def sweep(clipped, diverged=((0, 0), (1, 1)), seeds=(1, 2)):
+    return pd.DataFrame([{"learning_rate": rate, "seed": seed, "clipped": shares[i], "diverged": bool(lost[i])}
+                         for rate, shares, lost in zip((1e-5, 1e-4), clipped, diverged, strict=True)
+                         for i, seed in enumerate(seeds)])
+
+
+@pytest.mark.parametrize(("clipped", "diverged", "expected"), [
+    (((0.1, 0.2), (0.3, 0.3)), ((0, 0), (1, 1)), "reproduced"),
+    (((0.1, 0.4), (0.3, 0.3)), ((0, 0), (1, 1)), "not reproduced"),
+    (((0.1, 0.2), (0.3, 0.3)), ((0, 0), (0, 0)), "underpowered"),
+    (((0.1, 0.2), (0.3, 0.3)), ((1, 0), (0, 1)), "not reproduced")])
+def test_learning_rates_are_judged_at_every_seed(clipped, diverged, expected):
+    swept = learning_rate_claim(sweep(clipped, diverged), "epsilon")
+    assert verdict("C6", {"learning_rate_sweep": swept}) == expected
+
+
+def test_a_base_that_does_not_predict_noise_earns_no_verdict():
+    swept = learning_rate_claim(sweep(((0.1, 0.2), (0.3, 0.3))), "v_prediction")
+    assert verdict("C6", {"learning_rate_sweep": swept}) == "not testable on this cohort"
+    assert swept["observed"].startswith("1e-5: clipped in 10%, 20% of steps, 0 of 2 runs diverged; 1e-4:")
+    assert "prediction type is v_prediction" in swept["note"]
+    only = sweep(((0.1, 0.2), (0.3, 0.3)))
+    assert learning_rate_claim(only[only["learning_rate"] > 5e-5], "epsilon")["verdict"] == "not run"
+
+
+@pytest.mark.parametrize(("runs", "emd_zero", "expected"), [
+    (3, 0.08, "reproduced"), (2, 0.08, "underpowered"), (3, 0.02, "not reproduced"), (3, 0.05, "underpowered")])
+def test_contrasts_over_runs_are_what_the_claim_about_encodings_reads(runs, emd_zero, expected):
+    centres = {"sum": 0.05, "absdiff": 0.05, "zero": emd_zero}
+    table = pd.DataFrame([{"encoding": name, "seed": seed, "emd": centre + 0.001 * ((seed * 7 + i * 3) % 5),
+                           "iou_median": 0.8 + 0.001 * seed * i, "gain": 0.1}
+                          for seed in range(runs) for i, (name, centre) in enumerate(centres.items())])
+    found = {"contrasts": run_contrasts(table), "runs_per_encoding": runs_per_encoding(table, ENCODINGS)}
+    assert verdict("C4", found) == expected
