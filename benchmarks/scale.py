@@ -3,7 +3,7 @@
 `python benchmarks/scale.py --files 20000` writes an archive of DICOM files to a temporary folder, the phantoms of
 `mammorgb phantom --profile smoke` again and again with new patients and UIDs, makes its manifest and preprocesses it,
 beside an archive of 200 files. `benchmarks/results/scale.csv` has one row a sample, `scale_summary.csv` one an archive.
-It fails when a view differs from one computed alone, or when the killed run began anew. Some 800 kB a file are needed
+It fails when a view differs from one computed alone, or when the killed run began anew. Some 700 kB a file are needed
 on disk until the end.
 """
 
@@ -33,14 +33,12 @@ PHANTOMS = PROJECT_ROOT / "data" / "phantom-48-22759"
 SMALL = 200  # files of the archive that memory is compared with
 COMPARED = 50  # views computed alone
 MIB = 2**20
-CHILD = ("import os, resource, sys\nfrom pathlib import Path\n"
+CHILD = ("import os, sys\nfrom pathlib import Path\n"
          "from mammorgb_utils.data.cohort import preprocess_cohort\n"
          "from mammorgb_utils.protocol import Protocol\nfrom mammorgb_utils.runs import Run\n"
          "os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(sys.argv[3]):])\n"
          "protocol = Protocol.load('paper', unknown_birads='include', reference_cdf='phantom')\n"
-         "preprocess_cohort(Run(Path(sys.argv[1]), protocol, Path(sys.argv[2])), progress=False)\n"
-         "peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]\n"
-         "(Path(sys.argv[1]) / 'peaks_kib.txt').write_text(' '.join(map(str, peaks)))\n")
+         "preprocess_cohort(Run(Path(sys.argv[1]), protocol, Path(sys.argv[2])), progress=False)\n")
 
 
 def protocol() -> Protocol:
@@ -85,7 +83,7 @@ def done(run: Path) -> int:
 def watched(command: list[str], run: Path, step: str, every: float, stop_at: float = np.inf) -> list[dict]:
     """Run a command to its end, or kill it and all its workers after some files; one row a sample."""
     child, began, rows = start(command), time.monotonic(), []
-    process, before = psutil.Process(child.pid), done(run)
+    process = psutil.Process(child.pid)
     while child.poll() is None:
         resident, worker = memory(process)
         seconds, count = time.monotonic() - began, done(run)
@@ -97,7 +95,7 @@ def watched(command: list[str], run: Path, step: str, every: float, stop_at: flo
             child.wait(every)
         except subprocess.TimeoutExpired:
             pass
-    rows.append({"step": step, "seconds": time.monotonic() - began, "files_done": max(done(run), before)})
+    rows.append({"step": step, "seconds": time.monotonic() - began, "files_done": done(run)})
     if child.returncode not in (0, -signal.SIGKILL):
         sys.exit(f"{step} failed with exit code {child.returncode}")
     return rows
@@ -109,17 +107,24 @@ def through(folder: Path, files: int, options: argparse.Namespace, *, kill: bool
     run, manifest = folder / "run", folder / "archive" / "manifest.csv"
     rows = watched(["-m", "mammorgb_utils.cli", "manifest", "folder", str(folder / "archive")], run, "manifest",
                    options.every)
-    command = ["-c", CHILD, str(run), str(manifest), str(options.cores)]
+    command, kept = ["-c", CHILD, str(run), str(manifest), str(options.cores)], 0
     if kill:
         rows += watched(command, run, "preprocess until killed", options.every, stop_at=0.4 * files)
         kept = done(run)
         if not 0.4 * files <= kept < files:
             sys.exit(f"{kept} of {files} files were done when it was killed; take more files")
-    rows += watched(command, run, "preprocess to the end", options.every)
-    frame = pd.DataFrame(rows)
-    per_step = frame.groupby("step", sort=False)
-    frame["files_per_s"] = (per_step["files_done"].diff() / per_step["seconds"].diff()).clip(lower=0)
-    return frame.assign(archive_files=files)
+    rest = watched(command, run, "preprocess to the end", options.every)
+    if any(0 < row["files_done"] < kept for row in rest):
+        sys.exit("the continued run began anew")
+    rows += rest
+    return with_rates(pd.DataFrame(rows).assign(archive_files=files))
+
+
+def with_rates(samples: pd.DataFrame) -> pd.DataFrame:
+    """Files a second since the sample before; the log of what is done goes with the last file."""
+    samples["files_done"] = samples.groupby("step")["files_done"].cummax()
+    steps = samples.groupby("step", sort=False)
+    return samples.assign(files_per_s=steps["files_done"].diff() / steps["seconds"].diff())
 
 
 def identical_views(folder: Path) -> int:
@@ -140,13 +145,11 @@ def summary(samples: pd.DataFrame, folder: Path) -> dict:
     files, work = int(samples["archive_files"][0]), samples[samples["step"] != "manifest"]
     seconds = work.groupby("step")["seconds"].max().sum()
     listing = samples.loc[samples["step"] == "manifest"]
-    # The kernel's own peaks of the call that ended; samples miss what lasts under a second.
-    parent, worker = (int(kib) / 1024 for kib in (folder / "run" / "peaks_kib.txt").read_text().split())
     return {"files": files, "pairs": len(read_table(folder / "run" / "pairs" / "index.csv")),
             "kills": work["step"].nunique() - 1, "manifest_s": listing["seconds"].max(), "preprocess_s": seconds,
             "files_per_s": files / seconds, "manifest_peak_mib": listing["parent_mib"].max(),
-            "parent_peak_mib": parent, "worker_peak_mib": worker, "views_compared": COMPARED,
-            "views_identical": identical_views(folder)}
+            "parent_peak_mib": work["parent_mib"].max(), "worker_peak_mib": work["largest_worker_mib"].max(),
+            "views_compared": COMPARED, "views_identical": identical_views(folder)}
 
 
 def main() -> None:
