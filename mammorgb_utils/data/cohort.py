@@ -62,7 +62,7 @@ def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
     Writes `pairs/images.csv` (every manifest row with its exclusion), `pairs/pairs.npy` and, last,
     `pairs/index.csv`. A killed call continues with the images that are left, and tries those again that ran out of
     time or memory or ended their worker; a finished one is loaded. Memory doesn't grow with the images but for
-    their rows of text, some 3 kB an image.
+    their rows of text, some 2 kB an image.
 
     Returns:
         The index: one row a pair, in the order of `pairs.npy`.

@@ -23,6 +23,7 @@ _ALLOWED = {
     "source": (r".+", "the archive's name"),
     "path": (r"(?!/)(?!.*\.\./).+", "a path relative to the manifest's folder, without '..'"),
 }
+_BATCH = 256  # files hashed before the next are scheduled
 _SHOWN = 5  # errors named one by one before the rest is counted
 
 
@@ -100,9 +101,12 @@ def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) 
         ManifestError: Files are absent or their checksums differ.
     """
     require_files(frame, root)
-    with ThreadPoolExecutor() as pool:
-        found = list(tqdm(pool.map(lambda path: sha256(root / path), frame["path"]), total=len(frame),
-                          desc="checksums", unit="file", mininterval=2, disable=not progress))
+    found, paths = [], list(frame["path"])
+    with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc="checksums", unit="file", mininterval=2,
+                                            disable=not progress) as bar:
+        for start in range(0, len(paths), _BATCH):  # a pool holds a future for each file it was given
+            found += pool.map(lambda path: sha256(root / path), paths[start:start + _BATCH])
+            bar.update(min(_BATCH, len(paths) - start))
     changed = [f"row {row + 2}, column sha256: the file's content differs; restore it, or write the manifest anew"
                for row, stated, actual in zip(frame.index, frame["sha256"], found, strict=True) if stated != actual]
     if changed:
