@@ -2,34 +2,18 @@
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
+from dicom_files import write_mammogram
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian
 
 from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
-from mammorgb_utils.data.headers import FOR_PRESENTATION, FOR_PROCESSING
+from mammorgb_utils.data.headers import FOR_PROCESSING
 
 RAMP = (np.arange(64 * 48).reshape(64, 48) % 4096).astype(np.uint16)
 
 
-def write(path, stored=RAMP, **changes):
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = FOR_PRESENTATION
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "2.25.1"
-    dataset.Modality, dataset.ImageLaterality, dataset.ViewPosition = "MG", "L", "CC"
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *stored.shape, 1
-    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", int(stored.dtype.kind == "i")
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelData = stored.tobytes()
-    for name, value in changes.items():
-        if value is None:
-            delattr(dataset, name)
-        else:
-            setattr(dataset, name, value)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
+def write(path, stored=RAMP, **tags):
+    return write_mammogram(path, stored, **tags)
 
 
 def window(centre, width, function=None):
