@@ -95,7 +95,7 @@ def _stability_axes(panels: Sequence[Axes], max_grad_norm: float, rates: Sequenc
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
     panels[2].set(xlabel="Learning rate", ylabel="Steps with clipped gradient", xlim=(-0.5, len(rates) - 0.5),
-                  ylim=(-0.02, 1.02))
+                  ylim=(-0.02, 1.04))
     panels[2].set_xticks(range(len(rates)), [format_rate(rate) for rate in rates])
     panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
 
@@ -108,7 +108,7 @@ def _quality_axes(panels: Sequence[Axes], real: Mapping[str, float], floor: tupl
             axes.axhline(real[name], **_DASHED)
     panels[0].axhspan(*floor, color=BAND, linewidth=0, zorder=0)
     panels[0].set_ylim(0, None)
-    panels[2].set_ylim(-0.02, 1.02)
+    panels[2].set_ylim(-0.02, 1.04)
     panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
@@ -210,15 +210,16 @@ def samplers(table: pd.DataFrame) -> Figure:
 def _sampler_axes(panels: Sequence[Axes], table: pd.DataFrame) -> None:
     steps = sorted(table["steps"].unique())
     for axes in panels:
+        axes.margins(0.1)
         axes.set(xscale="log", xlabel="Sampling steps")
         axes.yaxis.set_major_locator(_ticks())
         axes.set_xticks(steps, [str(count) for count in steps])
         axes.xaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("EMD of IoU to the reference")
-    panels[0].set_ylim(0, None)
     panels[1].set_ylabel("Shift of IoU against the reference")
     for side in (-1.0, 1.0):
         panels[1].axhline(side * table["margin"].iloc[0], **_DASHED)
     panels[1].axhline(0.0, color=QUIET, linewidth=0.5, zorder=0)
     panels[2].set_ylabel("Mean pixel difference")
-    panels[2].set_ylim(0, None)
+    for axes in (panels[0], panels[2]):
+        axes.set_ylim(0, 1.08 * axes.dataLim.ymax)

@@ -144,6 +144,8 @@ def _numbers(name: str, column: pd.Series) -> list[str]:
     values = column.to_numpy(dtype=float, na_value=np.nan)
     if name == "learning_rate":
         return ["–" if np.isnan(value) else format_rate(value) for value in values]
+    if name == "seed":  # a name, not a quantity
+        return [f"{value:.0f}" for value in values]
     finite = values[np.isfinite(values)]
     if pd.api.types.is_integer_dtype(column) or (finite.size and (finite == np.round(finite)).all()
                                                  and np.abs(finite).max() >= 10):

@@ -123,3 +123,11 @@ def test_an_undeclared_name_is_refused_and_nothing_written(tmp_path):
     with pytest.raises(ValueError, match="table 'claim' has no declared producer; did you mean 'claims'"):
         tables.save_table(FRAME, tmp_path, "claim", caption="")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rates_seeds_samplers_and_controls_are_written_as_such():
+    frame = pd.DataFrame({"learning_rate": [1e-4, np.nan], "seed": [2511, 2512], "sampler": ["ddim", "dpmsolver++"],
+                          "encoding": ["copy", "sum"], "p_floor": [0.25, 0.25]})
+    assert tables.rounded(frame).to_numpy().tolist() == [["1e-4", "2511", "DDIM", "Copy of CC", "0.250"],
+                                                         ["–", "2512", "DPM-Solver++", "Sum", "0.250"]]
+    assert list(tables.rounded(frame))[-1] == "smallest possible p"
