@@ -36,8 +36,24 @@ def save_checkpoint(folder: Path, step: int, tensors: Tensors, identity: dict[st
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        CheckpointError: It can't be written, as where the disk is full; the older one stands.
     """
     target = folder / f"step-{step:08d}"
+    try:
+        _write(target, step, tensors, identity)
+    except OSError as error:
+        raise CheckpointError(f"{target} can't be written ({error.strerror}); the checkpoint before it stands: make "
+                              "room, then repeat the command, which goes on there") from error
+    for old in folder.glob("step-*"):
+        if old != target:
+            doomed = old.rename(old.with_name(f".{old.name}.old"))  # never a half-removed checkpoint under a valid name
+            shutil.rmtree(doomed)
+    return target
+
+
+def _write(target: Path, step: int, tensors: Tensors, identity: dict[str, Any]) -> None:
     with atomic_folder(target) as temporary:
         hashes = {}
         for group, content in tensors.items():
@@ -47,11 +63,6 @@ def save_checkpoint(folder: Path, step: int, tensors: Tensors, identity: dict[st
         record = {"step": step, "identity": identity, "sha256": hashes}
         (temporary / _RECORD).write_text(json.dumps(record, indent=2, sort_keys=True), encoding="utf-8")
         _verified_record(temporary)
-    for old in folder.glob("step-*"):
-        if old != target:
-            doomed = old.rename(old.with_name(f".{old.name}.old"))  # never a half-removed checkpoint under a valid name
-            shutil.rmtree(doomed)
-    return target
 
 
 def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[int, Tensors] | None:
