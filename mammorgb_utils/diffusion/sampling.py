@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
+from diffusers import DDPMScheduler, SchedulerMixin, UNet2DModel
 
+from mammorgb_utils.diffusion.denoising import SamplingError, denoise, solver
 from mammorgb_utils.diffusion.encoding import decode_batch
 from mammorgb_utils.diffusion.progress import progress_bar
-from mammorgb_utils.diffusion.randomness import image_generator
 from mammorgb_utils.diffusion.training import RECORD
 from mammorgb_utils.diffusion.unet import pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
-
-
-class SamplingError(ValueError):
-    """Nothing can be sampled; the message says why."""
 
 
 def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, start: int = 0, return_third: bool = False,
@@ -58,7 +53,7 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         for first in range(0, n, protocol.sampling_batch):
             batch = numbers[first:first + protocol.sampling_batch]
             scheduler = make_sampler(model_dir, protocol.sampler, protocol.sampling_steps, device)
-            rgb.append(decode_batch(_denoise(unet, scheduler, seed, batch, bf16)).cpu().numpy())
+            rgb.append(decode_batch(denoise(unet, scheduler, seed, batch, bf16)).cpu().numpy())
             bar.update(len(batch))
     images = np.concatenate(rgb)
     return (images[:, :2].copy(), images[:, 2].copy()) if return_third else images[:, :2].copy()
@@ -71,42 +66,4 @@ def make_sampler(model_dir: Path, sampler: str, steps: int, device: torch.device
         `Protocol.sampler`: Ho et al. 2020 (ddpm, the paper's reference), Song et al. 2021 (ddim, eta 0),
         Lu et al. 2022 (dpmsolver++, second order, multistep).
     """
-    trained = DDPMScheduler.from_pretrained(model_dir / "scheduler")
-    if sampler == "ddpm":
-        scheduler = trained
-    elif sampler == "ddim":
-        scheduler = DDIMScheduler.from_config(trained.config, timestep_spacing="trailing")
-    elif sampler == "dpmsolver++":
-        scheduler = _ClippedSolver.from_config(
-            trained.config, algorithm_type="dpmsolver++", solver_order=2, timestep_spacing="trailing",
-            final_sigmas_type="zero", thresholding=trained.config.clip_sample)
-    else:
-        raise SamplingError(f"sampler {sampler!r}: use ddpm, ddim or dpmsolver++")
-    if steps > trained.config.num_train_timesteps:
-        raise SamplingError(f"sampling_steps {steps} exceeds the {trained.config.num_train_timesteps} trained ones")
-    scheduler.set_timesteps(steps, device=device)
-    return scheduler
-
-
-class _ClippedSolver(DPMSolverMultistepScheduler):
-    """Clips the predicted image to the trained range, as the DDPM sampler does, so that air stays black."""
-
-    def _threshold_sample(self, sample: torch.Tensor) -> torch.Tensor:
-        return sample.clamp(-1.0, 1.0)
-
-
-@torch.inference_mode()
-def _denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range, bf16: bool) -> torch.Tensor:
-    """Model images `(len(batch), 3, H, W)`, each from its own generator; the walk is in fp32."""
-    device, size = unet.device, unet.config.sample_size
-    generators = [image_generator(seed, image) for image in batch]
-    noise = [torch.randn((unet.config.in_channels, size, size), generator=g) for g in generators]
-    x = torch.stack(noise).to(device, memory_format=torch.channels_last) * scheduler.init_noise_sigma
-    extra: dict[str, Any] = {"generator": generators} if isinstance(scheduler, DDPMScheduler) else {}
-    if isinstance(scheduler, DDIMScheduler):
-        extra = {"use_clipped_model_output": True}  # else noise and clipped image disagree, and air turns grey
-    for t in scheduler.timesteps:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            prediction = unet(scheduler.scale_model_input(x, t), t).sample
-        x = scheduler.step(prediction.float(), t, x, **extra).prev_sample
-    return x
+    return solver(DDPMScheduler.from_pretrained(model_dir / "scheduler"), sampler, steps, device)

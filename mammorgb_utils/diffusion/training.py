@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mammorgb_utils.diffusion.controls import CONTROLS, control_channel
 from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS, check_views, encode_batch, stack_batch
 from mammorgb_utils.diffusion.loop import Recipe, State, TrainingError, fit
 from mammorgb_utils.diffusion.randomness import batch_indices
+from mammorgb_utils.diffusion.strips import STRIPS, draw_strip, strip_steps
 from mammorgb_utils.diffusion.team import Team
 from mammorgb_utils.diffusion.unet import base_sha256, device_name, load_base, pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
@@ -68,20 +69,32 @@ def _train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, 
     if is_finished(model_dir, finished):
         return model_dir
     unet, scheduler = load_base(protocol.base_model, protocol.image_size)
-
-    def keep_milestone(state: State) -> None:
-        folder, then = milestone_dir(run_dir, state.step), finished | {"milestone": state.step}
-        if state.step in milestones and team.is_first and state.finite() and not is_finished(folder, then):
-            _write_model(folder, state, scheduler, then, len(pairs))
-
     # A checkpoint goes on only at the precision it was made with; a finished model is loaded anywhere.
-    identity |= {"resolved_precision": resolve_precision(protocol.precision, pick_device())}
+    identity |= {"resolved_precision": resolve_precision(protocol.precision, team.device)}
+    keep = _on_the_way(run_dir, milestones, recipe, scheduler, finished, len(pairs), team)
     state = fit(unet, scheduler, source, recipe, run_dir, identity, checkpoint_every=protocol.checkpoint_every,
                 passes=protocol.accumulation, progress=progress, what=f"training {encoding}", team=team,
-                after_step=keep_milestone)
+                after_step=keep)
     if team.is_first:
         _write_model(model_dir, state, scheduler, finished, len(pairs))
     return model_dir
+
+
+def _on_the_way(run_dir: Path, milestones: frozenset[int], recipe: Recipe, scheduler: DDPMScheduler,
+                finished: dict[str, Any], n_pairs: int, team: Team) -> Callable[[State], None]:
+    """What is kept after a step: a strip of samples now and then, and the models that were asked for."""
+    strips, bf16 = strip_steps(recipe.steps), resolve_precision(recipe.precision, team.device) == "bf16"
+
+    def keep(state: State) -> None:
+        if not (team.is_first and state.step in strips | milestones and state.finite()):
+            return
+        if state.step in strips:
+            draw_strip(state, scheduler, recipe.seed, run_dir / STRIPS, bf16=bf16)
+        folder, then = milestone_dir(run_dir, state.step), finished | {"milestone": state.step}
+        if state.step in milestones and not is_finished(folder, then):
+            _write_model(folder, state, scheduler, then, n_pairs)
+
+    return keep
 
 
 def milestone_dir(run_dir: Path, step: int) -> Path:
