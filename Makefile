@@ -40,8 +40,9 @@ appendices: setup
 publish: setup
 	$(BIN)/mammorgb publish --run "$(or $(RUN),laptop)"
 
+# Whole files go to either of two workers: one of them is busy with studies most of the time.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -101,6 +101,15 @@ def _add_data(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_model(command: Callable[..., argparse.ArgumentParser]) -> None:
+    for name, function, summary in (
+            ("train", commands.train, "Fine-tune a study's encodings, on several GPUs under `accelerate launch`."),
+            ("sample", commands.sample, "Draw a study's pairs, on several GPUs under `accelerate launch`.")):
+        sub = command(name, function, summary)
+        sub.add_argument("--profile", default="laptop", help="smoke, laptop, paper, or the path of a YAML file")
+        sub.add_argument("--manifest", default=commands.DEFAULT_MANIFEST, help="the study's manifest")
+        sub.add_argument("--run", default="", help="name of the folder below runs/; empty: the profile's name")
+        sub.add_argument("--encoding", default="all", help="sum, absdiff, zero, or all of the study's")
+
     sub = command("base-model", commands.base_model, "Pretrain the small base on phantom views put together at random.")
     sub.add_argument("--out", type=Path, default=Path("models/phantom-base-64"), help="pipeline folder to write")
     sub.add_argument("--work", type=Path, default=Path("runs/phantom-base-64"), help="checkpoints; continues from them")

@@ -117,6 +117,26 @@ def base_model(options: argparse.Namespace) -> None:
                   fingerprint=fingerprint(options.seed, protocol))
 
 
+def train(options: argparse.Namespace) -> None:
+    """Fine-tune a study's encodings, on all processes that a launcher started; notebook 02 then loads the models."""
+    from mammorgb_utils.data.pairs import load_pairs
+    from mammorgb_utils.diffusion.training import train as fine_tune
+
+    run = Run.open(options.run or options.profile, options.profile, options.manifest)
+    pairs, _ = load_pairs(run, "train")
+    for name in run.encodings(options.encoding):
+        fine_tune(pairs, run.protocol, name, run.training(name), model_dir=run.model(name))
+
+
+def sample(options: argparse.Namespace) -> None:
+    """Draw a study's synthetic pairs, on all processes that a launcher started; notebook 03 then loads them."""
+    from mammorgb_utils.diffusion.sample_store import sample_study
+
+    run = Run.open(options.run or options.profile, options.profile, options.manifest)
+    for name in run.encodings(options.encoding):
+        sample_study(run.model(name), run.protocol, run.samples(name))
+
+
 def run_notebook(options: argparse.Namespace) -> None:
     """Execute one notebook; the output file appears only when all cells succeeded."""
     from mammorgb_utils.notebooks import execute_notebook
