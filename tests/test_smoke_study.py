@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.kill_and_continue import kill_tree, tables
+from mammorgb_utils.cli import main
 from mammorgb_utils.reporting.producers import APPENDICES, FIGURES, TABLES
 from mammorgb_utils.runs import PROJECT_ROOT
 
@@ -81,6 +82,9 @@ def test_a_repeat_redoes_nothing(study):
     before = {file: file.stat().st_mtime_ns for file in study.rglob("*") if file.is_file() and ".snakemake" not in
               file.parts and file.name != ".lock"}
     assert "Nothing to be done" in finish("test-smoke")
+    manifest = next(PROJECT_ROOT.glob("data/phantom-48-*/manifest.csv")).relative_to(PROJECT_ROOT)
+    for name in ("train", "sample"):  # what a launcher starts on several GPUs finds the stages done
+        assert main([name, "--profile", "smoke", "--run", "test-smoke", "--manifest", str(manifest)]) == 0
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
