@@ -178,6 +178,7 @@ def training_stability(stats: pd.DataFrame, max_grad_norm: float) -> dict[str, f
         deviation in the second half; trials of one seed share timesteps and noise, so theirs can be compared);
         `grad_norm_median`, `grad_norm_max`; `clipped` (share of steps).
     """
+    stats = stats.reindex(columns=["loss", "grad_norm"])  # a training that stopped at its first step has no line
     fifth, half = max(1, len(stats) // 5), stats["loss"].iloc[len(stats) // 2:]
     return {"steps": len(stats), "loss_first": stats["loss"].head(fifth).mean(),
             "loss_last": stats["loss"].tail(fifth).mean(), "loss_spread": half.std(),

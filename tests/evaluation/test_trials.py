@@ -139,4 +139,6 @@ def test_stability_by_hand():
     found = training_stability(stats, max_grad_norm=1.0)
     assert (found["steps"], found["loss_first"], found["loss_last"]) == (10, 3.0, 3.0)
     assert found["loss_spread"] == pytest.approx(np.std([1, 1, 1, 3, 3], ddof=1))
+    nothing = training_stability(pd.DataFrame(), max_grad_norm=1.0)
+    assert nothing["steps"] == 0 and np.isnan(nothing["clipped"])
     assert (found["clipped"], found["grad_norm_median"], found["grad_norm_max"]) == (0.3, 0.5, 2.0)
