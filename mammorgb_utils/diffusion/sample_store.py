@@ -39,9 +39,9 @@ def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bo
     record_file = out.with_name("samples.json")
     with team.holding(out.parent):
         if not (out.is_file() and record_file.is_file() and json.loads(record_file.read_text("utf-8")) == record):
-            # Parts drawn at another precision are not continued.
-            resolved = resolve_precision(protocol.precision, team.device)
-            parts = out.with_name(f"parts-{digest(record | {'resolved': resolved})[:12]}")
+            # Parts drawn at another precision, or of another size, are not continued.
+            how = {"resolved": resolve_precision(protocol.precision, team.device), "batch": protocol.sampling_batch}
+            parts = out.with_name(f"parts-{digest(record | how)[:12]}")
             files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress, team)
             team.wait()
             if team.is_first:
