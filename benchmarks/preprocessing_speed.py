@@ -147,9 +147,9 @@ def differences(path: Path) -> list[dict]:
     return rows
 
 
-def accuracy(files: dict, folder: Path) -> pd.DataFrame:
+def accuracy(files: dict) -> pd.DataFrame:
     """Views read at working size against those of full decodes, in units of 1/255, by syntax and window."""
-    cases = {**files, **{(name, "own"): path for name, path in real_files(folder).items()}}
+    cases = {**files, **{(name, "own"): path for name, path in real_files().items()}}
     rows = []
     for (name, window), path in cases.items():
         try:
@@ -159,14 +159,11 @@ def accuracy(files: dict, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).round(4)
 
 
-def real_files(folder: Path) -> dict[str, Path]:
-    """Real mammograms under a number; a film scan of another modality is taken for one."""
-    root, found = os.environ.get("MAMMORGB_REAL_DATA"), {}
-    for number, path in enumerate(sorted(Path(root).glob("dicom/*.dcm")) if root else (), 1):
-        found[f"real {number}"] = folder / f"real {number}.dcm"
-        content = path.read_bytes().replace(b"\x08\x00\x60\x00CS\x02\x00RG", b"\x08\x00\x60\x00CS\x02\x00MG")
-        found[f"real {number}"].write_bytes(content)
-    return found
+def real_files() -> dict[str, Path]:
+    """Real mammograms under a number, where there are any."""
+    root = os.environ.get("MAMMORGB_REAL_DATA")
+    paths = sorted(Path(root).glob("dicom/*.dcm")) if root else ()
+    return {f"real {number}": path for number, path in enumerate(paths, 1)}
 
 
 def in_worker(path: Path, reference: ReferenceCDF, protocol: Protocol) -> float:
@@ -204,7 +201,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         files = write_files(Path(name))
         tables = {"speed": speed(files, reference, protocol, options.repeats),
-                  "accuracy": accuracy(files, Path(name)),
+                  "accuracy": accuracy(files),
                   "workers": workers(files, reference, protocol, max(1, options.repeats // 2))}
     for table, frame in tables.items():
         write_csv(RESULTS / f"preprocessing_{table}.csv", frame)
