@@ -97,7 +97,7 @@ def _add_data(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("manifest", type=Path)
     sub.add_argument("out", type=Path, help="JSON file; name it as reference_cdf in a profile")
     sub.add_argument("--name", default="own archive", help="what the reference was taken from")
-    sub.add_argument("--profile", default="laptop", help="whose accepted_birads and unknown_birads are used")
+    sub.add_argument("--profile", default="laptop", help="whose choice and way of reading images are used")
 
 
 def _add_model(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -28,6 +28,7 @@ _WHITE = 0.9  # of the intensity range: unexposed film is the scan's brightest, 
 _ALONG = 0.9  # of an edge that is white: a film's border, as breasts leave air at some end of every edge
 _MOST_WHITE = 0.25  # of the image: more is the picture itself, overexposed
 _SIDE = 0.05  # of the width: a breast begins here, or behind a film border
+_FRAME_SHARE = 0.45  # of the four edges: the largest breasts take the chest wall's and parts of top and bottom
 _CORNER = 5  # px: a corner's pixels, with room for a thin black line around the scan
 _GLOW = 2  # px over which white borders, labels and the skin line fade into air
 
@@ -105,6 +106,11 @@ def unlike_a_breast(region: np.ndarray) -> str | None:
     return None
 
 
+def frames_the_picture(region: np.ndarray) -> bool:
+    """Whether the region takes most of the picture's four edges, as air does and breasts don't."""
+    return float(np.concatenate([region[0], region[-1], region[:, 0], region[:, -1]]).mean()) > _FRAME_SHARE
+
+
 def air_level(pixels: np.ndarray, region: np.ndarray) -> float:
     """Median intensity outside the breast; 0 where the breast fills the image."""
     outside = pixels[~region]
@@ -113,7 +119,7 @@ def air_level(pixels: np.ndarray, region: np.ndarray) -> float:
 
 def _reduce(pixels: np.ndarray) -> _Reduced:
     shrink = max(1.0, max(pixels.shape) / _MAX_SIDE)
-    small = area_resize(pixels, (round(pixels.shape[0] / shrink), round(pixels.shape[1] / shrink)))
+    small = area_resize(pixels, tuple(max(1, round(side / shrink)) for side in pixels.shape))
     smooth = median3(small)
     top = float(np.percentile(smooth, 99.5))
     air = _air_level(smooth, top)

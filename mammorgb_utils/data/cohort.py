@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from mammorgb_utils.data.breast_region import chest_wall_side
-from mammorgb_utils.data.dicom import Mammogram, RejectedImage
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file
 from mammorgb_utils.data.manifest import load_manifest, verify_checksums
 from mammorgb_utils.data.outcome import pair_rows, record_outcome
 from mammorgb_utils.data.preprocess import (
@@ -90,13 +90,15 @@ def _is_done(run: Run, reference: ReferenceCDF) -> bool:
 
 def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
     images = select_images(load_manifest(run.manifest), run.protocol)
-    used = images.index[images["excluded"] == ""]
-    verify_checksums(images.loc[used], run.manifest.parent, progress=progress)
-    views, facts = _preprocess_resumably(run, images.loc[used, "path"], reference, progress)
-    images = record_outcome(images, facts, run.protocol)
+    _mark_patient_data(run, images)
+    used = images[images["excluded"] == ""]
+    views, log = _parts(run, reference)
+    todo = used[~used.index.isin(_finished(log))]
+    verify_checksums(todo, run.manifest.parent, progress=progress)
+    _preprocess_resumably(run, todo["path"], len(used), reference, views, log, progress)
+    images = record_outcome(images, logged(log), run.protocol)
     index, rows = pair_rows(images)
     _require_pairs(index, images)
-    _mark_patient_data(run, index)
     write_csv(run.images, images.drop(columns=["path", "sha256"]))
     views.gather(run.pairs, rows)
     write_json(run.pairs_record, {"reference_sha256": reference.sha256})
@@ -158,13 +160,15 @@ def _counts(images: pd.DataFrame) -> dict[str, int]:
 
 
 def _curves(path: Path, protocol: Protocol) -> np.ndarray:
-    return np.stack(quantile_curves(read_view(path, protocol)))
+    with one_file(path):
+        return np.stack(quantile_curves(read_view(path, protocol)))
 
 
 def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
-    mammogram = read_view(path, protocol)
-    steps = preprocessing_steps(mammogram, reference, protocol)
-    return steps["resized"], _facts(mammogram, _chest_wall(steps, protocol))
+    with one_file(path):
+        mammogram = read_view(path, protocol)
+        steps = preprocessing_steps(mammogram, reference, protocol)
+        return steps["resized"], _facts(mammogram, _chest_wall(steps, protocol))
 
 
 def _chest_wall(steps: dict[str, np.ndarray], protocol: Protocol) -> str:
@@ -176,29 +180,35 @@ def _chest_wall(steps: dict[str, np.ndarray], protocol: Protocol) -> str:
 
 def _facts(mammogram: Mammogram, chest_wall: str) -> dict[str, Any]:
     return {"code": "", "detail": "; ".join(mammogram.conflicts), "header_laterality": mammogram.laterality or "",
-            "header_view": mammogram.view or "", "header_implant": str(mammogram.implant), "chest_wall": chest_wall,
+            "header_view": mammogram.view or "", "chest_wall": chest_wall,
             "chest_wall_by_tags": mammogram.chest_wall_by_tags or "", "voi": mammogram.voi,
             "voi_choices": mammogram.voi_choices, "photometric": mammogram.photometric, "bits": mammogram.bits,
             "transfer_syntax": mammogram.transfer_syntax, "scanner": mammogram.scanner}
 
 
-def _preprocess_resumably(run: Run, paths: pd.Series, reference: ReferenceCDF,
-                          progress: bool) -> tuple[RowFile, dict[int, dict]]:
-    """Fill one file, row by row; a line is logged only after its row is on disk."""
-    # Another reference starts anew: its parts have another name.
+def _parts(run: Run, reference: ReferenceCDF) -> tuple[RowFile, Path]:
+    """Views done so far, and what is known of each; another reference has other parts, and so starts anew."""
     stem, side = f"views-{reference.sha256[:8]}.part", run.protocol.image_size
     views, log = RowFile(run.pairs.with_name(f"{stem}.f32"), (side, side)), run.pairs.with_name(f"{stem}.jsonl")
     if not views.path.is_file():
         log.unlink(missing_ok=True)
-    done = [row for row, fact in logged(log).items() if fact["code"] not in FAILURES]
-    todo = paths[~paths.index.isin(done)]
-    with tqdm(total=len(paths), initial=len(done), desc="preprocess", unit="image", mininterval=2,
+    return views, log
+
+
+def _finished(log: Path) -> list[int]:
+    """Rows that needn't be tried again."""
+    return [row for row, fact in logged(log).items() if fact["code"] not in FAILURES]
+
+
+def _preprocess_resumably(run: Run, todo: pd.Series, total: int, reference: ReferenceCDF, views: RowFile, log: Path,
+                          progress: bool) -> None:
+    """Fill one file, row by row; a line is logged only after its row is on disk."""
+    with tqdm(total=total, initial=total - len(todo), desc="preprocess", unit="image", mininterval=2,
               disable=not progress) as bar, closing(_in_batches(run, todo, reference)) as batches:
         for batch in batches:
             views.write({row: view for row, (view, _) in batch.items() if view is not None})
             append_to_log(log, {row: fact for row, (_, fact) in batch.items()})
             bar.update(len(batch))
-    return views, logged(log)
 
 
 def _in_batches(run: Run, todo: pd.Series, reference: ReferenceCDF) -> Iterator[dict[int, tuple]]:
@@ -216,8 +226,9 @@ def _outcome(result: tuple[np.ndarray, dict] | RejectedImage) -> tuple[np.ndarra
     return result
 
 
-def _mark_patient_data(run: Run, index: pd.DataFrame) -> None:
-    if set(index["source"]) != {"phantom"}:
+def _mark_patient_data(run: Run, images: pd.DataFrame) -> None:
+    """Before the first view is on disk."""
+    if set(images["source"]) != {"phantom"}:
         text = "Made from patients' images: views, galleries, models and samples in this folder are patient data.\n"
         with atomic_path(run.root / "DO_NOT_SHARE.txt") as temporary:
             temporary.write_text(text, encoding="utf-8")

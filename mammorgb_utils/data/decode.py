@@ -49,6 +49,8 @@ def stored_codes(dataset: Dataset) -> np.ndarray:
     """
     if int(dataset.BitsAllocated) not in (8, 16):
         raise ValueError("the pixels aren't of 8 to 16 bits")
+    if int(dataset.get("HighBit", dataset.BitsStored - 1)) != int(dataset.BitsStored) - 1:
+        raise ValueError("the bits aren't at the low end, a layout that DICOM has retired")
     stored = _decoded(dataset)
     if stored.ndim != 2 or stored.dtype.kind not in "ui" or stored.dtype.itemsize > 2:
         raise ValueError("the pixels aren't one frame of 8 or 16 bits")

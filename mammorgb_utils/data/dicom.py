@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +20,8 @@ from mammorgb_utils.data.geometry import area_resize, area_resize_subsampled
 from mammorgb_utils.data.grey_scale import GreyScale, grey_scale
 
 _SMALLEST = 16  # px: less is no image
+_HUGE = 2**28  # bytes: tomosynthesis; its header is looked at before it is read
+_LONGEST = 8  # times the shorter side
 _LARGEST = 2**27  # px: a mammogram has 2^24, and a damaged header may claim any size
 
 
@@ -36,6 +40,19 @@ class RejectedImage(Exception):
 
     def __reduce__(self):
         return RejectedImage, (self.path, self.code, self.reason)
+
+
+@contextmanager
+def one_file(path: Path) -> Iterator[None]:
+    """Let what goes wrong with one file's content reject that file, and not end the work on all of them.
+
+    Raises:
+        RejectedImage: In place of errors of values, sizes and files, which would name the path.
+    """
+    try:
+        yield
+    except (ValueError, ArithmeticError, IndexError, OSError) as error:
+        raise RejectedImage(path, "unreadable", f"the image can't be worked on ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,7 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
     Raises:
         RejectedImage: The file can't be read, or isn't one plain CC or MLO view, or shows an implant. Codes:
             unreadable, missing_decoder, not_mammography, for_processing, not_single_frame, not_greyscale, other_view,
-            modified_view, specimen, implant.
+            modified_view, derived, specimen, implant.
 
     Source:
         DICOM PS3.3 C.8.11.7 (mammography image), C.11 (LUTs), `for_processing` of the protocol.
@@ -96,6 +113,8 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
     path = Path(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # they quote header values
+            if path.stat().st_size > _HUGE and (problem := headers.rejection(_header(path))):
+                raise RejectedImage(path, *problem)
             # From memory: a damaged length of 4 GB asks for no more than there is.
             dataset = pydicom.dcmread(BytesIO(path.read_bytes()))
             if problem := _rejection(dataset, for_processing):
@@ -106,6 +125,10 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
         raise RejectedImage(path, "missing_decoder", str(error)) from error
     except headers.READ_ERRORS as error:
         raise RejectedImage(path, "unreadable", f"the file can't be decoded ({type(error).__name__})") from error
+
+
+def _header(path: Path) -> Dataset:
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=headers.TAGS)
 
 
 def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:
@@ -124,7 +147,8 @@ def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:
     if "PixelData" not in dataset:
         return "unreadable", "it holds no pixel data"
     rows, columns = int(dataset.Rows), int(dataset.Columns)
-    if min(rows, columns) < _SMALLEST or rows * columns > _LARGEST:
+    short, long = sorted((rows, columns))
+    if short < _SMALLEST or short * long > _LARGEST or long > _LONGEST * short:
         return "unreadable", f"its header states {rows} × {columns} pixels, which no mammogram has"
     return None
 
@@ -152,7 +176,7 @@ def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogr
     photometric = "MONOCHROME1" if dataset.PhotometricInterpretation == "MONOCHROME1" else "MONOCHROME2"
     return Mammogram(pixels, side, view, headers.implant_of(dataset), _spacing(dataset, pixels.shape), photometric,
                      grey.inverted, grey.voi, (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict,
-                                                   *headers.burnt_in_text(dataset)),
+                                                   *headers.warnings_of(dataset)),
                      voi_choices=grey.choices, chest_wall_by_tags=chest_wall, scanner=headers.scanner_of(dataset),
                      transfer_syntax=dataset.file_meta.TransferSyntaxUID.name, bits=int(dataset.BitsStored))
 
@@ -160,6 +184,6 @@ def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogr
 def _spacing(dataset: Dataset, shape: tuple[int, int]) -> tuple[float, float] | None:
     """Spacing of the averaged pixels [mm]."""
     value = dataset.get("ImagerPixelSpacing") or dataset.get("PixelSpacing")
-    if not value:
+    if not hasattr(value, "__len__") or len(value) != 2:
         return None
     return float(value[0]) * int(dataset.Rows) / shape[0], float(value[1]) * int(dataset.Columns) / shape[1]

@@ -50,7 +50,8 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
     padding = _padding(dataset, size)
     values = _modality_values(dataset, size)
     if log:
-        shown, voi, choices, note = _log_shown(*_recorded(values, codes, padding)), "log", 0, ()
+        display = _scaled if dataset.get("PixelIntensityRelationship") == "LOG" else _log_shown
+        shown, voi, choices, note = display(*_recorded(values, codes, padding)), "log", 0, ()
     else:
         shown, voi, choices, note = _voi_shown(dataset, values, codes, padding)
     inverted, conflict = _inversion(dataset, log)
@@ -109,9 +110,7 @@ def _voi_shown(dataset: Dataset, values: np.ndarray, codes: np.ndarray | None,
         shown = apply_voi_lut(whole, dataset, index=0, prefer_lut=True)
         return _scaled(shown, 0.0, high), "lut", luts + windows, ()
     if windows and _window_width(dataset) > 0:
-        shown = apply_voi_lut(values, dataset, index=0, prefer_lut=False)
-        kind = "sigmoid" if dataset.get("VOILUTFunction") == "SIGMOID" else "window"
-        return _scaled(shown, *_window_range(dataset)), kind, windows, ()
+        return *_windowed(dataset, values), windows, ()
     note = ("its window has no width, so the stored range is shown",) if windows else ()
     return _scaled(*_recorded(values, codes, padding)), "none", windows, note
 
@@ -127,21 +126,30 @@ def _scaled(shown: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip(scaled, 0.0, 1.0)
 
 
+def _windowed(dataset: Dataset, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """`(size,)` float32 in [0, 1] by the first window, and its kind."""
+    asked = Dataset()
+    for name in ("BitsStored", "PixelRepresentation", "PhotometricInterpretation", "WindowCenter", "WindowWidth"):
+        setattr(asked, name, dataset[name].value)
+    asked.VOILUTFunction = _function(dataset)
+    # Without the rescale, which is done already: a falling slope would turn pydicom's output range upside down.
+    span = 2.0 ** int(asked.BitsStored) - 1
+    floor = -(2.0 ** (int(asked.BitsStored) - 1)) if asked.PixelRepresentation else 0.0
+    shown = apply_voi_lut(values, asked, index=0, prefer_lut=False)
+    kind = "sigmoid" if asked.VOILUTFunction == "SIGMOID" else "window"
+    return _scaled(shown, floor, floor + span), kind
+
+
+def _function(dataset: Dataset) -> str:
+    """VOI LUT Function; LINEAR where it is absent or empty."""
+    return str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+
+
 def _window_width(dataset: Dataset) -> float:
     width = dataset.get("WindowWidth")
     first = width[0] if hasattr(width, "__len__") and len(width) else width
-    least = 1.0 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 0.0
+    least = 1.0 if _function(dataset) == "LINEAR" else 0.0
     return float(first or 0) if float(first or 0) >= least else 0.0
-
-
-def _window_range(dataset: Dataset) -> tuple[float, float]:
-    """The range that a window maps to: the stored range passed through the modality rescale."""
-    if dataset.get("ModalityLUTSequence"):
-        return 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    bits = int(dataset.BitsStored)
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
-    slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
-    return low * slope + intercept, high * slope + intercept
 
 
 def _inversion(dataset: Dataset, log: bool) -> tuple[bool | None, tuple[str, ...]]:
@@ -166,7 +174,8 @@ def _padding(dataset: Dataset, size: int) -> np.ndarray:
     if value is not None:
         limit = dataset.get("PixelPaddingRangeLimit")
         low, high = sorted((int(value), int(value if limit is None else limit)))
-        padding[np.arange(low, min(high, low + size - 1) + 1) % size] = True
+        low, high = max(low, -(size // 2)), min(high, size - 1)  # a value that the pixels can't have pads nothing
+        padding[np.arange(low, high + 1) % size] = True
     return padding
 
 

@@ -20,7 +20,9 @@ READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, LookupE
 TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "SamplesPerPixel", "ImageLaterality",
         "Laterality", "AnatomicRegionSequence", "PatientOrientation", "ViewPosition", "ViewCodeSequence",
         "ViewModifierCodeSequence", "BreastImplantPresent", "SpecimenDescriptionSequence", "ContainerIdentifier",
-        "Manufacturer", "ManufacturerModelName"]
+        "Manufacturer", "ManufacturerModelName", "ImageType", "EstimatedRadiographicMagnificationFactor"]
+_DERIVED = {"GENERATED_2D", "SUBTRACTION"}
+_MAGNIFIED = 1.3  # contact views have 1.0 to 1.1, magnification views 1.5 and more
 _FILM = ("", "RG", "CR", "OT")  # what secondary captures of mammography film are called
 _IMPLANT_DISPLACED = ("R-102D5", "399209000")
 _REGION_SIDES = {"G-A100": "R", "24028007": "R", "G-A101": "L", "7771000": "L"}
@@ -41,7 +43,7 @@ def rejection(header: Dataset) -> tuple[str, str] | None:
         aren't judged here: readers and adapters treat them differently.
 
     Source:
-        DICOM PS3.3 C.8.11.7: View Code Sequence with its modifiers inside; Specimen Description Sequence.
+        DICOM PS3.3 C.8.11.7: View Code Sequence with its modifiers inside, Image Type; Specimen Description Sequence.
     """
     modality = text(header, "Modality")
     if modality != "MG" and not (header.get("SOPClassUID") == SECONDARY_CAPTURE and modality in _FILM):
@@ -55,8 +57,11 @@ def rejection(header: Dataset) -> tuple[str, str] | None:
     meanings = " ".join(str(item.get("CodeMeaning", "")) for item in _modifiers(header)).lower()
     if "specimen" in meanings:
         return "specimen", "it shows a specimen, not a breast"
-    if any(str(item.get("CodeValue")) not in _IMPLANT_DISPLACED for item in _modifiers(header)):
+    codes = {text(item, "CodeValue") for item in _modifiers(header)} - {"", *_IMPLANT_DISPLACED}
+    if codes or _magnification(header) >= _MAGNIFIED:
         return "modified_view", "its view is modified: spot, magnification, rolled, cleavage, axillary tail …"
+    if _DERIVED & {str(value).strip().upper() for value in header.get("ImageType") or ()}:
+        return "derived", "it was computed from other images: a synthetic or a subtracted view"
     return None
 
 
@@ -82,6 +87,8 @@ def view_of(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
     position = text(header, "ViewPosition").upper()
     by_position = (position if position in ("CC", "MLO") else "other") if position else None
     for item in header.get("ViewCodeSequence") or ():
+        if not text(item, "CodeValue"):
+            continue  # emptied in de-identification
         by_code = VIEW_CODES.get(text(item, "CodeValue"), "other")
         differs = by_position not in (None, by_code)
         return by_code, ("view code and view position name different views",) if differs else ()
@@ -124,10 +131,11 @@ def chest_wall_by_tags(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
     return by_orientation or by_side, ()
 
 
-def burnt_in_text(header: Dataset) -> tuple[str, ...]:
-    """A sentence where the header says that text is burnt into the picture: it may name the patient."""
-    told = text(header, "BurnedInAnnotation").upper() == "YES"
-    return ("its header tells of burnt-in text, which may name the patient",) if told else ()
+def warnings_of(header: Dataset) -> tuple[str, ...]:
+    """Sentences where the header tells of burnt-in text, which may name the patient, or of a part of a breast."""
+    told = {"BurnedInAnnotation": "its header tells of burnt-in text, which may name the patient",
+            "PartialView": "its header calls it a partial view"}
+    return tuple(sentence for name, sentence in told.items() if text(header, name).upper() == "YES")
 
 
 def scanner_of(header: Dataset) -> str:
@@ -140,6 +148,10 @@ def scanner_of(header: Dataset) -> str:
 def text(header: Dataset, name: str) -> str:
     """One value as stripped text, empty where absent."""
     return str(header.get(name) or "").strip()
+
+
+def _magnification(header: Dataset) -> float:
+    return float(header.get("EstimatedRadiographicMagnificationFactor") or 1)
 
 
 def _modifiers(header: Dataset) -> list[Dataset]:

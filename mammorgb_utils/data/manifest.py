@@ -23,6 +23,7 @@ _ALLOWED = {
     "source": (r".+", "the archive's name"),
     "path": (r"(?!/)(?!.*\.\./).+", "a path relative to the manifest's folder, without '..'"),
 }
+_HEX = 64  # digits of a digest
 _BATCH = 256  # files hashed before the next are scheduled
 _SHOWN = 5  # errors named one by one before the rest is counted
 
@@ -105,12 +106,25 @@ def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) 
     with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc="checksums", unit="file", mininterval=2,
                                             disable=not progress) as bar:
         for start in range(0, len(paths), _BATCH):  # a pool holds a future for each file it was given
-            found += pool.map(lambda path: sha256(root / path), paths[start:start + _BATCH])
+            found += pool.map(lambda path: _sha256_or_reason(root / path), paths[start:start + _BATCH])
             bar.update(min(_BATCH, len(paths) - start))
+    rows = list(zip(frame.index, frame["sha256"], found, strict=True))
+    closed = [f"row {row + 2}, column path: the file can't be read ({actual}); see to its permissions and the disk"
+              for row, _, actual in rows if len(actual) != _HEX]
+    if closed:
+        raise ManifestError(f"{_name(frame)}: {len(closed)} files can't be read:\n  " + _listed(closed))
     changed = [f"row {row + 2}, column sha256: the file's content differs; restore it, or write the manifest anew"
-               for row, stated, actual in zip(frame.index, frame["sha256"], found, strict=True) if stated != actual]
+               for row, stated, actual in rows if stated != actual]
     if changed:
         raise ManifestError(f"{_name(frame)}: {len(changed)} files have changed:\n  " + _listed(changed))
+
+
+def _sha256_or_reason(path: Path) -> str:
+    """The digest, or in words why there is none: the error itself would name the path."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 def _name(frame: pd.DataFrame) -> str:

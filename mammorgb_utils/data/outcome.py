@@ -9,7 +9,7 @@ import pandas as pd
 
 from mammorgb_utils.protocol import Protocol
 
-FACTS = ("code", "detail", "header_laterality", "header_view", "header_implant", "chest_wall", "chest_wall_by_tags",
+FACTS = ("code", "detail", "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags",
          "voi", "voi_choices", "photometric", "bits", "transfer_syntax", "scanner")
 _COUNTS = ("voi_choices", "bits")
 
@@ -30,8 +30,6 @@ def record_outcome(images: pd.DataFrame, facts: dict[int, dict[str, Any]], proto
     images = images.join(read.astype(dict.fromkeys(_COUNTS, "Int64"))).fillna({"code": "", "detail": ""})
     rejected = (images["excluded"] == "") & (images["code"] != "")
     images.loc[rejected, "excluded"] = images.loc[rejected, "code"].str.replace("_", " ")
-    implant = (images["excluded"] == "") & (images["header_implant"] == "True")
-    images.loc[implant, "excluded"] = "implant"
     images["detail"] = _sentences(images["detail"], disagreements(images))
     left = images[images["excluded"] == ""]
     repeats = left.index[left.duplicated(["pair", "view"], keep=protocol.repeated_views)]

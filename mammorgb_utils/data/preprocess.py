@@ -13,10 +13,12 @@ from mammorgb_utils.data.breast_region import (
     breast_region,
     chest_wall_side,
     foreign_objects,
+    frames_the_picture,
     unlike_a_breast,
 )
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
 from mammorgb_utils.data.geometry import area_resize, pad_to_square
+from mammorgb_utils.data.grey_scale import air_is_bright
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, sha256, write_json
 
@@ -154,6 +156,8 @@ def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     region = breast_region(pixels)
     if reason := unlike_a_breast(region):
         raise RejectedImage(Path(), "no_breast", reason)
+    if frames_the_picture(region) and air_is_bright(pixels):
+        raise RejectedImage(Path(), "inverted", "its air is brighter than its breast: its grey scale is turned over")
     low, high = air_level(pixels, region), float(np.percentile(pixels[region], 99.9))
     scaled = (pixels - np.float32(low)) / np.float32(max(high - low, 1e-6))
     return np.clip(scaled, 0.0, 1.0).astype(np.float32, copy=False), region

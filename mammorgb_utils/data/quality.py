@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from mammorgb_utils.data import headers
 from mammorgb_utils.data.adapters.build import CACHE_FOLDER
 from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
-from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file, read_mammogram
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.preprocess import normalise, working_side
@@ -28,7 +29,7 @@ from mammorgb_utils.data.workers import FAILURES, map_isolated
 from mammorgb_utils.protocol import Protocol
 
 BINS = 64  # of the intensity histograms
-_VERSION = 1  # raise it when the same file gives other facts
+_VERSION = 2  # raise it when the same file gives other facts
 _FLUSH_EVERY = 32  # images whose work a kill may cost
 _WHITE = 1 - 1 / 512  # of the displayed range: what 8 bits would show as white
 _TAGS = [*headers.TAGS, "Rows", "Columns", "BitsStored", "PhotometricInterpretation"]
@@ -120,12 +121,14 @@ def image_facts(path: Path, min_side: int, for_processing: str) -> dict[str, Any
 
     JPEG 2000 is read at reduced resolution, as the study does; everything else whole, to count its grey levels.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # False, and no error, where its folder can't be entered
         return {"code": "missing_file", "reason": "the file that the manifest names isn't there"}
     facts, is_jpeg_2000 = _header_facts(path)
+    side = min_side if is_jpeg_2000 else None
     try:
-        mammogram = read_mammogram(path, min_side=min_side if is_jpeg_2000 else None, for_processing=for_processing)
-        return facts | _stated(mammogram) | _measured(mammogram, min_side, facts, is_jpeg_2000)
+        with one_file(path):
+            mammogram = read_mammogram(path, min_side=side, for_processing=for_processing)
+            return facts | _stated(mammogram) | _measured(mammogram, min_side, facts, is_jpeg_2000)
     except RejectedImage as error:
         if isinstance(error.__cause__, MemoryError):  # the worker's limit, which is told from a damaged file elsewhere
             raise
@@ -192,8 +195,11 @@ def _rounded(value: float) -> float:
 
 def _stamp(path: Path, digest: str, protocol: Protocol) -> str:
     """What the facts of an image depend on: file, content and way of reading."""
-    stat = path.stat() if path.is_file() else None
-    file = f"{stat.st_size}-{stat.st_mtime_ns}" if stat else "absent"
+    try:
+        stat = path.stat()
+        file = f"{stat.st_size}-{stat.st_mtime_ns}"
+    except OSError:
+        file = "absent"
     return f"{_VERSION}-{working_side(protocol)}-{protocol.for_processing}-{digest[:16]}-{file}"
 
 

@@ -58,8 +58,9 @@ def report_quality(manifest: Path, protocol: Protocol, *, progress: bool = True)
     images = check_images(manifest, protocol, progress=progress)
     odd = find_odd(images)
     folder = quality_folder(manifest)
-    with atomic_path(folder / "DO_NOT_SHARE.txt") as temporary:
-        temporary.write_text(_WARNING, encoding="utf-8")
+    for name, text in ((".gitignore", "*\n"), ("DO_NOT_SHARE.txt", _WARNING)):  # before the first thumbnail
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     table = with_reasons(images, odd).drop(columns=["breast_histogram", "image_histogram"])
     write_csv(folder / "quality.csv", table)
     chosen = _chosen(images, odd)

@@ -15,6 +15,7 @@ from mammorgb_utils.data.cohort import (
     reference_from_manifest,
     select_images,
 )
+from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import ManifestError, load_manifest
 from mammorgb_utils.data.outcome import disagreements
 from mammorgb_utils.data.pairs import example_steps, load_pairs, real_pairs
@@ -173,3 +174,29 @@ def test_a_reference_is_averaged_from_the_training_split(cohort):
     train = chosen[(chosen["excluded"] == "") & (chosen["split"] == "train")]
     assert 0 < reference.n_images <= len(train) and (np.diff(reference.foreground) >= 0).all()
     assert json.loads(json.dumps(reference.foreground.tolist()))[0] >= 0
+
+
+def broken(mammogram, reference, protocol):
+    raise ValueError("zero-size array")
+
+
+def test_an_image_that_cant_be_worked_on_is_one_rejection(cohort, monkeypatch):
+    monkeypatch.setattr(cohort_module, "preprocessing_steps", broken)
+    path = cohort[0] / cohort[1]["path"].iloc[0]
+    with pytest.raises(RejectedImage, match=r"unreadable: the image can't be worked on \(ValueError\)"):
+        cohort_module._one_view(path, None, Protocol())
+
+
+def test_patients_are_marked_before_the_first_view_and_checked_files_arent_hashed_again(study, monkeypatch):
+    monkeypatch.setattr(cohort_module, "load_manifest", lambda path: load_manifest(path).assign(source="hospital"))
+    hashed = []
+    check = cohort_module.verify_checksums
+    monkeypatch.setattr(cohort_module, "verify_checksums", lambda rows, *given, **options: (
+        hashed.append(len(rows)), check(rows, *given, **options)))
+    monkeypatch.setattr(cohort_module, "pair_rows", lambda images: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        preprocess_cohort(study, progress=False)
+    assert (study.root / "DO_NOT_SHARE.txt").is_file()
+    with pytest.raises(ZeroDivisionError):
+        preprocess_cohort(study, progress=False)
+    assert hashed[0] > 0 and hashed[1] == 0

@@ -95,7 +95,9 @@ def test_min_side_averages_blocks_and_keeps_the_spacing_true(tmp_path):
     ({"PixelData": RAMP.tobytes()[:100]}, "unreadable"),
     ({"PixelData": None}, "unreadable"),
     ({"Rows": None}, "unreadable"),
-    ({"ImagerPixelSpacing": 0.1}, "unreadable"),
+    ({"HighBit": 15}, "unreadable"),
+    ({"Rows": 4, "Columns": 768}, "unreadable"),
+    ({"Rows": 16, "Columns": 192}, "unreadable"),
 ])
 def test_other_files_are_rejected_with_a_code_and_a_sentence(tmp_path, changes, code):
     path = write(tmp_path / "jane_doe.dcm", **changes)
@@ -110,3 +112,31 @@ def test_garbage_is_rejected(tmp_path, content):
     (tmp_path / "a.dcm").write_bytes(content)
     with pytest.raises(RejectedImage, match="unreadable"):
         read_mammogram(tmp_path / "a.dcm")
+
+
+def test_one_spacing_is_none(tmp_path):
+    assert read_mammogram(write(tmp_path / "a.dcm", ImagerPixelSpacing=0.1)).spacing_mm is None
+
+
+@pytest.mark.parametrize("function", ["", "linear", None])
+def test_an_empty_voi_function_is_linear(tmp_path, function):
+    path = write(tmp_path / "a.dcm", **window(1000, 500))
+    plain = read_mammogram(path).pixels
+    emptied = read_mammogram(write(path, **window(1000, 500), VOILUTFunction=function or "")).pixels
+    assert np.array_equal(plain, emptied)
+    assert read_mammogram(write(path, **window(1500, 800, "sigmoid"))).voi == "sigmoid"
+
+
+def test_a_falling_rescale_shows_what_it_falls_from(tmp_path):
+    falling = (4095 - RAMP.astype(int)).astype(np.uint16)
+    rescaled = write(tmp_path / "a.dcm", falling, RescaleSlope=-1, RescaleIntercept=4095, **window(2048, 4096))
+    plain = write(tmp_path / "b.dcm", **window(2048, 4096))
+    assert np.abs(read_mammogram(rescaled).pixels - read_mammogram(plain).pixels).max() < 1e-6
+
+
+@pytest.mark.parametrize("value", [4000, 65535])
+def test_padding_that_eight_bits_cant_hold_pads_nothing(tmp_path, value):
+    stored = (RAMP % 256).astype(np.uint8)
+    plain = read_mammogram(write(tmp_path / "a.dcm", stored)).pixels
+    padded = read_mammogram(write(tmp_path / "a.dcm", stored, PixelPaddingValue=value)).pixels
+    assert np.array_equal(plain, padded)

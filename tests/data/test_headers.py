@@ -32,6 +32,7 @@ def header(**tags) -> Dataset:
     ({"ViewCodeSequence": [code("R-10242")], "ViewPosition": "CC"}, "CC", 0),
     ({"ViewCodeSequence": [code("R-10242")], "ViewPosition": "MLO"}, "CC", 1),
     ({"ViewCodeSequence": [code("R-10224")], "ViewPosition": "CC"}, "other", 1),
+    ({"ViewCodeSequence": [code("")], "ViewPosition": "CC"}, "CC", 0),
 ])
 def test_the_view_is_read_from_code_or_position(tags, view, conflicts):
     found, sentences = headers.view_of(header(**tags))
@@ -86,6 +87,11 @@ def view_with(*modifiers: Dataset) -> dict:
     ({"ViewModifierCodeSequence": [code("R-102D7")]}, "modified_view"),
     (view_with(code("R-102D5", meaning="Implant displaced")), None),
     (view_with(), None),
+    (view_with(code("")), None),
+    ({"ImageType": ["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "GENERATED_2D"]}, "derived"),
+    ({"ImageType": ["DERIVED", "PRIMARY"]}, None),
+    ({"EstimatedRadiographicMagnificationFactor": "1.8"}, "modified_view"),
+    ({"EstimatedRadiographicMagnificationFactor": "1.07"}, None),
 ])
 def test_what_isnt_a_plain_mammogram_has_a_code_and_a_sentence(tags, expected):
     problem = headers.rejection(header(**tags))
@@ -98,9 +104,10 @@ def test_a_displaced_implant_is_an_implant():
     assert headers.implant_of(header()) is None
 
 
-def test_burnt_in_text_is_listed():
-    assert "burnt-in text" in headers.burnt_in_text(header(BurnedInAnnotation="YES"))[0]
-    assert headers.burnt_in_text(header(BurnedInAnnotation="NO")) == headers.burnt_in_text(header()) == ()
+def test_burnt_in_text_and_partial_views_are_listed():
+    assert "burnt-in text" in headers.warnings_of(header(BurnedInAnnotation="YES"))[0]
+    assert "partial view" in headers.warnings_of(header(PartialView="YES"))[0]
+    assert headers.warnings_of(header(BurnedInAnnotation="NO")) == headers.warnings_of(header()) == ()
 
 
 @pytest.mark.parametrize(("maker", "model", "shown"), [

@@ -88,3 +88,13 @@ def test_absent_and_changed_files_are_found_before_use(cohort, tmp_path):
         verify_checksums(frame.head(2).assign(sha256=[frame["sha256"][0], "0" * 64]), folder, progress=False)
     with pytest.raises(ManifestError, match="2 files are absent:\n.*row 2, column path"):
         require_files(frame.head(2), tmp_path)
+
+
+def test_a_file_that_cant_be_read_is_told_by_its_row(tmp_path, monkeypatch, cohort):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("mammorgb_utils.data.manifest.sha256", closed)
+    with pytest.raises(ManifestError, match=r"row 2, column path: .* can't be read \(Permission denied\)") as error:
+        verify_checksums(cohort[1].head(1), cohort[0], progress=False)
+    assert cohort[1]["path"].iloc[0] not in str(error.value) and error.value.__cause__ is None

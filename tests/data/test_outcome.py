@@ -6,7 +6,7 @@ from mammorgb_utils.data.cohort import cohort_flow
 from mammorgb_utils.data.outcome import disagreements, pair_rows, record_outcome
 from mammorgb_utils.protocol import Protocol
 
-READ = {"code": "", "detail": "", "header_laterality": "L", "header_implant": "None", "chest_wall": "left",
+READ = {"code": "", "detail": "", "header_laterality": "L", "chest_wall": "left",
         "chest_wall_by_tags": "left", "voi_choices": 2, "bits": 12, "scanner": "maker, model"}
 
 
@@ -24,7 +24,7 @@ def outcome(n: int, changes: dict[int, dict]) -> pd.DataFrame:
 
 def test_a_rejection_takes_its_breast_out_and_says_why():
     images = outcome(3, {0: {"code": "decoder_crash", "detail": "it died"}, 3: {"code": "implant", "detail": "a tag"},
-                         4: {"header_implant": "True"}})
+                         4: {"code": "implant", "detail": "a tag"}})
     assert images["excluded"].tolist() == ["decoder crash", "missing view", "missing view", "implant", "implant",
                                            "missing view"]
     assert images["detail"].tolist()[:4] == ["it died", "", "", "a tag"]

@@ -11,6 +11,7 @@ from mammorgb_utils.data.preprocess import (
     average_reference,
     load_reference_cdf,
     match_histogram,
+    normalise,
     preprocess_view,
     preprocessing_steps,
     quantile_curves,
@@ -65,6 +66,14 @@ def test_what_is_no_breast_is_rejected_with_the_reason(box, reason):
     pixels[box] = 0.5
     with pytest.raises(RejectedImage, match=f"no_breast.*{reason}"):
         preprocess_view(mammogram(pixels), load_reference_cdf(Protocol()), Protocol())
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_grey_scale_turned_over_is_rejected(flip):
+    pixels = half_disc(air=0.02)[0][:, ::-1 if flip else 1]
+    normalise(pixels)
+    with pytest.raises(RejectedImage, match="inverted: its air is brighter"):
+        normalise(1 - pixels)
 
 
 def test_matching_agrees_with_skimage_over_the_whole_image():

@@ -85,8 +85,14 @@ def test_views_are_breast_on_black_with_the_chest_wall_left(name, mammograms):
     assert (view[:, 0] > 0.05).mean() > (view[:, -1] > 0.05).mean() + 0.3
 
 
-def test_a_ruler_with_a_mammograms_tags_is_no_breast():
-    ruler = read_mammogram(REAL / "dicom" / "weasis_mg_calib102.dcm")
+def test_a_ruler_with_a_mammograms_tags_is_no_breast(tmp_path):
+    path = REAL / "dicom" / "weasis_mg_calib102.dcm"
+    with pytest.raises(RejectedImage, match="modified_view"):
+        read_mammogram(path)  # it is magnified
+    dataset = pydicom.dcmread(path)
+    dataset.EstimatedRadiographicMagnificationFactor = 1
+    dataset.save_as(tmp_path / "a.dcm")
+    ruler = read_mammogram(tmp_path / "a.dcm")
     with pytest.raises(RejectedImage, match="no_breast: no breast stands out"):
         preprocess_view(ruler, load_reference_cdf(Protocol()), Protocol())
 

@@ -85,7 +85,8 @@ def test_one_row_an_image_in_the_table(checked, cohort):
 
 def test_no_identifier_and_no_path_in_any_output(checked, archive):
     folder, printed = checked
-    assert {path.name for path in folder.iterdir()} == {"quality.csv", "report.html", "DO_NOT_SHARE.txt"}
+    assert {path.name for path in folder.iterdir()} == {"quality.csv", "report.html", "DO_NOT_SHARE.txt",
+                                                      ".gitignore"}
     text = page(checked)
     payloads = [quality_report.base64.b64decode(part) for part in re.findall(r"base64,([\w+/=]+)", text)]
     outputs = [path.read_bytes() for path in folder.iterdir()] + payloads
