@@ -1,10 +1,14 @@
 """Run folders: one study each, nothing half-written."""
 
+import os
+import subprocess
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from mammorgb_utils import runs
-from mammorgb_utils.runs import Run, RunError, atomic_path, write_array, write_json
+from mammorgb_utils.runs import Run, RunError, atomic_path, write_array, write_csv, write_json
 
 
 @pytest.fixture
@@ -62,3 +66,14 @@ def test_arrays_come_back_memory_mapped(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     write_array(tmp_path / "a.npy", array)
     assert np.array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), array)
+
+
+def test_what_a_killed_writer_began_goes_and_a_living_ones_stays(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed, living = (tmp_path / f".a.csv.{process}.csv" for process in (ended.pid, os.getppid()))
+    other = tmp_path / f".b.csv.{ended.pid}.csv"
+    for file in (killed, living, other):
+        file.write_text("half")
+    write_csv(tmp_path / "a.csv", pd.DataFrame({"x": [1]}))
+    assert {file.name for file in tmp_path.iterdir()} == {"a.csv", living.name, other.name}
