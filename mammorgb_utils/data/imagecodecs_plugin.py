@@ -1,4 +1,4 @@
-"""imagecodecs as a decoder of pydicom: JPEG Lossless, JPEG-LS and HTJ2K, three to seven times faster than its own.
+"""imagecodecs as a decoder of pydicom: JPEG Lossless, JPEG-LS and HTJ2K, several times faster than its own.
 
 pydicom loads this module by name and asks for `is_available`, `DECODER_DEPENDENCIES` and the decoding function.
 """

@@ -144,12 +144,7 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
     _require_shares(recipe, passes, team)
     folder.mkdir(parents=True, exist_ok=True)
     identity = identity | asdict(recipe) | {"data_sha256": source.data_sha256}
-    state = State(unet, recipe, team.device)
-    with team.first_goes_first():
-        checkpoint = load_checkpoint(folder / CHECKPOINTS, identity)
-    if checkpoint:
-        state.restore(*checkpoint)
-    state.model = team.joined(compiled(state.unet, resolve_precision(recipe.precision, team.device)))
+    state = _begun(unet, recipe, folder / CHECKPOINTS, identity, team)
     with _Journal(folder, state.step, recipe.steps, what, progress, team) as journal:
         try:
             while state.step < recipe.steps:
@@ -161,6 +156,17 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
         except torch.OutOfMemoryError as error:
             raise TrainingError(f"out of memory at step {state.step + 1}: raise accumulation (now {passes}), lower "
                                 f"batch_size (now {recipe.batch_size}) or image_size, or use precision bf16") from error
+    return state
+
+
+def _begun(unet: UNet2DModel, recipe: Recipe, checkpoints: Path, identity: dict[str, Any], team: Team) -> State:
+    """The state to go on from: the newest checkpoint's, else the base's."""
+    state = State(unet, recipe, team.device)
+    with team.first_goes_first():
+        checkpoint = load_checkpoint(checkpoints, identity)
+    if checkpoint:
+        state.restore(*checkpoint)
+    state.model = team.joined(compiled(state.unet, resolve_precision(recipe.precision, team.device)))
     return state
 
 

@@ -43,7 +43,7 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         raise SamplingError(f"n is {n}; at least one pair is needed")
     device = pick_device()
     unet = UNet2DModel.from_pretrained(model_dir / "unet", use_safetensors=True, torch_dtype=torch.float32)
-    # Without gradients this layout is faster on CPUs too: 1.3 times.
+    # Without gradients this layout is the faster one on CPUs too.
     unet = unet.to(device, memory_format=torch.channels_last).eval()
     bf16 = resolve_precision(protocol.precision, device) == "bf16"
     numbers = range(start, start + n)
