@@ -29,7 +29,7 @@ def mann_whitney(x: np.ndarray, y: np.ndarray, *, groups: Sequence | None = None
     """
     if not _clustered(groups):
         return float(mannwhitneyu(x, y, alternative="two-sided").pvalue)
-    delta, variance = _delta(x, y, groups)
+    delta, variance = dominance(x, y, groups=groups)
     if variance == 0.0:
         return 0.0 if delta else 1.0
     return float(2.0 * norm.sf(abs(delta) / np.sqrt(variance)))
@@ -49,7 +49,7 @@ def cliffs_delta(x: np.ndarray, y: np.ndarray, *, level: float = 0.95, groups: S
     Source:
         Cliff 1993; variance by placement values (DeLong 1988; for clusters, Obuchowski 1997).
     """
-    delta, variance = _delta(x, y, groups)
+    delta, variance = dominance(x, y, groups=groups)
     z2 = norm.ppf(0.5 + level / 2.0) ** 2
     half = np.sqrt(z2 * variance * ((1.0 - delta**2) ** 2 + z2 * variance))
     scale = 1.0 - delta**2 + z2 * variance
@@ -57,6 +57,26 @@ def cliffs_delta(x: np.ndarray, y: np.ndarray, *, level: float = 0.95, groups: S
         return Effect(delta, np.nan, np.nan) if not np.isfinite(variance) else Effect(delta, delta, delta)
     centre = delta - delta**3
     return Effect(delta, float(max((centre - half) / scale, -1.0)), float(min((centre + half) / scale, 1.0)))
+
+
+def dominance(x: np.ndarray, y: np.ndarray, *, groups: Sequence | None = None) -> tuple[float, float]:
+    """Cliff's delta and its variance, from the mean dominance of each value over the other sample.
+
+    Args:
+        x, y: One-dimensional samples, finite.
+        groups: Patient of each value, `x` first; the variance is then that between patients.
+
+    Returns:
+        `(delta, variance)`; the variance is NaN when a sample has one patient alone. The area under the ROC curve
+        is `(delta + 1) / 2`.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    ranks = rankdata(np.concatenate([x, y]))
+    over_y = 2.0 * (ranks[:x.size] - rankdata(x)) / y.size - 1.0
+    over_x = 2.0 * (ranks[x.size:] - rankdata(y)) / x.size - 1.0
+    groups = np.arange(x.size + y.size) if groups is None else np.asarray(groups)
+    variance = _mean_variance(over_y, groups[:x.size]) + _mean_variance(over_x, groups[x.size:])
+    return float(over_y.mean()), variance
 
 
 def hodges_lehmann(x: np.ndarray, y: np.ndarray, *, level: float = 0.95, groups: Sequence | None = None) -> Effect:
@@ -77,7 +97,7 @@ def hodges_lehmann(x: np.ndarray, y: np.ndarray, *, level: float = 0.95, groups:
     differences = np.sort(np.subtract.outer(x, y), axis=None)
     spread = np.sqrt((x.size + y.size + 1.0) / (12.0 * x.size * y.size))  # of U / (n·m), under equality
     if _clustered(groups):
-        spread *= np.sqrt(max(_delta(x, y, groups)[1] / max(_delta(x, y, None)[1], 1e-300), 1.0))
+        spread *= np.sqrt(max(dominance(x, y, groups=groups)[1] / max(dominance(x, y)[1], 1e-300), 1.0))
     rank = int(np.floor(differences.size * (0.5 - norm.ppf(0.5 + level / 2.0) * spread)))
     rank = min(max(rank, 1), differences.size)
     estimate = float(np.median(differences))
@@ -191,17 +211,6 @@ def _ks_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _clustered(groups: Sequence | None) -> bool:
     return groups is not None and len(np.unique(np.asarray(groups))) < len(groups)
-
-
-def _delta(x: np.ndarray, y: np.ndarray, groups: Sequence | None) -> tuple[float, float]:
-    """Cliff's delta and its variance, from the mean dominance of each value over the other sample."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    ranks = rankdata(np.concatenate([x, y]))
-    over_y = 2.0 * (ranks[:x.size] - rankdata(x)) / y.size - 1.0
-    over_x = 2.0 * (ranks[x.size:] - rankdata(y)) / x.size - 1.0
-    groups = np.arange(x.size + y.size) if groups is None else np.asarray(groups)
-    variance = _mean_variance(over_y, groups[:x.size]) + _mean_variance(over_x, groups[x.size:])
-    return float(over_y.mean()), variance
 
 
 def _mean_variance(values: np.ndarray, groups: np.ndarray) -> float:
