@@ -15,6 +15,13 @@ from pathlib import Path
 import filelock
 
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting.study_files import (
+    appendix_files,
+    declared_files,
+    finished_appendices,
+    forget_lost_stages,
+    missing_files,
+)
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, read_table
 
 DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
@@ -182,52 +189,6 @@ def publish(options: argparse.Namespace) -> None:
     print("Copied to figures/ and notebooks/executed/; the tables in README.md are those of this run")
 
 
-def declared_files(encodings: tuple[str, ...]) -> dict[str, str]:
-    """Every file that a finished study shows, relative to its run folder, and the stage that writes it."""
-    from mammorgb_utils.reporting.producers import FIGURES, TABLES
-
-    stages = ["01_preprocess", *(f"02_train_{name}" for name in encodings),
-              *(f"03_sample_{name}" for name in encodings), "04_metrics", "05_stats"]
-    files = {f"notebooks/{stage}.ipynb": stage for stage in stages}
-    for folder, kinds, declared in (("figures", ("pdf", "png"), FIGURES), ("tables", ("csv", "tex"), TABLES)):
-        for name, notebook in declared.items():
-            stage = notebook if notebook in stages else f"{notebook}_{name.removeprefix('gallery_')}"
-            if stage in stages:
-                files |= {f"{folder}/{name}.{kind}": stage for kind in kinds}
-    return files
-
-
-def appendix_files(stage: str) -> list[str]:
-    """Every file that an appendix shows, relative to the run folder."""
-    from mammorgb_utils.reporting.producers import FIGURES, TABLES
-
-    files = [f"figures/{name}.{kind}" for name, notebook in FIGURES.items() if notebook == stage
-             for kind in ("pdf", "png")]
-    files += [f"tables/{name}.{kind}" for name, notebook in TABLES.items() if notebook == stage
-              for kind in ("csv", "tex")]
-    return [f"notebooks/{stage}.ipynb", *files]
-
-
-def finished_appendices(root: Path) -> list[str]:
-    """The files of those appendices that a run folder holds in whole."""
-    from mammorgb_utils.reporting.producers import APPENDICES
-
-    found = [files for files in map(appendix_files, APPENDICES) if all((root / file).is_file() for file in files)]
-    return [file for files in found for file in files]
-
-
-def missing_files(root: Path) -> dict[str, str]:
-    """Declared files, and data that later stages read, which a run folder lacks; each with its stage."""
-    encodings = tuple(json.loads((root / "protocol.json").read_text(encoding="utf-8"))["protocol"]["encodings"])
-    files = declared_files(encodings)
-    files |= dict.fromkeys(("pairs/pairs.npy", "pairs/index.csv", "pairs/images.csv"), "01_preprocess")
-    files |= dict.fromkeys(("metrics/overlap.csv", "metrics/shuffled.csv"), "04_metrics")
-    for name in encodings:
-        files[f"models/{name}/model_index.json"] = f"02_train_{name}"
-        files[f"samples/{name}/pairs.npy"] = f"03_sample_{name}"
-    return {file: stage for file, stage in files.items() if not (root / file).is_file()}
-
-
 def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
                     overwrite: bool = False) -> Path:
     """Write the cohort and its manifest; a manifest at hand must be of this very cohort."""
@@ -258,12 +219,6 @@ def _check_manifest(manifest: str) -> None:
 
     frame = load_manifest(PROJECT_ROOT / manifest)
     require_files(frame, (PROJECT_ROOT / manifest).parent)
-
-
-def forget_lost_stages(root: Path) -> None:
-    """A stage of which a file was removed by hand is redone: Snakemake watches its executed notebook alone."""
-    for stage in set(missing_files(root).values()):
-        (root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
 
 
 def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets: Sequence[str] = ()) -> None:
