@@ -23,6 +23,7 @@ import pandas as pd
 from mammorgb_utils.protocol import Protocol
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+NAME = r"[A-Za-z][\w.-]*"  # of a study, or of a score
 _IDENTIFIERS = dict.fromkeys(("pair", "patient", "exam", "cc_pair", "mlo_pair"), str)
 _VERSIONED = ("torch", "diffusers", "numpy", "scipy", "scikit-image", "pydicom", "pandas")
 
@@ -56,7 +57,7 @@ class Run:
             ProtocolError: A profile or field is wrong.
             RunError: The name isn't one, the manifest is absent, or the folder belongs to another study.
         """
-        if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+        if not re.fullmatch(NAME, name):
             raise RunError(f"run name {name!r}: use letters, digits, '.', '_' and '-', a letter first (RUN=…)")
         protocol = Protocol.load(profile, **overrides)
         path = PROJECT_ROOT / manifest
@@ -65,6 +66,28 @@ class Run:
         run = cls(PROJECT_ROOT / "runs" / name, protocol, path)
         run._record_or_refuse()
         return run
+
+    @classmethod
+    def recorded(cls, name: str) -> Run:
+        """Open a study that is there, by what its folder records; nothing is written, and `manifest` isn't known.
+
+        Args:
+            name: Folder below `runs/`.
+
+        Raises:
+            RunError: There is no such study, or its record can't be read by this code.
+        """
+        root = PROJECT_ROOT / "runs" / name
+        file = root / "protocol.json"
+        if not re.fullmatch(NAME, name) or not file.is_file():
+            known = sorted(path.parent.name for path in (PROJECT_ROOT / "runs").glob("*/protocol.json"))
+            raise RunError(f"runs/{name} holds no study; there are: {', '.join(known) or 'none yet'} (--run NAME)")
+        try:
+            recorded = json.loads(file.read_text(encoding="utf-8"))
+            return cls(root, Protocol(**recorded["protocol"]), root / "manifest")
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{_relative(file)} is damaged or of another version of this code; make the study anew, "
+                           "or use the code of its commit") from error
 
     def _record_or_refuse(self) -> None:
         mine = {"protocol": json.loads(self.protocol.to_json()), "manifest_sha256": sha256(self.manifest)}

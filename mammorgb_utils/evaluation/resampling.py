@@ -13,11 +13,11 @@ SET_ORDER = ("real", "sum", "absdiff", "zero")  # the order of every table and f
 
 
 def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = False) -> list[str]:
-    """Encodings of the study that the table holds, in the order of every table, after `real` when asked for.
+    """Sets that the table holds: encodings of the study in the order of every table, then sets from elsewhere.
 
     Args:
-        overlap: metrics/overlap.csv.
-        protocol: Gives the encodings.
+        overlap: metrics/overlap.csv, or a table of its columns with sets of other names, such as `candidate`.
+        protocol: Gives the encodings; one that isn't the study's is left out.
         with_real: Put `real` first.
 
     Raises:
@@ -26,8 +26,8 @@ def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = Fals
     present = set(overlap["set"]) if "set" in overlap else set()
     if "real" not in present:
         raise ValueError("metrics/overlap.csv: no rows of the set 'real' to compare against; run 04_metrics again")
-    return [name for name in SET_ORDER if name in present and (name in protocol.encodings or
-                                                               (name == "real" and with_real))]
+    asked = [name for name in SET_ORDER if name in protocol.encodings or (name == "real" and with_real)]
+    return [name for name in [*asked, *sorted(present - set(SET_ORDER))] if name in present]
 
 
 def patient_of(frame: pd.DataFrame) -> np.ndarray:

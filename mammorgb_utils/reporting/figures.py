@@ -17,6 +17,7 @@ from mammorgb_utils.reporting.figures_data import encodings, preprocessing_steps
 from mammorgb_utils.reporting.figures_overlap import overlap_distributions, training_curves
 from mammorgb_utils.reporting.figures_results import consistency, contrasts, distances
 from mammorgb_utils.reporting.producers import FIGURES, check_declared
+from mammorgb_utils.reporting.records import record
 from mammorgb_utils.reporting.style import rc
 from mammorgb_utils.runs import atomic_path
 
@@ -45,3 +46,4 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
         for kind, metadata in _METADATA.items():
             with atomic_path(Path(folder) / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, metadata=metadata)
+            record(Path(folder) / f"{name}.{kind}")

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from mammorgb_utils.reporting.producers import TABLES, check_declared
+from mammorgb_utils.reporting.records import record
 from mammorgb_utils.reporting.style import NAMES, format_rate
 from mammorgb_utils.runs import atomic_path, write_csv
 
@@ -56,6 +57,7 @@ def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str,
     frame = _flat(frame)
     latex = to_latex(frame if columns is None else frame[list(columns)], name=name, caption=caption)
     write_csv(Path(folder) / f"{name}.csv", frame)
+    record(Path(folder) / f"{name}.csv")
     with atomic_path(Path(folder) / f"{name}.tex") as temporary:
         temporary.write_text(latex, encoding="ascii")
 
