@@ -23,9 +23,10 @@ def record(path: Path) -> None:
     """Note a file's content and study; called by whoever has just written it.
 
     Args:
-        path: A file in a folder of a study, such as `runs/<name>/tables/claims.csv`.
+        path: A file in a folder of a study, such as `runs/<name>/tables/claims.csv`; elsewhere nothing is noted.
     """
-    write_json(_record_of(path), {"sha256": sha256(path), "study": study_digest(path.parent.parent)})
+    if study := study_digest(path.parent.parent):
+        write_json(_record_of(path), {"sha256": sha256(path), "study": study})
 
 
 def state(path: Path) -> str:
