@@ -75,7 +75,7 @@ class Protocol(BaseModel):
     sampling_batch: PositiveInt = 50  # pairs denoised together; doesn't change the images beyond rounding
 
     # masks and statistics
-    mask_method: Literal["background", "otsu"] = "background"  # open: the paper's algorithm isn't stated
+    mask_method: Literal["background", "otsu", "triangle", "watershed"] = "background"  # open: the paper names none
     equivalence_margin: float = Field(0.05, gt=0.0)  # of IoU; ±0.02 strict, ±0.05 laptop
     alpha: float = Field(0.05, gt=0.0, lt=1.0)  # family-wise, Holm
     n_permutations: PositiveInt = 2000

@@ -1,8 +1,13 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from drawn_views import breast, mlo_breast, view, wedge
+from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from mammorgb_utils.evaluation.masks import METHODS, air_level, breast_mask, component_facts, foreground, pectoral_mask
+from mammorgb_utils.protocol import Protocol
 
 
 def overlap(a, b):
@@ -25,6 +30,36 @@ def test_faint_tissue_beside_a_bright_core_stays_in_the_mask_where_otsu_loses_it
     image[core] = 0.95
     assert overlap(breast_mask(image), truth) >= 0.97
     assert overlap(breast_mask(image, "otsu"), truth) < 0.5
+
+
+def test_the_protocol_knows_every_method_and_no_other():
+    assert set(get_args(Protocol.model_fields["mask_method"].annotation)) == METHODS.keys()
+
+
+def test_the_first_two_methods_are_plain_thresholds_of_the_smoothed_view():
+    image = view(breast(64, 0.7), air=0.1, noise=0.02)
+    image[breast(64, 0.3, 0.2)] = 0.95
+    smooth = ndimage.median_filter(image, size=3, mode="nearest")
+    air = air_level(smooth)
+    level = air + 0.05 * max(float(np.quantile(smooth, 0.995)) - air, 0.10)
+    assert np.array_equal(foreground(image, "background"), smooth > level)
+    assert np.array_equal(foreground(image, "otsu"), smooth > float(threshold_otsu(smooth)))
+
+
+@pytest.mark.parametrize("method", ["triangle", "watershed"])
+@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize(("air", "noise"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.015), (0.12, 0.01)])
+def test_other_methods_find_a_known_breast(method, size, air, noise):
+    truth = breast(size, 0.6)
+    assert overlap(breast_mask(view(truth, tissue=0.6, air=air, noise=noise), method), truth) >= 0.95
+
+
+def test_watershed_stops_at_the_steepest_edge_where_a_threshold_follows_a_faint_halo():
+    truth, halo = breast(128, 0.6), breast(128, 0.75, 0.46)
+    image = view(truth, tissue=0.6)
+    image[halo & ~truth] = 0.07
+    assert overlap(breast_mask(image, "watershed"), truth) >= 0.97
+    assert overlap(breast_mask(image, "background"), halo) >= 0.97
 
 
 def test_label_in_the_far_corner_is_foreground_but_not_breast():
