@@ -50,7 +50,8 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = command("appendices", commands.appendices, "Run the appendices of a study whose notebook 01 is done.")
     _add_which_study(sub)
-    sub.add_argument("--only", nargs="+", choices=["A1", "A5", "A6"], default=None, help="some of them; default: all")
+    sub.add_argument("--only", nargs="+", choices=["A1", "A3", "A5", "A6"], default=None,
+                     help="some of them; default: all")
 
     sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")
     sub.add_argument("notebook", help="such as 02_train")
@@ -62,6 +63,35 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
     sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
+
+    _add_reader_study(command("reader-study", _reader_study, "A blinded page for readers, and the score of answers."))
+
+
+def _reader_study(options: argparse.Namespace) -> None:
+    from mammorgb_utils.reporting.reader_study import commands as readers  # takes seconds
+
+    getattr(readers, options.step)(options)
+
+
+def _add_reader_study(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_subparsers(dest="step", required=True, metavar="build|score").add_parser
+    defaults = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+
+    sub = add("build", help="write the page, and the key apart from it", **defaults)
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+    sub.add_argument("--out", type=Path, required=True, help="folder for reader_study.html and key/key.json")
+    sub.add_argument("--pairs", type=int, default=60, help="different pairs, half of them real")
+    sub.add_argument("--repeats", type=int, default=12, help="pairs that are shown twice, at most a third")
+    sub.add_argument("--seed", type=int, default=None, help="of choice and order; default: the study's own")
+    sub.add_argument("--sets", nargs="+", choices=["sum", "absdiff", "zero"], default=None,
+                     help="synthetic sets; default: all of the study")
+    sub.add_argument("--floor", type=float, default=0.05, help="share of the grey range drawn black in every view")
+
+    sub = add("score", help="score the files that readers saved", **defaults)
+    sub.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="one file a reader")
+    sub.add_argument("--key", type=Path, required=True, help="key.json that was written with the page")
+    sub.add_argument("--out", type=Path, default=None, help="folder for tables and figure; default: scores beside key/")
 
 
 def _add_which_study(sub: argparse.ArgumentParser) -> None:

@@ -1,0 +1,10 @@
+"""The reader study: a page that shows pairs blinded, a key apart from it, and the score of what readers answered."""
+
+from mammorgb_utils.reporting.reader_study.build import build_study
+from mammorgb_utils.reporting.reader_study.cases import ReaderStudyError
+from mammorgb_utils.reporting.reader_study.files import Key, read_key, read_results
+from mammorgb_utils.reporting.reader_study.score import artefact_rates, score_readers
+from mammorgb_utils.reporting.reader_study.simulate import simulated_result
+
+__all__ = ["Key", "ReaderStudyError", "artefact_rates", "build_study", "read_key", "read_results", "score_readers",
+           "simulated_result"]

@@ -1,0 +1,39 @@
+"""What `mammorgb reader-study build` and `score` do."""
+
+from __future__ import annotations
+
+import argparse
+
+from mammorgb_utils.reporting.figures import reader_study, save_figure
+from mammorgb_utils.reporting.reader_study.build import build_study, open_run
+from mammorgb_utils.reporting.reader_study.files import KEY, PAGE, read_key, read_results
+from mammorgb_utils.reporting.reader_study.score import artefact_rates, score_readers
+from mammorgb_utils.reporting.tables import rounded, save_table
+
+SIMULATED = "Simulated answers: they try the method out and say nothing about the images."
+
+
+def build(options: argparse.Namespace) -> None:
+    """Write the page and the key."""
+    run = open_run(options.run)
+    key = build_study(run, options.out, pairs=options.pairs, repeats=options.repeats, seed=options.seed,
+                      sets=options.sets or (), floor=options.floor)
+    print(f"{options.out / PAGE}: {len(key.cases)} cases, for the readers")
+    print(f"{options.out / KEY}: tells real from synthetic, keep it from the readers")
+    if key.patients:
+        print("The page is made from patients' images: do not share it beyond those who may see them")
+
+
+def score(options: argparse.Namespace) -> None:
+    """Score results, print the table, and write tables and figure."""
+    key = read_key(options.key)
+    readings = read_results(options.results, key)
+    table, rates = score_readers(readings), artefact_rates(readings)
+    remark = SIMULATED if readings["simulated"].any() else ""
+    out = options.out or options.key.parent.parent / "scores"
+    save_table(table, out, "reader_study", caption=f"What the readers could tell. {remark}".strip())
+    save_table(rates, out, "reader_study_artefacts", caption=f"Artefacts that readers saw. {remark}".strip())
+    save_figure(reader_study(readings, table, rates), out, "reader_study")
+    print(rounded(table).to_string(index=False))
+    print(f"{remark}\n" if remark else "", end="")
+    print(f"{out}: tables reader_study and reader_study_artefacts, figure reader_study")
