@@ -73,11 +73,13 @@ def pair_rows(images: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
         images: Of `record_outcome`.
 
     Returns:
-        One row a pair, sorted by name, and `(N, 2)` int: the rows of `images` with its CC and its MLO view.
+        One row a pair, sorted by split and name, so that a split is one slice of the file that stays on disk; and
+        `(N, 2)` int: the rows of `images` with its CC and its MLO view.
     """
     left = images[images["excluded"] == ""]
     by_view = {view: left[left["view"] == view].reset_index(names="row").set_index("pair") for view in ("CC", "MLO")}
-    pairs = sorted(by_view["CC"].index)
+    split = by_view["CC"]["split"]
+    pairs = sorted(split.index, key=lambda pair: (split[pair], pair))
     rows = np.stack([by_view[view].loc[pairs, "row"].to_numpy() for view in ("CC", "MLO")], axis=1)
     columns = ["patient", "laterality", "split", "birads", "source"]
     return by_view["CC"].loc[pairs, columns].reset_index(), rows

@@ -144,6 +144,7 @@ def test_each_split_is_its_part_of_all_pairs(study):
     for split in ("train", "heldout"):
         pairs, part = load_pairs(study, split)
         assert np.array_equal(pairs, every[(index["split"] == split).to_numpy()]) and set(part["split"]) == {split}
+        assert isinstance(pairs, np.memmap)
     index.assign(split="train").to_csv(study.pairs_index, index=False)
     assert load_pairs(study, "heldout")[0].shape == (0, *every.shape[1:])
 

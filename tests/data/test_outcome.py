@@ -53,3 +53,11 @@ def test_pairs_point_at_their_rows():
     index, rows = pair_rows(outcome(12, {4: {"code": "timeout"}}))
     assert index["pair"].tolist() == sorted(f"p{i}" for i in range(12) if i != 2)
     assert rows.tolist()[1] == [2, 3] and index["pair"][1] == "p1" and rows.shape == (11, 2)
+
+
+def test_a_split_is_one_run_of_rows():
+    images = outcome(12, {})
+    images["split"] = images["pair"].map(lambda pair: ("train", "heldout")[int(pair[1:]) % 2])
+    index, rows = pair_rows(images)
+    assert index["split"].tolist() == ["heldout"] * 6 + ["train"] * 6
+    assert images["pair"].to_numpy()[rows[:, 0]].tolist() == index["pair"].tolist()
