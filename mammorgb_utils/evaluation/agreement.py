@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import cohen_kappa_score
 
-from mammorgb_utils.evaluation.hypothesis_tests import Effect, dominance
-
-_STEP = 1e-9  # of an area, beside the observed one
+from mammorgb_utils.evaluation.hypothesis_tests import Effect, dominance, patients_in, separated_area
 
 
 def accuracy(correct: int, n: int, *, level: float = 0.95) -> Effect:
@@ -61,9 +58,8 @@ def auc(positive_scores: np.ndarray, negative_scores: np.ndarray, *, level: floa
     if not np.isfinite(variance):
         return Effect(area, float("nan"), float("nan"))
     if variance == 0.0 or area in (0.0, 1.0):
-        counts = ((positive.size, negative.size) if groups is None else
-                  (len(np.unique(groups[:positive.size])), len(np.unique(groups[positive.size:]))))
-        return Effect(area, *_newcombe(area, *counts, z))
+        counts = patients_in(positive.size, negative.size, groups)
+        return Effect(area, *separated_area(area, *counts, level=level))
     half = z * np.sqrt(variance / 4.0) / (area * (1.0 - area))
     return Effect(area, float(expit(logit(area) - half)), float(expit(logit(area) + half)))
 
@@ -168,17 +164,6 @@ def _scores(values: np.ndarray, name: str) -> np.ndarray:
 def _alike(area: float) -> float:
     """How much the comparisons that share an image vary together, for exponential scores."""
     return (1.0 - area) / (2.0 - area) + area / (1.0 + area)
-
-
-def _newcombe(area: float, n: int, m: int, z: float) -> tuple[float, float]:
-    """Score interval: the areas whose own variance, that of Hanley and McNeil, doesn't exclude the observed one."""
-    def excess(truth: float) -> float:
-        variance = truth * (1.0 - truth) * (1.0 + ((n + m) / 2.0 - 1.0) * _alike(truth)) / (n * m)
-        return abs(truth - area) - z * np.sqrt(variance)
-    # at 0 and 1 the excess has a second, trivial root, which the small step leaves out
-    low = brentq(excess, 0.0, area - _STEP) if area > _STEP else 0.0
-    high = brentq(excess, area + _STEP, 1.0) if area < 1.0 - _STEP else 1.0
-    return float(low), float(high)
 
 
 def _kappas(tables: np.ndarray, weights: str | None) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from mammorgb_utils.evaluation.bootstrap import Sample, closer, median_difference
 from mammorgb_utils.evaluation.distances import emd, ks, noise_floor, null_band
 from mammorgb_utils.evaluation.hypothesis_tests import (
     MIN_POWER,
@@ -21,7 +21,7 @@ from mammorgb_utils.evaluation.hypothesis_tests import (
     mann_whitney,
     wilson,
 )
-from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of, patient_weights, sets_in, weighted_median
+from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
 
 MEASURES = ("iou", "iou_no_muscle", "dsc", "dsc_no_muscle")
@@ -41,7 +41,6 @@ _CONTRAST_COLUMNS = ("first", "second", "measure", "family", "n_first", "n_secon
                      "median_first", "median_second", "median_difference", "cliffs_delta", "low", "high", "emd_first",
                      "emd_second", "closer", "median_difference_low", "median_difference_high", "closer_low",
                      "closer_high", "note")
-_CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
 
 def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
@@ -191,45 +190,15 @@ def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol:
         return row | {"note": TOO_FEW}
     groups = np.concatenate([patients_x, patients_y])
     delta = cliffs_delta(x, y, level=LEVEL, groups=groups)
-    distances = emd(x, real), emd(y, real)
-    medians, closer = _contrast_bootstrap([(values, patients) for values, patients, _ in samples], protocol)
+    options = {"n_bootstrap": protocol.n_bootstrap, "seed": protocol.seed, "level": LEVEL}
+    (first, second, third) = (Sample(values, patients) for values, patients, _ in samples)
+    nearer = closer(first, second, third, **options)
     row |= {"median_first": np.median(x), "median_second": np.median(y),
-            "median_difference": np.median(x) - np.median(y), "p": mann_whitney(x, y, groups=groups),
+            "p": mann_whitney(x, y, groups=groups),
             "cliffs_delta": delta.estimate, "low": delta.low, "high": delta.high,
-            "emd_first": distances[0], "emd_second": distances[1], "closer": distances[1] - distances[0]}
-    for label, draws in (("median_difference", medians), ("closer", closer)):
-        row |= dict(zip((f"{label}_low", f"{label}_high"), np.quantile(draws, [0.025, 0.975]), strict=True))
+            "emd_first": emd(x, real), "emd_second": emd(y, real)}
+    row |= _interval("median_difference", median_difference(first, second, **options)) | _interval("closer", nearer)
     return row | {"note": ONE_RUN}
-
-
-def _contrast_bootstrap(samples: list[tuple[np.ndarray, np.ndarray]],
-                        protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the median difference a − b, and of emd(b, real) − emd(a, real), over patients of all three sets."""
-    grid = np.unique(np.concatenate([values for values, _ in samples]))
-    block = max(1, _CHUNK // grid.size)
-    streams = [_value_weights(patients, protocol.n_bootstrap, [protocol.seed, 6, stream], block)
-               for stream, (_, patients) in enumerate(samples)]
-    medians, closer = [], []
-    for weights in zip(*streams, strict=True):
-        shares = [_distribution(grid, values, weight) for (values, _), weight in zip(samples, weights, strict=True)]
-        to_real = [np.abs(share - shares[2])[:, :-1] @ np.diff(grid) for share in shares[:2]]
-        closer.append(to_real[1] - to_real[0])
-        medians.append(weighted_median(samples[0][0], weights[0]) - weighted_median(samples[1][0], weights[1]))
-    return np.concatenate(medians), np.concatenate(closer)
-
-
-def _value_weights(patients: np.ndarray, n_draws: int, seed: list[int], block: int) -> Iterator[np.ndarray]:
-    owner = np.unique(patients, return_inverse=True)[1]
-    for weights in patient_weights(int(owner.max()) + 1, n_draws, np.random.default_rng(seed), block=block):
-        yield weights[:, owner]
-
-
-def _distribution(grid: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """`(B, G)` weighted empirical distribution functions on the grid."""
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weight[:, order], axis=1)
-    total = np.concatenate([np.zeros((len(weight), 1)), total], axis=1) / total[:, -1:]
-    return total[:, np.searchsorted(values[order], grid, side="right")]
 
 
 def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[np.ndarray, np.ndarray, int]:

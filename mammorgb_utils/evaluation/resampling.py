@@ -58,7 +58,8 @@ def patient_weights(n_patients: int, n_draws: int, rng: np.random.Generator, *, 
     """
     for start in range(0, n_draws, block):
         size = min(block, n_draws - start)
-        yield rng.multinomial(n_patients, np.full(n_patients, 1.0 / n_patients), size=size).astype(np.int32)
+        drawn = rng.integers(n_patients, size=(size, n_patients)) + n_patients * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(size, n_patients).astype(np.int32)
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
