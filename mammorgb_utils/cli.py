@@ -50,7 +50,7 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = command("appendices", commands.appendices, "Run the appendices of a study whose notebook 01 is done.")
     _add_which_study(sub)
-    sub.add_argument("--only", nargs="+", choices=["A1", "A3", "A5", "A6"], default=None,
+    sub.add_argument("--only", nargs="+", choices=["A1", "A3", "A4", "A5", "A6"], default=None,
                      help="some of them; default: all")
 
     sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")
@@ -59,6 +59,20 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
 
     sub = command("export", commands.export, "Write a run's synthetic pairs as 16-bit PNGs.")
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
+    sub = command("score", commands.score, "Score a folder of pairs, yours or a rival's, against a study's real pairs.")
+    sub.add_argument("pairs", type=Path, help="folder of <name>_CC.png and <name>_MLO.png, or a .npy (N, 2, H, W)")
+    sub.add_argument("--run", default="laptop", help="study whose real pairs and protocol are used")
+    sub.add_argument("--name", dest="label", default="candidate", help="what the pairs are called in the result")
+    sub.add_argument("--out", type=Path, default=None, help="folder; default: runs/RUN/scores/NAME")
+    sub.add_argument("--patients", type=Path, default=None, help="CSV with a column patient, one row a pair in the "
+                     "same order; default: each pair is a patient")
+    sub.add_argument("--resize", action="store_true", help="bring pairs of another size to the study's")
+    sub.add_argument("--check", action="store_true", help="PAIRS is a folder that this command wrote: only compare its "
+                     "tables with their digests")
+
+    sub = command("report", commands.report, "Write a study's report: one self-contained page.")
     sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
 
     sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")

@@ -166,6 +166,35 @@ def export(options: argparse.Namespace) -> None:
         print(f"runs/{options.run}/export/{name}: {export_pairs(pairs, root / 'export' / name, prefix=name)} files")
 
 
+def score(options: argparse.Namespace) -> None:
+    """Score anyone's pairs against the real ones of a study, or check a score that was written."""
+    from mammorgb_utils.data.pair_folder import load_pair_folder, load_patients
+    from mammorgb_utils.data.pairs import load_pairs, real_pairs
+    from mammorgb_utils.evaluation.score import score_tables, scored_sets
+    from mammorgb_utils.reporting.score_folder import read_score, require_free, score_folder, write_score
+
+    if options.check:
+        card, facts = read_score(options.pairs)
+        print(f"{facts['label']}: {facts['n_pairs']} pairs, {len(card)} figures, every table as it was written")
+        return
+    run = Run.recorded(options.run)
+    folder = score_folder(run, options.label, options.out)
+    pairs = load_pair_folder(options.pairs, size=run.protocol.image_size, resize=options.resize)
+    require_free(folder, pairs, run)
+    patients = load_patients(options.patients, len(pairs)) if options.patients else None
+    (real, index), (train, _) = real_pairs(run), load_pairs(run, "train")
+    sets = scored_sets(pairs, real, index, train, run.protocol, patients=patients)
+    tables = score_tables(sets, lambda step: print(f"{step} …", file=sys.stderr, flush=True))
+    print(write_score(run, folder, options.label, sets, tables, source="/".join(sorted(set(index["source"])))))
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write a study's report.html."""
+    from mammorgb_utils.reporting.report import write_report
+
+    print(write_report(Run.recorded(options.run)))
+
+
 def publish(options: argparse.Namespace) -> None:
     """Copy the laptop study's figures, tables and executed notebooks to `figures/` and `notebooks/executed/`."""
     from mammorgb_utils.reporting.documents import fill_tables

@@ -8,6 +8,7 @@ its record, nor a result that was wrong when it was written: who must rule that 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from mammorgb_utils.runs import sha256, write_json
@@ -19,14 +20,23 @@ UNRECORDED = "without a record"
 _FOLDER = ".written"
 
 
-def record(path: Path) -> None:
+def record(path: Path, columns: Sequence[str] = ()) -> None:
     """Note a file's content and study; called by whoever has just written it.
 
     Args:
         path: A file in a folder of a study, such as `runs/<name>/tables/claims.csv`; elsewhere nothing is noted.
+        columns: Those that a page shows of a table that has more.
     """
     if study := study_digest(path.parent.parent):
-        write_json(_record_of(path), {"sha256": sha256(path), "study": study})
+        write_json(_record_of(path), {"sha256": sha256(path), "study": study, "columns": list(columns)})
+
+
+def shown_columns(path: Path) -> list[str]:
+    """The columns that were noted for a page; empty where none were."""
+    try:
+        return list(json.loads(_record_of(path).read_text(encoding="utf-8"))["columns"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def state(path: Path) -> str:

@@ -57,7 +57,7 @@ def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str,
     frame = _flat(frame)
     latex = to_latex(frame if columns is None else frame[list(columns)], name=name, caption=caption)
     write_csv(Path(folder) / f"{name}.csv", frame)
-    record(Path(folder) / f"{name}.csv")
+    record(Path(folder) / f"{name}.csv", columns or ())
     with atomic_path(Path(folder) / f"{name}.tex") as temporary:
         temporary.write_text(latex, encoding="ascii")
 

@@ -1,0 +1,174 @@
+"""Pairs from anywhere: a folder of PNGs or one array, checked before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.runs import read_table
+
+VIEWS = ("CC", "MLO")
+_FILE = re.compile(r"(?P<pair>.+)_(?P<view>CC|MLO)\.png", re.IGNORECASE)
+_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+_GREY_MODES = ("L", "I;16", "I;16B", "I")
+_SIDE_SHARE = 0.25  # of the width, at either edge, that is compared to find the chest wall
+_SIDE_STEP = 0.02  # grey, of full scale: edges that differ by less say nothing
+_WHITE = 0.5  # grey above which the far edge can't be air
+_CHUNK = 64  # pairs looked at together
+
+
+class PairFolderError(ValueError):
+    """Pairs can't be used; the message says which, why and what to do."""
+
+
+def load_pair_folder(path: Path, *, size: int, resize: bool = False) -> np.ndarray:
+    """Read and check pairs.
+
+    Args:
+        path: A folder with `<name>_CC.png` and `<name>_MLO.png` (grey, 8 or 16 bits), as `mammorgb export` writes
+            them, in the order of their names; or a `.npy` of shape `(N, 2, H, W)`, CC first: float in [0, 1], uint8
+            or uint16.
+        size: Image size that is needed [px].
+        resize: Bring other sizes to `size × size` by area averaging, which changes the aspect of oblong views.
+
+    Returns:
+        `(N, 2, size, size)` float32 in [0, 1], chest wall on the left.
+
+    Raises:
+        PairFolderError: Nothing is there, a view lacks its partner, shapes or values are wrong, the chest wall is on
+            the right or air is white.
+    """
+    path = Path(path)
+    if path.suffix == ".npy" and path.is_file():
+        views = _from_array(path)
+    elif path.is_dir():
+        views = _from_folder(path)
+    else:
+        raise PairFolderError(f"{path}: neither a folder of pairs nor a .npy file of shape (N, 2, H, W)")
+    pairs = _at_size(views, size, resize)
+    _check_content(pairs)
+    return pairs
+
+
+def pairs_digest(pairs: np.ndarray) -> str:
+    """SHA-256 of shape and values: the same pairs give the same, from whatever file they were read."""
+    digest = hashlib.sha256(repr(pairs.shape).encode())
+    for pair in pairs:
+        digest.update(np.ascontiguousarray(pair, np.float32))
+    return digest.hexdigest()
+
+
+def load_patients(path: Path, n: int) -> np.ndarray:
+    """Patient of each pair, from the column `patient` of a CSV with one row a pair in the same order.
+
+    Args:
+        path: Such as the `pairs/index.csv` of a study.
+        n: Number of pairs.
+
+    Returns:
+        `(n,)` whole numbers: who belongs together, and no name.
+
+    Raises:
+        PairFolderError: The column is missing or has empty cells, or the number of rows differs.
+    """
+    table = read_table(Path(path))
+    if "patient" not in table or table["patient"].isna().any():
+        raise PairFolderError(f"{path.name}: needs a column 'patient' without empty cells")
+    if len(table) != n:
+        raise PairFolderError(f"{path.name}: {len(table)} rows for {n} pairs; give one row a pair, in the same order")
+    return pd.factorize(table["patient"])[0]
+
+
+def _from_array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise PairFolderError(f"{path.name}: not a plain NumPy array ({error}); write it with np.save") from None
+    if array.ndim != 4 or array.shape[1] != 2:
+        raise PairFolderError(f"{path.name}: shape {array.shape}; it must be (N, 2, H, W), CC first")
+    if not len(array):
+        raise PairFolderError(f"{path.name}: holds no pairs")
+    if array.dtype not in _FULL_SCALE and not np.issubdtype(array.dtype, np.floating):
+        raise PairFolderError(f"{path.name}: values of type {array.dtype}; use float in [0, 1], uint8 or uint16")
+    return array
+
+
+def _from_folder(folder: Path) -> list[list[np.ndarray]]:
+    found: dict[str, dict[str, Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if match := _FILE.fullmatch(file.name):
+            views = found.setdefault(match["pair"], {})
+            if views.setdefault(match["view"].upper(), file) != file:
+                raise PairFolderError(f"{file.name}: this view is there twice, in other letters; keep one")
+    if not found:
+        raise PairFolderError(f"{folder}: no files named <name>_CC.png and <name>_MLO.png")
+    alone = [next(iter(views.values())).name for views in found.values() if len(views) == 1]
+    if alone:
+        raise PairFolderError(f"{folder}: {len(alone)} views lack their partner, such as that of {alone[0]}; add it, "
+                              "or take the view away")
+    return [[_read_view(views[name]) for name in VIEWS] for views in found.values()]
+
+
+def _read_view(file: Path) -> np.ndarray:
+    try:
+        with Image.open(file) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise PairFolderError(f"{file.name}: not a readable PNG ({error}); write it anew") from None
+    if mode not in _GREY_MODES:
+        raise PairFolderError(f"{file.name}: a {mode} image; save each view as grey PNG of 8 or 16 bits")
+    if pixels.dtype not in _FULL_SCALE:  # older Pillow reads 16 bits into 32
+        pixels = pixels.astype(np.uint16)
+    return pixels
+
+
+def _at_size(views: np.ndarray | list[list[np.ndarray]], size: int, resize: bool) -> np.ndarray:
+    """All views in one array, scaled to [0, 1] and, where that is allowed, resized."""
+    shapes = sorted({view.shape for pair in views for view in pair})
+    text = ", ".join(f"{height} × {width}" for height, width in shapes[:4]) + (", …" if len(shapes) > 4 else "")
+    if len(shapes) > 1 and not resize:
+        raise PairFolderError(f"the views have {len(shapes)} sizes ({text}); bring them to {size} × {size}, or repeat "
+                              "with --resize")
+    if shapes != [(size, size)] and not resize:
+        raise PairFolderError(f"the views are {text}, the study's {size} × {size} pixels; compare with a study of "
+                              "their size, or repeat with --resize")
+    pairs = np.empty((len(views), 2, size, size), np.float32)
+    for i, pair in enumerate(views):
+        for j, view in enumerate(pair):
+            grey = _scaled(view, i)
+            pairs[i, j] = grey if grey.shape == (size, size) else area_resize(grey, (size, size)).clip(0.0, 1.0)
+    return pairs
+
+
+def _scaled(view: np.ndarray, number: int) -> np.ndarray:
+    if view.dtype in _FULL_SCALE:
+        return view.astype(np.float32) / np.float32(_FULL_SCALE[view.dtype])
+    low, high = float(view.min()), float(view.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise PairFolderError(f"pair {number}: values that are no numbers; write the pairs anew")
+    if low < -1e-3 or high > 1.0 + 1e-3:
+        raise PairFolderError(f"pair {number}: values from {low:.3g} to {high:.3g}; scale them to [0, 1], 0 = air")
+    return np.clip(np.asarray(view, np.float32), 0.0, 1.0)
+
+
+def _check_content(pairs: np.ndarray) -> None:
+    """Most views must have the chest wall on the left and dark air on the right."""
+    band = max(1, round(_SIDE_SHARE * pairs.shape[-1]))
+    steps, far = [], []
+    for start in range(0, len(pairs), _CHUNK):
+        part = pairs[start:start + _CHUNK]
+        steps.append(part[..., :band].mean(axis=(2, 3)) - part[..., -band:].mean(axis=(2, 3)))
+        far.append(np.median(part[..., -1], axis=2))
+    step, white = np.concatenate(steps), int((np.concatenate(far) > _WHITE).sum())
+    right = int((step < -_SIDE_STEP).sum())
+    if white > step.size / 2:
+        raise PairFolderError(f"air is white in {white} of {step.size} views; invert them, so that 0 is air")
+    if right > step.size / 2:
+        raise PairFolderError(f"the chest wall is on the right in {right} of {step.size} views; flip them left to "
+                              "right, as every measure expects it on the left")

@@ -1,0 +1,74 @@
+"""Parts of self-contained HTML pages: tables, pictures in the page, and the template they go into."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from mammorgb_utils.reporting.tables import rounded
+from mammorgb_utils.runs import atomic_path
+
+MAX_ROWS = 60  # of a table on a page; the CSV has all
+_PIXELS_PER_MM = 300 / 25.4  # of the study's figures
+_CSS_PER_MM = 96 / 25.4 * 1.25  # shown somewhat larger than in print, as 7 pt is small on a screen
+_WIDEST = 1560  # px of a picture in the page: sharp on screens of double density, about 210 dpi in print
+_COLOURS = 256  # of its palette
+
+
+def write_page(path: Path, template: str, **content: Any) -> Path:
+    """Render a template of `reporting/templates` and write it atomically."""
+    environment = Environment(loader=PackageLoader("mammorgb_utils.reporting"), autoescape=True, trim_blocks=True,
+                              lstrip_blocks=True, undefined=StrictUndefined)
+    with atomic_path(path) as temporary:
+        temporary.write_text(environment.get_template(template).render(**content), encoding="utf-8")
+    return path
+
+
+def page_table(frame: pd.DataFrame, columns: list[str] | None = None) -> dict[str, Any]:
+    """A table as a template shows it: rounded as in LaTeX, numbers to the right.
+
+    Args:
+        frame: Any table.
+        columns: Those to show; others are counted.
+
+    Returns:
+        `header` and `rows` of cells, each `{"text", "number"}`; `more_rows` and `more_columns` left out; `wide`.
+    """
+    shown = frame[[name for name in columns or [] if name in frame] or list(frame)].reset_index(drop=True)
+    text = rounded(shown)
+    numeric = [pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+               for _, column in shown.items()]
+    rows = [[{"text": value, "number": number} for value, number in zip(row, numeric, strict=True)]
+            for row in text.head(MAX_ROWS).to_numpy().tolist()]
+    return {"header": [{"text": name, "number": number} for name, number in zip(text.columns, numeric, strict=True)],
+            "rows": rows, "more_rows": max(0, len(text) - MAX_ROWS), "more_columns": frame.shape[1] - shown.shape[1],
+            "wide": shown.shape[1] > 8}
+
+
+def page_picture(path: Path) -> dict[str, Any]:
+    """A figure's PNG for a page, in a palette and no larger than a screen needs.
+
+    Returns:
+        `uri` (data URI), `width` and `height` at which it is shown [CSS px].
+    """
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    width = round(picture.width / _PIXELS_PER_MM * _CSS_PER_MM)
+    height = round(picture.height / _PIXELS_PER_MM * _CSS_PER_MM)
+    if picture.width > _WIDEST:
+        picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)), Image.Resampling.LANCZOS)
+    picture = picture.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    buffer = BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return {"uri": data_uri("image/png", buffer.getvalue()), "width": width, "height": height}
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Content as a URI that stands in the page itself."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,131 @@
+"""The report of a study: one self-contained page with claims, figures, tables, protocol, data flow and provenance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mammorgb_utils.reporting.captions import FIGURE_CAPTIONS, TABLE_CAPTIONS, Caption
+from mammorgb_utils.reporting.pages import page_picture, page_table, write_page
+from mammorgb_utils.reporting.producers import APPENDICES, FIGURES, TABLES
+from mammorgb_utils.reporting.protocol_fields import protocol_rows
+from mammorgb_utils.reporting.provenance import Stage, data_flow, digest_table, stage_table, stages, version_table
+from mammorgb_utils.reporting.records import CHANGED, FOREIGN, UNRECORDED, shown_columns, state
+from mammorgb_utils.reporting.score_folder import score_rows
+from mammorgb_utils.reporting.study_files import missing_files
+from mammorgb_utils.reporting.verdicts import NOT_RUN
+from mammorgb_utils.runs import Run, read_table
+
+MAIN = ("01_preprocess", "02_train", "03_sample", "04_metrics", "05_stats")
+_TRAINING = "02_train"
+CLAIMS = "claims"
+_CLAIM_TABLE = "_claim"  # how the names of the appendices' own claim tables end
+
+
+def write_report(run: Run) -> Path:
+    """Write `runs/<name>/report.html`; what the study doesn't hold yet is named as missing.
+
+    A figure or table that was changed since it was written, or is of another study, isn't shown: its place says so.
+
+    Args:
+        run: A study whose notebook 01 is done at least; `Run.recorded(name)` opens one that is there.
+
+    Returns:
+        The file. It loads nothing from elsewhere and needs no scripts.
+    """
+    executed = stages(run.root)
+    items = [_item(run, kind, name, producer) for kind, declared in (("figures", FIGURES), ("tables", TABLES))
+             for name, producer in declared.items()]
+    present = [item for item in items if item["path"].is_file()]
+    page = {"name": run.root.name, "protocol": run.protocol, "source": _source(run), "claims": _claims(run),
+            "sections": _sections(present, executed), "missing": _missing(run, items),
+            "fields": protocol_rows(run.protocol), "flow": data_flow(run), "scores": score_rows(run),
+            "stages": page_table(stage_table(executed)),
+            "minutes": sum(stage.minutes for stage in executed if stage.minutes == stage.minutes),
+            "versions": page_table(version_table(executed)), "digests": page_table(digest_table(run)),
+            "refused": [item for item in present if item["refused"]],
+            "unrecorded": [item for item in present if item["unrecorded"]]}
+    return write_page(run.root / "report.html", "report.html", **page)
+
+
+def _source(run: Run) -> str:
+    return "/".join(sorted(set(read_table(run.pairs_index)["source"]))) if run.pairs_index.is_file() else "unknown"
+
+
+def _item(run: Run, kind: str, name: str, producer: str) -> dict[str, Any]:
+    captions, ending = (FIGURE_CAPTIONS, "png") if kind == "figures" else (TABLE_CAPTIONS, "csv")
+    path = run.root / kind / f"{name}.{ending}"
+    found = state(path) if path.is_file() else ""
+    return {"kind": kind, "name": name, "stage": producer, "path": path, "state": found,
+            "caption": captions.get(name, Caption(name.replace("_", " ").capitalize(), "")),
+            "anchor": f"{kind[:-1]}-{name}", "refused": found in (CHANGED, FOREIGN), "unrecorded": found == UNRECORDED}
+
+
+def _shown(item: dict[str, Any]) -> dict[str, Any]:
+    """The item with its picture or table; neither where it is refused."""
+    if item["refused"]:
+        return item | {"picture": None, "table": None}
+    if item["kind"] == "figures":
+        return item | {"picture": page_picture(item["path"]), "table": None}
+    frame = _read(item["path"])
+    return item | {"picture": None, "table": None if frame is None else page_table(frame, shown_columns(item["path"]))}
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    try:
+        return read_table(path)
+    except (ValueError, OSError):  # empty, or no CSV
+        return None
+
+
+def _sections(items: list[dict[str, Any]], executed: list[Stage]) -> list[dict[str, Any]]:
+    """Figures and tables by the notebook that made them; the claims stand first on the page, not here."""
+    order = list(dict.fromkeys([*MAIN, *APPENDICES, *(item["stage"] for item in items)]))
+    sections = []
+    for stage in order:
+        own = [_shown(item) for item in items if item["stage"] == stage and item["name"] != CLAIMS]
+        if own:
+            about = next((found for found in executed if found.name.startswith(stage)), None)
+            sections.append({"stage": stage, "title": about.title if about and about.title else stage,
+                             "question": about.question if about else "", "items": own})
+    return sections
+
+
+def _missing(run: Run, items: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Stages of the study that aren't finished, and appendices that weren't run or lack something."""
+    appendices = [stage for stage in APPENDICES
+                  if any(item["stage"] == stage and not item["path"].is_file() for item in items)]
+    return {"study": sorted(set(missing_files(run.root).values())), "appendices": appendices}
+
+
+def _claims(run: Run) -> list[dict[str, str]]:
+    """Every claim with the verdict of whichever stage judged it; an appendix that judged goes before notebook 05."""
+    tables = {name: stage for name, stage in TABLES.items() if name == CLAIMS or name.endswith(_CLAIM_TABLE)}
+    rows: dict[str, dict[str, str]] = {}
+    for name, stage in sorted(tables.items(), key=lambda item: item[0] != CLAIMS):
+        path = run.tables / f"{name}.csv"
+        frame = _read(path) if path.is_file() and state(path) not in (CHANGED, FOREIGN) else None
+        if frame is None or not {"id", "verdict"} <= set(frame.columns):
+            continue
+        for row in frame.fillna("").astype(str).to_dict("records"):
+            rows[row["id"]] = _merged(rows.get(row["id"]), row | {"stage": stage})
+    return [_with_class(rows[name]) for name in sorted(rows)]
+
+
+def _merged(known: dict[str, str] | None, found: dict[str, str]) -> dict[str, str]:
+    """The row that judged; where both did, the later one, with a word on the other."""
+    if known is None:
+        return found
+    if found["verdict"].startswith(NOT_RUN):
+        return known
+    other = "" if known["verdict"].startswith(NOT_RUN) else f"{known['stage']}: {known['verdict']}"
+    return {**known, **found, "also": other}
+
+
+def _with_class(row: dict[str, str]) -> dict[str, str]:
+    """All fields that the page shows, and a word for its colour."""
+    kind = {"reproduced": "good", "not reproduced": "bad"}.get(row["verdict"].removesuffix(" on phantoms"), "open")
+    blank = dict.fromkeys(("claim", "paper", "criterion", "observed", "note", "also"), "")
+    return {**blank, **row, "kind": kind}

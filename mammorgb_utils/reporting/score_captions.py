@@ -1,0 +1,15 @@
+"""Names of the figures of a score's card, and a sentence for each of its tables."""
+
+from __future__ import annotations
+
+FIGURE_NAMES = {
+    "iou_median": "IoU, median", "iou_no_muscle_median": "IoU without muscle, median", "plausible": "Plausible masks",
+    "emd": "EMD of IoU to real", "ks": "KS of IoU to real", "hodges_lehmann": "Shift of IoU (Hodges–Lehmann)",
+    "cliffs_delta": "Cliff's δ of IoU", "gain": "Gain of pairing in IoU", "consistency_score": "Consistency score",
+}
+TABLE_TITLES = {
+    "overlap_summary": ("Overlap", "Medians and quartiles of both sets, and the share of plausible masks."),
+    "distances": ("Distances", "EMD and KS of every measure, with null band and noise floor; EMD of IoU is primary."),
+    "effects": ("Size of the difference", "Shift against real, beside the study's margin."),
+    "consistency": ("Paired against shuffled", "What pairing adds to overlap, and its share of the real gain."),
+}

@@ -1,0 +1,166 @@
+"""The folder of a score: tables, a page and their provenance, checked whenever they are read again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.data.pair_folder import pairs_digest
+from mammorgb_utils.evaluation.score import CANDIDATE, ScoredSets
+from mammorgb_utils.reporting.figures_quality import as_svg
+from mammorgb_utils.reporting.figures_score import score_overlap
+from mammorgb_utils.reporting.pages import data_uri, page_table, write_page
+from mammorgb_utils.reporting.records import study_digest
+from mammorgb_utils.reporting.score_captions import FIGURE_NAMES, TABLE_TITLES
+from mammorgb_utils.runs import NAME, Run, provenance, read_table, sha256, write_csv, write_json
+
+PROVENANCE = "provenance.json"  # written last: a folder without it isn't a score
+VERSION = 1  # of the figures of the card and of how they are computed
+SMALL = 100  # pairs below which most tests have little power
+_PAIR_TABLES = ("overlap", "shuffled", "anatomy", "artefact_flags")  # a row a pair: only the candidate's are written
+_MAIN = ("iou_median", "emd", "ks", "hodges_lehmann", "consistency_score", "plausible")  # shown in a study's report
+
+
+class ScoreFolderError(ValueError):
+    """A score's folder can't be used; the message says why and what to do."""
+
+
+def score_folder(run: Run, label: str, out: Path | None = None) -> Path:
+    """Where a score goes: `out`, or `runs/<name>/scores/<label>`.
+
+    Raises:
+        ScoreFolderError: The label isn't one.
+    """
+    if not re.fullmatch(NAME, label):
+        raise ScoreFolderError(f"--name {label!r}: use letters, digits, '.', '_' and '-', a letter first")
+    return Path(out) if out else run.root / "scores" / label
+
+
+def require_free(folder: Path, pairs: np.ndarray, run: Run) -> None:
+    """Refuse a folder that holds the score of other pairs, or against another study.
+
+    Raises:
+        ScoreFolderError: It does; the message says what differs.
+    """
+    if not (folder / PROVENANCE).is_file():
+        return
+    facts = _facts(folder)
+    for what, found, mine in (("other pairs", facts.get("pairs_sha256"), pairs_digest(pairs)),
+                              ("another study", facts.get("study_sha256"), study_digest(run.root))):
+        if found != mine:
+            raise ScoreFolderError(f"{folder.name} holds a score of {what}; choose another --name, or remove the "
+                                   "folder")
+
+
+def write_score(run: Run, folder: Path, label: str, sets: ScoredSets, tables: Mapping[str, pd.DataFrame], *,
+                source: str) -> Path:
+    """Write a score: one CSV a table, `score.html`, and `provenance.json` last.
+
+    Args:
+        run: The study that the pairs were scored against.
+        folder: From `score_folder`.
+        label: What the pairs are called.
+        sets: What was compared.
+        tables: From `score.score_tables`.
+        source: Where the study's real pairs come from, as in the manifest.
+
+    Returns:
+        The page. It holds no image of a pair, and of real pairs nothing but figures of the whole set.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PROVENANCE).unlink(missing_ok=True)
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table[table["set"] == CANDIDATE] if name in _PAIR_TABLES else table)
+    facts = _new_facts(run, label, sets, tables, source)
+    page = _write_page(run, folder, facts, tables)
+    write_json(folder / PROVENANCE, facts | {"files": {path.name: sha256(path) for path in sorted(folder.glob("*.csv"))
+                                                       if path.stem in tables}})
+    return page
+
+
+def read_score(folder: Path, run: Run | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The card of a score and its provenance, after every table was compared with its digest.
+
+    Args:
+        folder: As `write_score` left it, or as somebody sent it.
+        run: The study that it must have been scored against; None accepts any.
+
+    Raises:
+        ScoreFolderError: The score is unfinished, changed, or of another study.
+    """
+    facts = _facts(folder)
+    for name, digest in facts["files"].items():
+        file = folder / Path(name).name
+        if not file.is_file():
+            raise ScoreFolderError(f"{folder.name}: {name} is missing; repeat `mammorgb score`")
+        if sha256(file) != digest:
+            raise ScoreFolderError(f"{folder.name}: {name} was changed since it was written; repeat `mammorgb score`")
+    if run is not None and facts["study_sha256"] != study_digest(run.root):
+        raise ScoreFolderError(f"{folder.name}: scored against another study ({facts.get('study', 'unnamed')}); repeat "
+                               f"`mammorgb score` with --run {run.root.name}")
+    return read_table(folder / "card.csv"), facts
+
+
+def score_rows(run: Run) -> dict[str, Any]:
+    """Every score of a study as one table for a page; one that can't be trusted says so instead of figures."""
+    rows = []
+    for folder in sorted(path.parent for path in run.root.glob(f"scores/*/{PROVENANCE}")):
+        try:
+            card, facts = read_score(folder, run)
+        except ScoreFolderError as error:
+            rows.append({"Pairs": folder.name, "n": "", "Note": str(error)})
+            continue
+        own = card.set_index("figure")
+        rows.append({"Pairs": facts["label"], "n": str(facts["n_pairs"]), "Note": ""}
+                    | {FIGURE_NAMES[name]: _with_interval(own.loc[name]) for name in _MAIN if name in own.index})
+    return page_table(pd.DataFrame(rows))
+
+
+def _with_interval(row: pd.Series) -> str:
+    value = "" if pd.isna(row["value"]) else f"{row['value']:.3f}"
+    return f"{value} [{row['low']:.3f}, {row['high']:.3f}]" if value and pd.notna(row["low"]) else value
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        if facts["version"] != VERSION:
+            raise ScoreFolderError(f"{folder.name}: a score of version {facts['version']}, this code's is {VERSION}; "
+                                   "repeat `mammorgb score`")
+        assert isinstance(facts["files"], dict) and "card.csv" in facts["files"] and facts["study_sha256"]
+    except FileNotFoundError:
+        raise ScoreFolderError(f"{folder.name}: no {PROVENANCE}, so not a finished score; repeat "
+                               "`mammorgb score`") from None
+    except (KeyError, TypeError, AssertionError, json.JSONDecodeError):
+        raise ScoreFolderError(f"{folder.name}: {PROVENANCE} is damaged; repeat `mammorgb score`") from None
+    return facts
+
+
+def _new_facts(run: Run, label: str, sets: ScoredSets, tables: Mapping[str, pd.DataFrame],
+               source: str) -> dict[str, Any]:
+    own = tables["overlap"][tables["overlap"]["set"] == CANDIDATE]
+    missing, n = int(own["iou"].isna().sum()), len(own)
+    warnings = [f"{n} pairs: most tests have little power below {SMALL}; intervals are wide."] if n < SMALL else []
+    if missing:
+        warnings.append(f"{missing} of {n} pairs have no breast mask: they are counted, and left out of overlap.")
+    return {"version": VERSION, "label": label, "study": run.root.name, "source": source, "n_pairs": n,
+            "n_patients": int(own["patient"].nunique()), "n_real": len(sets.pairs["real"]), "warnings": warnings,
+            "pairs_sha256": pairs_digest(sets.pairs[CANDIDATE]), "real_sha256": pairs_digest(sets.pairs["real"]),
+            "study_sha256": study_digest(run.root), "code": provenance(run)}
+
+
+def _write_page(run: Run, folder: Path, facts: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> Path:
+    shown = [{"title": title, "sentence": sentence, "file": f"{name}.csv", "table": page_table(tables[name])}
+             for name, (title, sentence) in TABLE_TITLES.items() if name in tables]
+    card = tables["card"].assign(figure=tables["card"]["figure"].replace(FIGURE_NAMES))
+    what = {"Pairs (SHA-256 of their values)": facts["pairs_sha256"], "Real pairs": facts["real_sha256"],
+            "Study's protocol and manifest": facts["study_sha256"], **facts["code"]}
+    return write_page(folder / "score.html", "score.html", facts=facts, protocol=run.protocol, card=page_table(card),
+                      tables=shown, provenance=page_table(pd.DataFrame(list(what.items()), columns=["What", "Value"])),
+                      picture=data_uri("image/svg+xml", as_svg(score_overlap(tables["overlap"], tables["shuffled"]))))
