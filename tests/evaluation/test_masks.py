@@ -6,7 +6,15 @@ from drawn_views import breast, mlo_breast, view, wedge
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from mammorgb_utils.evaluation.masks import METHODS, air_level, breast_mask, component_facts, foreground, pectoral_mask
+from mammorgb_utils.evaluation.masks import (
+    METHODS,
+    air_level,
+    breast_mask,
+    component_facts,
+    foreground,
+    largest_on_chest_wall,
+    pectoral_mask,
+)
 from mammorgb_utils.protocol import Protocol
 
 
@@ -79,6 +87,15 @@ def test_holes_are_filled_and_a_breast_off_the_chest_wall_is_no_mask():
     away[20:40, 20:40] = 0.7
     assert not breast_mask(away).any()
     assert foreground(away).any()
+
+
+def test_holes_are_filled_as_scipy_fills_them():
+    rng = np.random.default_rng(5)
+    for share in (0.35, 0.5, 0.6, 0.7, 0.9):
+        mask = rng.random((40, 50)) < share
+        mask[:, 0] = True  # one component holds all that touches the edge
+        labels, _ = ndimage.label(mask)
+        assert np.array_equal(largest_on_chest_wall(mask), ndimage.binary_fill_holes(labels == labels[0, 0]))
 
 
 def test_air_level_is_the_mode_of_the_far_columns():
