@@ -10,13 +10,15 @@ import pandas as pd
 from mammorgb_utils.protocol import Protocol
 
 SET_ORDER = ("real", "sum", "absdiff", "zero")  # the order of every table and figure
+CANDIDATE = "candidate"  # pairs from elsewhere that are scored like an encoding's
 
 
 def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = False) -> list[str]:
-    """Sets that the table holds: encodings of the study in the order of every table, then sets from elsewhere.
+    """Encodings of the study that the table holds, in the order of every table, then pairs from elsewhere.
 
     Args:
-        overlap: metrics/overlap.csv, or a table of its columns with sets of other names, such as `candidate`.
+        overlap: metrics/overlap.csv, or another table with `set`; rows of sets that aren't synthetic, such as `train`,
+            don't matter.
         protocol: Gives the encodings; one that isn't the study's is left out.
         with_real: Put `real` first.
 
@@ -26,8 +28,8 @@ def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = Fals
     present = set(overlap["set"]) if "set" in overlap else set()
     if "real" not in present:
         raise ValueError("metrics/overlap.csv: no rows of the set 'real' to compare against; run 04_metrics again")
-    asked = [name for name in SET_ORDER if name in protocol.encodings or (name == "real" and with_real)]
-    return [name for name in [*asked, *sorted(present - set(SET_ORDER))] if name in present]
+    asked = {*protocol.encodings, CANDIDATE, *(["real"] if with_real else [])}
+    return [name for name in (*SET_ORDER, CANDIDATE) if name in present & asked]
 
 
 def patient_of(frame: pd.DataFrame) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.evaluation.comparison import (
-    LEVEL,
     MEASURES,
     MIN_PAIRS,
     PRIMARY,
@@ -20,9 +19,9 @@ from mammorgb_utils.evaluation.comparison import (
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.consistency_summary import consistency_table
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.resampling import CANDIDATE
 from mammorgb_utils.protocol import Protocol
 
-CANDIDATE = "candidate"  # name of the scored set
 SETS = ("real", CANDIDATE)
 
 
@@ -193,5 +192,3 @@ def _consistency_rows(table: pd.DataFrame) -> list[dict[str, object]]:
              "note": "a real CC overlaps the nearest-area MLO of another breast as much as its own: IoU says only "
                      "'same size'" if size else ""}]
 
-
-__all__ = ["CANDIDATE", "LEVEL", "SETS", "ScoreError", "ScoredSets", "score_card", "score_tables", "scored_sets"]

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pair_folder import pairs_digest
-from mammorgb_utils.evaluation.score import CANDIDATE, ScoredSets
+from mammorgb_utils.evaluation.resampling import CANDIDATE
+from mammorgb_utils.evaluation.score import ScoredSets
 from mammorgb_utils.reporting.figures_quality import as_svg
 from mammorgb_utils.reporting.figures_score import score_overlap
 from mammorgb_utils.reporting.pages import data_uri, page_table, write_page
