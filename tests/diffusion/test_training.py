@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline
-from tiny_models import CELEBAHQ, SIZE, blob_pairs, equal, save_base, weights
+from tiny_models import SIZE, blob_pairs, equal, save_base, weights
 
+from benchmarks.paper_model import ARCHITECTURE
 from mammorgb_utils.diffusion.checkpoints import CheckpointError, load_checkpoint
 from mammorgb_utils.diffusion.encoding import EncodingError
 from mammorgb_utils.diffusion.loop import (
@@ -155,7 +156,7 @@ def test_a_tampered_checkpoint_stops_the_run(tmp_path, pairs, tiny, monkeypatch)
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample"])
 def test_a_base_in_the_published_layout_is_fine_tuned_with_its_prediction_type(tmp_path, tiny, prediction):
-    small = CELEBAHQ | {"sample_size": 32, "block_out_channels": (4, 4, 8, 8, 8, 8), "norm_num_groups": 4}
+    small = ARCHITECTURE | {"sample_size": 32, "block_out_channels": (4, 4, 8, 8, 8, 8), "norm_num_groups": 4}
     base = save_base(tmp_path / "base", nested=False, prediction=prediction, **small)
     protocol = changed(tiny, base_model=str(base), image_size=32, ema_decay=0.0, sampling_weights="raw")
     model = train(blob_pairs(8, 32), protocol, "zero", tmp_path / "run", progress=False)

@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 from diffusers import UNet2DModel
-from tiny_models import CELEBAHQ, SIZE, save_base
+from tiny_models import SIZE, save_base
 
+from benchmarks.paper_model import ARCHITECTURE
 from mammorgb_utils.diffusion.unet import (
     BaseModelError,
     base_folder,
@@ -62,7 +63,7 @@ def test_the_published_name_must_have_the_published_parameters(tmp_path, monkeyp
 
 def test_the_published_architecture_has_the_published_parameters(tmp_path):
     with torch.device("meta"):
-        unet = UNet2DModel(**CELEBAHQ)
+        unet = UNet2DModel(**ARCHITECTURE)
     assert sum(p.numel() for p in unet.parameters()) == 113_673_219
 
 
