@@ -1,6 +1,7 @@
 """Training and sampling beside diffusers: same UNet, batch and data, in turns in one process.
 
-`python benchmarks/diffusion_speed.py` prints and writes results/diffusion_speed.csv. On a GPU both also run in bf16.
+`python -m benchmarks.diffusion_speed` prints and writes results/diffusion_speed.csv. `convolutions` is the share of
+our time that passes in the library's convolutions, which both sides call: only the rest can be saved around them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.diffusion_peer import train
 from mammorgb_utils.diffusion.encoding import encode_batch
@@ -33,6 +35,7 @@ from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "diffusion_speed.csv"
 TARGETS = {"training": 1.5, "sampling": 1.8}
+Measured = tuple[list[tuple[float, float]], float]
 
 
 def in_turns(ours: Callable[[], None], peer: Callable[[], None], turns: int,
@@ -49,8 +52,8 @@ def in_turns(ours: Callable[[], None], peer: Callable[[], None], turns: int,
     return pairs[warm:]
 
 
-def training(protocol: Protocol, pairs: np.ndarray, steps: int, turns: int) -> list[tuple[float, float]]:
-    """Seconds of `steps` training steps, ours and the peer's."""
+def training(protocol: Protocol, pairs: np.ndarray, steps: int, turns: int) -> Measured:
+    """Seconds of `steps` training steps, ours and the peer's, and the convolutions' share of ours."""
     unet, scheduler = load_base(protocol.base_model, protocol.image_size)
     recipe = Recipe(steps=10_000, batch_size=protocol.batch_size, seed=0, learning_rate=1e-4, ema_decay=0.98,
                     precision="fp32")
@@ -67,30 +70,43 @@ def training(protocol: Protocol, pairs: np.ndarray, steps: int, turns: int) -> l
         for _ in range(steps):
             next(losses)
 
-    return in_turns(ours, peer, turns)
+    return in_turns(ours, peer, turns), convolution_share(ours)
 
 
-def sampling(model: Path, protocol: Protocol, n: int, turns: int) -> list[tuple[float, float]]:
-    """Seconds of drawing `n` images in one batch with the DDPM sampler, ours and the pipeline's."""
+def sampling(model: Path, protocol: Protocol, n: int, turns: int) -> Measured:
+    """Seconds of drawing `n` images in one batch with the DDPM sampler, ours and the pipeline's, and the share."""
     protocol = protocol.model_copy(update={"sampler": "ddpm", "sampling_batch": n})
     pipeline = DDPMPipeline.from_pretrained(model)
     pipeline.scheduler = DDPMScheduler.from_pretrained(model / "scheduler")
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
-    return in_turns(lambda: sample_pairs(model, n, protocol, 0, progress=False),
-                    lambda: pipeline(batch_size=n, generator=generator, num_inference_steps=protocol.sampling_steps),
-                    turns)
+
+    def ours() -> None:
+        sample_pairs(model, n, protocol, 0, progress=False)
+
+    def peer() -> None:
+        pipeline(batch_size=n, generator=generator, num_inference_steps=protocol.sampling_steps)
+
+    return in_turns(ours, peer, turns), convolution_share(ours)
 
 
-def row(work: str, unit: int, seconds: list[tuple[float, float]]) -> dict[str, object]:
+def convolution_share(work: Callable[[], None]) -> float:
+    """Share of the processors' time that convolutions take, forward and backward."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        work()
+    times = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+    return sum(time for key, time in times.items() if "convolution" in key) / sum(times.values())
+
+
+def row(work: str, unit: int, seconds: list[tuple[float, float]], share: float) -> dict[str, object]:
     """Rates by the median turn; the ratio is the median of the turns' own."""
     ours, peer = (median(turn[i] for turn in seconds) for i in (0, 1))
     ratios = sorted(turn[1] / turn[0] for turn in seconds)
     return {"work": work, "ours_images_per_s": round(unit / ours, 3), "peer_images_per_s": round(unit / peer, 3),
             "ratio": round(median(ratios), 3), "ratio_low": round(ratios[0], 3), "ratio_high": round(ratios[-1], 3),
-            "target": TARGETS[work], "met": median(ratios) >= TARGETS[work], "turns": len(seconds),
-            "device": device_name(Team().device), "torch": version("torch"), "diffusers": version("diffusers"),
-            "peak_memory_mb": peak_memory_mb(Team().device)}
+            "target": TARGETS[work], "met": median(ratios) >= TARGETS[work], "convolutions": round(share, 3),
+            "turns": len(seconds), "device": device_name(Team().device), "torch": version("torch"),
+            "diffusers": version("diffusers"), "peak_memory_mb": peak_memory_mb(Team().device)}
 
 
 def main() -> None:
@@ -102,12 +118,12 @@ def main() -> None:
     options = parser.parse_args()
     protocol = Protocol.load("laptop", sampling_steps=options.sampling_steps, precision="fp32")
     pairs = np.random.default_rng(0).random((64, 2, protocol.image_size, protocol.image_size), dtype=np.float32)
-    rows = [row("training", options.steps * protocol.batch_size, training(protocol, pairs, options.steps,
-                                                                          options.turns))]
+    rows = [row("training", options.steps * protocol.batch_size, *training(protocol, pairs, options.steps,
+                                                                           options.turns))]
     with TemporaryDirectory() as folder:
         tiny = protocol.model_copy(update={"epochs": 0.25, "checkpoint_every": 1})
         model = fine_tune(pairs, tiny, "sum", Path(folder), progress=False)
-        rows.append(row("sampling", options.images, sampling(model, protocol, options.images, options.turns)))
+        rows.append(row("sampling", options.images, *sampling(model, protocol, options.images, options.turns)))
     table = pd.DataFrame(rows)
     write_csv(RESULT, table)
     print(table.T.to_string())
