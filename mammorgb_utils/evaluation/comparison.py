@@ -19,8 +19,8 @@ from mammorgb_utils.evaluation.hypothesis_tests import (
     holm,
     ks_power,
     mann_whitney,
-    wilson,
 )
+from mammorgb_utils.evaluation.rates import rate
 from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
 
@@ -52,7 +52,7 @@ def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a set: `set`, `n`, `n_nan` (pairs without IoU); for each of `iou`, `dsc`, `iou_no_muscle`,
         `dsc_no_muscle` the columns `<measure>_median`, `<measure>_q25`, `<measure>_q75`; `plausible`,
-        `plausible_low`, `plausible_high` (rate with Wilson interval; NaN without the column `plausible`).
+        `plausible_low`, `plausible_high` (rate with Wilson interval by patient; NaN without the column `plausible`).
     """
     rows = []
     for name in [*SET_ORDER, *sorted(set(overlap["set"]) - set(SET_ORDER))]:
@@ -63,9 +63,9 @@ def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
         for measure in MEASURES:
             row |= {f"{measure}_{label}": part[measure].quantile(q)
                     for label, q in (("median", 0.5), ("q25", 0.25), ("q75", 0.75))}
-        rate = (wilson(int(part["plausible"].astype(bool).sum()), len(part)) if "plausible" in part
-                else (np.nan, np.nan, np.nan))
-        rows.append(row | dict(zip(("plausible", "plausible_low", "plausible_high"), rate, strict=True)))
+        found = (rate(part["plausible"].to_numpy(bool), groups=patient_of(part)) if "plausible" in part
+                 else (np.nan, np.nan, np.nan))
+        rows.append(row | dict(zip(("plausible", "plausible_low", "plausible_high"), found, strict=True)))
     return pd.DataFrame(rows)
 
 

@@ -37,7 +37,7 @@ def test_cliffs_delta_by_hand_and_by_loops():
     x, y = np.round(rng.random(11), 1), np.round(rng.random(17), 1)
     expected = sum(int(a > b) - int(a < b) for a in x for b in y) / (11 * 17)
     assert cliffs_delta(x, y).estimate == pytest.approx(expected)
-    assert tuple(cliffs_delta([5, 6], [1, 2])) == (1.0, 1.0, 1.0)
+    assert cliffs_delta([5, 6], [1, 2]).estimate == 1.0
 
 
 def test_hodges_lehmann_equals_brute_force():
