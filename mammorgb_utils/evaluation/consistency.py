@@ -12,6 +12,8 @@ from mammorgb_utils.evaluation.overlap import PairMasks, mean_intensity
 from mammorgb_utils.evaluation.resampling import patient_of, patient_weights, weighted_median
 
 NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuffled.csv
+_CLASSES = 3  # of area, and of density within each; fewer where a stratum would hold less than _MIN_STRATUM pairs
+_MIN_STRATUM = 6
 _SHUFFLES = 200  # tries for an exactly uniform derangement
 _CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
@@ -146,6 +148,32 @@ def area_strata(masks: PairMasks, *, n_strata: int = 4) -> np.ndarray:
     """
     area = masks.breast.mean(axis=(1, 2, 3))
     return np.argsort(np.argsort(area, kind="stable"), kind="stable") * n_strata // len(area)
+
+
+def area_density_strata(area: np.ndarray, density: np.ndarray, *, patients: Sequence | None = None) -> np.ndarray:
+    """Stratum of each pair by area and, among breasts of like area, by density, in equally filled classes.
+
+    Args:
+        area, density: `(N,)`, in any unit; NaN counts as largest.
+        patients: Patient of each pair; classes are made fewer until none holds more than half of a stratum.
+
+    Returns:
+        `(N,)` int from 0; all 0 where there are too few pairs for two strata.
+    """
+    n, owner = len(area), _codes(patients, len(area))
+    for classes in range(min(_CLASSES, int((n / _MIN_STRATUM) ** 0.5)), 1, -1):
+        strata = _ranked(np.asarray(area, float), classes) * classes
+        for stratum in np.unique(strata):
+            rows = np.flatnonzero(strata == stratum)
+            strata[rows] += _ranked(np.asarray(density, float)[rows], classes)
+        if all(2 * np.bincount(owner[strata == s]).max() <= (strata == s).sum() for s in np.unique(strata)):
+            return strata
+    return np.zeros(n, int)
+
+
+def _ranked(values: np.ndarray, classes: int) -> np.ndarray:
+    """Equally filled classes by rank."""
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable") * classes // max(len(values), 1)
 
 
 def consistency_score(paired_syn: pd.DataFrame, shuffled_syn: pd.DataFrame, paired_real: pd.DataFrame,

@@ -1,0 +1,79 @@
+"""Whether the third channel that a model drew is the one that its own two views give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.diffusion.encoding import encode_pair
+from mammorgb_utils.evaluation.consistency import derangement
+from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.protocol import Protocol
+
+STREAM = 20  # of the derangements
+MAX_PAIRS = 500  # of a set, the first ones: more would add little but time
+OWN = "own"  # the null column's word for a pair's own third channel
+NULLS = ("global", "strata")
+
+
+def computed_third(pairs: np.ndarray, encoding: str, *, sum_scale: float) -> np.ndarray:
+    """The third channel that the encoding makes of the views.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
+        encoding: A third channel's name.
+        sum_scale: As for `encode_pair`.
+
+    Returns:
+        `(N, H, W)` of the pairs' dtype, in [0, 1].
+    """
+    return np.stack([encode_pair(*pair, encoding, sum_scale=sum_scale)[..., 2] for pair in np.asarray(pairs)])
+
+
+def third_residuals(pairs: np.ndarray, third: np.ndarray, masks: PairMasks, encoding: str, protocol: Protocol, *,
+                    names: Sequence, patients: Sequence, strata: Sequence) -> pd.DataFrame:
+    """Mean absolute difference between drawn and computed third channel inside the breast, own and strangers'.
+
+    Args:
+        pairs: `(N, 2, H, W)` float32 in [0, 1], CC first; the first `MAX_PAIRS` count.
+        third: `(N, H, W)` third channel of each pair: drawn, or for real pairs computed.
+        masks: Masks of the pairs; the residual is taken where either view shows breast.
+        encoding: What the third channel is meant to be.
+        protocol: `sum_scale`, `n_derangements` and `seed`.
+        names, patients, strata: Identifier, patient and stratum of each pair.
+
+    Returns:
+        `measure` (`third_<encoding>`), `null` (`own`: the pair's third channel; `global`, `strata`: another's),
+        `draw`, `cc_pair` (whose views), `mlo_pair` (whose third channel), `residual`: over the standard deviation of
+        the computed channel inside the breast; where that is 0, as for `zero`, of the intensity range.
+
+    Raises:
+        ValueError: A third channel is missing for some pair.
+    """
+    if len(third) != len(pairs):
+        raise ValueError(f"third: {len(third)} channels for {len(pairs)} pairs; draw both in one run (notebook 03)")
+    n = min(len(pairs), MAX_PAIRS)
+    names, patients, strata = (np.asarray(labels)[:n] for labels in (names, patients, strata))
+    third, inside = np.asarray(third[:n], np.float32), masks.breast[:n].any(axis=1)
+    expected = computed_third(pairs[:n], encoding, sum_scale=protocol.sum_scale)
+    rng, tables = np.random.default_rng([protocol.seed, STREAM]), []
+    for null, draws, labels in ((OWN, 1, None), ("global", protocol.n_derangements, None),
+                                ("strata", protocol.n_derangements, strata)):
+        for draw in range(draws):
+            partner = np.arange(n) if null == OWN else derangement(n, rng, patients=patients, strata=labels)
+            tables.append(pd.DataFrame({"null": null, "draw": draw, "cc_pair": names, "mlo_pair": names[partner],
+                                        "residual": _residual(expected, third, inside, partner)}))
+    table = pd.concat(tables, ignore_index=True)
+    spread = float(np.std(expected[inside], dtype=float)) if inside.any() else 0.0
+    table["residual"] /= spread or 1.0
+    table.insert(0, "measure", f"third_{encoding}")
+    return table
+
+
+def _residual(expected: np.ndarray, third: np.ndarray, inside: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """`(n,)` mean of |third of the partner − expected| inside the breast; NaN without one."""
+    total = [np.abs(third[j] - expected[i])[inside[i]].sum(dtype=float) for i, j in enumerate(partner)]
+    count = inside.sum(axis=(1, 2))
+    return np.divide(total, count, out=np.full(len(partner), np.nan), where=count > 0)
