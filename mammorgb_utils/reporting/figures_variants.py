@@ -46,7 +46,7 @@ def preprocessing_variants(real: Mapping[str, np.ndarray], drawn: Mapping[str, n
     Returns:
         A column a variant; above the real pair, below the drawn one.
     """
-    figure = new_figure(DOUBLE_COLUMN, 19.0 + 4 * (DOUBLE_COLUMN - 12.0) / len(real))
+    figure = new_figure(DOUBLE_COLUMN, 9.0 + 4 * (DOUBLE_COLUMN - 12.0) / len(real))
     grid = figure.subplots(4, len(real), squeeze=False)
     for column, name in zip(grid.T, real, strict=True):
         views = [*real[name], *(drawn[name] if name in drawn else (None, None))]

@@ -1,0 +1,120 @@
+"""Effects of a preprocessing against numbers worked by hand, and what turned views, blanks and nothing do to them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_views import breast, pairs_of, view
+
+from mammorgb_utils.evaluation.artefacts import artefact_flags
+from mammorgb_utils.evaluation.hypothesis_tests import hodges_lehmann
+from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
+from mammorgb_utils.evaluation.preprocessing_variants import Variant
+from mammorgb_utils.evaluation.variant_effects import (
+    EFFECT_COLUMNS,
+    SIDES_DIFFER,
+    measure_set,
+    side_agreement,
+    to_the_left,
+    variant_artefacts,
+    variant_effect,
+)
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import Run, write_csv
+
+PROTOCOL = Protocol(n_bootstrap=200, n_derangements=5)
+UNTURNED = PROTOCOL.changed(mirror=False)
+OFF = Variant("mirror-off", "mirror", "off")
+DEPTHS = [(depth, depth + 0.03) for depth in np.linspace(0.25, 0.75, 12)]
+REAL = pairs_of(DEPTHS)
+INDEX = pd.DataFrame({"pair": [f"P{i}" for i in range(12)], "patient": [f"W{i // 2}" for i in range(12)]})
+RIGHT = np.zeros((12, 2), bool)
+RIGHT[::3] = True
+RIGHT[4, 1] = True  # views of one breast on two sides
+
+
+@pytest.fixture(scope="module")
+def real():
+    return measure_set(REAL, PROTOCOL, INDEX)
+
+
+def as_recorded():
+    pairs = REAL.copy()
+    pairs[RIGHT] = pairs[RIGHT][..., ::-1]
+    return pairs
+
+
+def test_views_on_the_right_are_turned_and_blank_ones_stay():
+    turned, on_right = to_the_left(as_recorded())
+    np.testing.assert_array_equal(turned, REAL)
+    np.testing.assert_array_equal(on_right, RIGHT)
+    blank = np.zeros((1, 2, 64, 64), np.float32)
+    assert not to_the_left(blank)[1].any()
+    grey = np.stack([np.stack([view(breast(64, 0.5)[:, ::-1], air=0.2, noise=0.01)] * 2)])
+    assert to_the_left(grey)[1].all(), "whole-image matching makes air grey"
+
+
+def test_a_set_is_measured_as_the_study_measures(real):
+    masks = pair_masks(REAL)
+    pd.testing.assert_frame_equal(real.overlap.paired.drop(columns=["pair", "patient"]), pair_metrics(REAL))
+    pd.testing.assert_frame_equal(real.flags.drop(columns="patient"), artefact_flags(REAL, masks))
+    owner = INDEX.set_index("pair")["patient"]
+    strangers = real.overlap.shuffled
+    assert (strangers["cc_pair"].map(owner) != strangers["mlo_pair"].map(owner)).all() and len(strangers) == 60
+    assert not real.on_right.any()
+
+
+def test_without_mirroring_views_are_measured_as_if_turned(real):
+    found = measure_set(as_recorded(), UNTURNED, INDEX)
+    pd.testing.assert_frame_equal(found.overlap.paired, real.overlap.paired)
+    np.testing.assert_array_equal(found.views, REAL)
+    unturned = measure_set(as_recorded(), PROTOCOL, INDEX)  # what would be said if nobody looked at the side
+    assert unturned.overlap.paired["iou"].isna().sum() >= 4
+
+
+def test_sides_are_held_against_those_of_the_mammograms(tmp_path):
+    run = Run(tmp_path, UNTURNED, tmp_path / "manifest.csv")
+    images = INDEX.merge(pd.DataFrame({"view": ["MLO", "CC"]}), how="cross").assign(excluded="", chest_wall="left")
+    images.loc[images["pair"].isin(INDEX["pair"][::3]), "chest_wall"] = "right"
+    write_csv(run.images, pd.concat([images, images.head(1).assign(excluded="repeated view")]))
+    assert side_agreement(run, INDEX, RIGHT) == pytest.approx(23 / 24)
+    assert np.isnan(side_agreement(Run(tmp_path, PROTOCOL, run.manifest), INDEX, RIGHT))
+
+
+def test_a_row_against_its_parts(real):
+    drawn = measure_set(pairs_of([(depth, depth + 0.1) for depth in np.linspace(0.3, 0.7, 9)]), PROTOCOL)
+    row = variant_effect(OFF, real, drawn, PROTOCOL).loc[0]
+    own, theirs = real.overlap.paired["iou"], drawn.overlap.paired["iou"]
+    assert tuple(row.index) == EFFECT_COLUMNS and (row["variant"], row["field"], row["choice"]) == (
+        "mirror-off", "mirror", "off")
+    assert (row["n_real"], row["n"], row["n_real_nan"], row["n_nan"]) == (12, 9, 0, 0)
+    assert row["real_median"] == own.median() and row["synthetic_median"] == theirs.median()
+    assert row["real_gain"] == pytest.approx(own.median() - real.overlap.shuffled["iou"].median())
+    assert row["score"] == pytest.approx(row["synthetic_gain"] / row["real_gain"])
+    assert row["shift"] == hodges_lehmann(theirs, own).estimate < 0 and row["shift_low"] <= row["shift"]
+    assert row["artefact_rate"] == drawn.flags["any"].mean() and row["real_artefact_rate"] == real.flags["any"].mean()
+
+
+def test_real_pairs_against_themselves_have_no_effect(real):
+    row = variant_effect(OFF, real, real, PROTOCOL).loc[0]
+    assert row["shift"] == 0 and row["score"] == 1 and row["score_low"] < 1 < row["score_high"]
+
+
+def test_blank_views_are_counted_and_a_set_without_pairs_has_a_row(real):
+    blank = pairs_of([(0.4, 0.45), (0.5, 0.55), (0.6, 0.65), (0.4, 0.5)])
+    blank[0] = 0.0
+    row = variant_effect(OFF, real, measure_set(blank, PROTOCOL), PROTOCOL).loc[0]
+    assert (row["n"], row["n_nan"]) == (3, 1) and np.isfinite(row["shift"])
+    nothing = measure_set(blank[:0], PROTOCOL)
+    row = variant_effect(OFF, real, nothing, PROTOCOL).loc[0]
+    assert row["n"] == 0 and row[["synthetic_median", "shift", "score", "artefact_rate", "plausible"]].isna().all()
+    assert row["real_median"] > 0.8 and set(variant_artefacts(OFF, real, nothing)["set"]) == {"real"}
+
+
+def test_views_on_two_sides_are_counted_by_patient():
+    found = measure_set(as_recorded(), UNTURNED, INDEX)
+    rates = variant_artefacts(OFF, found, measure_set(as_recorded()[3:6], UNTURNED))
+    apart = rates[rates["artefact"] == SIDES_DIFFER].set_index("set")
+    assert apart.loc["real", "n"] == 6 and apart.loc["real", "count"] == 0.5, "one of two breasts of one patient"
+    assert apart.loc["drawn", "n"] == 3 and apart.loc["drawn", "rate"] == pytest.approx(1 / 3)
+    assert rates["set"].tolist() == ["real"] * (len(rates) // 2) + ["drawn"] * (len(rates) // 2)
+    assert rates["variant"].eq("mirror-off").all() and rates["rate"].between(rates["low"], rates["high"]).all()
