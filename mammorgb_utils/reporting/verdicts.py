@@ -10,6 +10,7 @@ import pandas as pd
 
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.claims_file import Claim
+from mammorgb_utils.reporting.claims_file import Consistency as ConsistencyTest
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -50,6 +51,8 @@ def at_most(claim: Claim, results: Mapping[str, Any], protocol: Protocol) -> Jud
                          for row in rows.to_dict("records"))
     if ((rows["value"] > test.threshold) & (rows[test.p] < protocol.alpha)).any():
         return Judgement(observed, NOT_REPRODUCED)
+    if "note" in rows and (rows["note"] == UNDERPOWERED).any():
+        return Judgement(observed, UNDERPOWERED, "the test would miss a shift of the equivalence margin too often")
     if ((rows["value"] <= test.threshold) & (rows["band_high"] <= test.threshold)).all():
         return Judgement(observed, REPRODUCED)
     return Judgement(observed, UNDERPOWERED, f"chance alone reaches {rows['band_high'].max():.3f} at these sizes")
@@ -64,6 +67,8 @@ def nearer(claim: Claim, results: Mapping[str, Any], protocol: Protocol) -> Judg
         row, sign = _contrast(table, first, second)
         if row is None:
             return Judgement("", NOT_RUN, f"no contrast of {first} with {second}")
+        if np.isnan([row["p"], row["closer_low"], row["closer_high"]]).any():
+            return Judgement("", UNDERPOWERED, f"too few pairs or runs to contrast {first} with {second}")
         bounds = sorted((sign * row["closer_low"], sign * row["closer_high"]))
         closer.append(bounds)
         parts.append(f"{first} − {second}: median {sign * row['median_difference']:+.3f} (p {row['p_holm']:.2g}), "
@@ -95,21 +100,34 @@ def rate_within(claim: Claim, results: Mapping[str, Any], protocol: Protocol) ->
 def consistency(claim: Claim, results: Mapping[str, Any], protocol: Protocol) -> Judgement:
     """Enough scores surely above the threshold: reproduced; too few that can still reach it: not."""
     test, table = claim.test, results[claim.test.table]
+    real = table[(table["set"] == "real") & (table["measure"] == test.measure)]
+    if real.empty:
+        return Judgement("", NOT_RUN, "no results for real")
     rows, lacking = _rows(table, protocol, measure=test.measure)
-    if lacking:
+    if lacking and lacking.verdict == NOT_RUN:
         return lacking
-    real = table[(table["set"] == "real") & (table["measure"] == test.measure)].iloc[0]
     observed = "; ".join(f"{row['set']} {row['score']:.2f} [{row['score_low']:.2f}, {row['score_high']:.2f}]"
-                         for row in rows.to_dict("records"))
-    if not real["gain"] >= test.min_real_gain:
-        return Judgement(observed, NOT_TESTABLE, f"real shuffled pairs lie only {real['gain']:.3f} below paired ones")
-    if real["nearest_area_median"] >= real["paired_median"]:
-        return Judgement(observed, NOT_TESTABLE, "another patient's MLO of the nearest area overlaps a real CC as much "
-                         f"as its own ({real['nearest_area_median']:.3f}): IoU says only 'same size'")
+                         for row in rows.dropna(subset=["score"]).to_dict("records"))
+    judged = _on_real_pairs(real.iloc[0], test, observed) or lacking
+    if judged:
+        return judged
     if (rows["score_low"] >= test.threshold).sum() >= test.min_sets:
         return Judgement(observed, REPRODUCED)
     refuted = len(rows) - (rows["score_high"] < test.threshold).sum() < test.min_sets <= len(rows)
     return Judgement(observed, NOT_REPRODUCED if refuted else UNDERPOWERED)
+
+
+def _on_real_pairs(real: pd.Series, test: ConsistencyTest, observed: str) -> Judgement | None:
+    """Why real pairs can't tell consistency from usual size; None when they can."""
+    if not real["gain"] >= test.min_real_gain:
+        below = "can't be compared" if np.isnan(real["gain"]) else f"lie only {real['gain']:.3f} below paired ones"
+        return Judgement(observed, NOT_TESTABLE, f"real shuffled pairs {below}")
+    if np.isnan(real["nearest_area_median"]):
+        return Judgement(observed, NOT_RUN, "the nearest-area baseline is missing; run 04_metrics again")
+    if real["nearest_area_median"] >= real["paired_median"]:
+        return Judgement(observed, NOT_TESTABLE, "another patient's MLO of the nearest area overlaps a real CC as much "
+                         f"as its own ({real['nearest_area_median']:.3f}): IoU says only 'same size'")
+    return None
 
 
 def by_appendix(claim: Claim, results: Mapping[str, Any], protocol: Protocol) -> Judgement:
@@ -144,6 +162,6 @@ def _contrast(table: pd.DataFrame, first: str, second: str) -> tuple[pd.Series |
     """The row of two sets in either order, and the sign that turns it to first − second."""
     for a, b, sign in ((first, second, 1.0), (second, first, -1.0)):
         rows = table[(table["first"] == a) & (table["second"] == b)]
-        if len(rows) and not np.isnan(rows["p"].iloc[0]):
+        if len(rows):
             return rows.iloc[0], sign
     return None, 1.0
