@@ -39,18 +39,20 @@ def reader_study(readings: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFram
 
     Returns:
         ROC curve of each reader's signed confidence; how often each set was called synthetic, with Wilson intervals;
-        consistency ratings by set, all readers together; artefacts by set, with Wilson intervals.
+        consistency ratings by set, all readers together; artefacts in real and in all synthetic pairs, a line a
+        reader, with Wilson intervals.
     """
-    figure = new_figure(DOUBLE_COLUMN, 128.0)
-    grid = figure.subplots(2, 2)
+    figure = new_figure(DOUBLE_COLUMN, 145.0)
+    grid = figure.subplots(2, 2, height_ratios=(1, 1.25))
     first = readings[readings["repeat_of"] == ""]
     sets, readers = present_sets(first["set"]), sorted(first["reader"].unique())
     _roc(grid[0, 0], first, table, readers)
     _called(grid[0, 1], table, sets, readers)
     _consistency(grid[1, 0], first, sets)
-    _artefacts(grid[1, 1], rates, sets, readers)
-    handles = [Line2D([], [], linestyle="", marker=MARKERS[name], color=COLOURS[name], markeredgecolor=EDGE,
-                      markeredgewidth=0.6, markersize=5, label=LABELS[name]) for name in sets]
+    _artefacts(grid[1, 1], rates, readers)
+    handles = [Line2D([], [], linestyle="", marker=_marker(name)[0], color=_marker(name)[1], markeredgecolor=EDGE,
+                      markeredgewidth=0.6, markersize=5, label=LABELS.get(name, "All synthetic"))
+               for name in (*sets, "synthetic")]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     if readings["simulated"].any():
         figure.suptitle("Simulated answers: no reader has seen these images", fontweight="bold")
@@ -68,13 +70,11 @@ def _roc(axes: Axes, first: pd.DataFrame, table: pd.DataFrame, readers: list[str
                           for values in (real, fake)])
         label = reader
         if reader in areas.index:
-            row = areas.loc[reader]
-            label = f"{reader}: AUC {row['estimate']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+            label = "{}: AUC {:.2f} ({:.2f} to {:.2f})".format(reader, *areas.loc[reader, ["estimate", "low", "high"]])
         axes.plot(*curve, marker="o", markersize=2.5, color=EDGE, linestyle=_LINES[number % len(_LINES)], label=label,
                   clip_on=False)
     axes.plot([0, 1], [0, 1], **_DASHED)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Real pairs called synthetic", ylabel="Synthetic pairs called synthetic",
-             aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Real pairs called synthetic", ylabel="Synthetic pairs called synthetic")
     axes.legend(loc="lower right", handlelength=2.2)
 
 
@@ -107,14 +107,14 @@ def _consistency(axes: Axes, first: pd.DataFrame, sets: list[str]) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(SCALE), handlelength=1.2, columnspacing=1.2)
 
 
-def _artefacts(axes: Axes, rates: pd.DataFrame, sets: list[str], readers: list[str]) -> None:
+def _artefacts(axes: Axes, rates: pd.DataFrame, readers: list[str]) -> None:
     kinds = [*ARTEFACTS, "any"]
-    places = [(name, reader) for name in sets for reader in readers]
+    places = [(name, reader) for name in ("real", "synthetic") for reader in readers if name in set(rates["set"])]
     rates = rates.set_index(["set", "reader", "artefact"])
     for y, kind in enumerate(kinds):
         for number, (name, reader) in enumerate(places):
             row = rates.loc[(name, reader, kind)]
-            _dot(axes, y + _shift(number, len(places), 0.7), row["rate"], row, name, upright=False)
+            _dot(axes, y + _shift(number, len(places), 0.85), row["rate"], row, name, upright=False)
     axes.set_yticks(range(len(kinds)), [*(label for label, _ in ARTEFACTS.values()), "Any"])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
@@ -128,9 +128,15 @@ def _dot(axes: Axes, place: float, value: float, row: pd.Series, name: str, *, u
     line, dot = ([place] * 2, [low, high]), (place, value)
     if not upright:
         line, dot = line[::-1], dot[::-1]
-    axes.plot(*line, color=COLOURS[name], linewidth=1.1, zorder=3)
-    axes.plot(*dot, marker=MARKERS[name], markersize=4.5, color=COLOURS[name], markeredgecolor=EDGE,
-              markeredgewidth=0.6, zorder=5, clip_on=False)
+    marker, colour = _marker(name)
+    axes.plot(*line, color=EDGE if name == "synthetic" else colour, linewidth=1.1, zorder=3)
+    axes.plot(*dot, marker=marker, markersize=4.5, color=colour, markeredgecolor=EDGE, markeredgewidth=0.6, zorder=5,
+              clip_on=False)
+
+
+def _marker(name: str) -> tuple[str, str]:
+    """Marker and fill of a set; all synthetic sets together are open."""
+    return (MARKERS[name], COLOURS[name]) if name in MARKERS else ("p", "white")
 
 
 def _shift(number: int, count: int, room: float) -> float:

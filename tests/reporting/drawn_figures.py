@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.text import Text
+from reader_studies import simulated_tables
 
 from mammorgb_utils.reporting import figures
 
@@ -117,9 +118,10 @@ def draw(name):
         "third_channel": lambda: figures.third_channel(
             channel_runs(), real={"iou_median": 0.84, "gain": 0.11}, floor=(0.005, 0.02)),
         "samplers": lambda: figures.samplers(sampler_rows()),
+        "reader_study": lambda: figures.reader_study(*simulated_tables()),
     }[name]()
 
 
 DRAWN = ("preprocessing_steps", "reference_cdf", "encodings", "cohort_flow", "gallery_real", "training_curves",
          "matching_audit", "overlap_distributions", "distances", "contrasts", "consistency",
-         "learning_rates", "third_channel", "samplers")
+         "learning_rates", "third_channel", "samplers", "reader_study")

@@ -3,8 +3,8 @@
 from mammorgb_utils.reporting.reader_study.build import build_study
 from mammorgb_utils.reporting.reader_study.cases import ReaderStudyError
 from mammorgb_utils.reporting.reader_study.files import Key, read_key, read_results
-from mammorgb_utils.reporting.reader_study.score import artefact_rates, score_readers
-from mammorgb_utils.reporting.reader_study.simulate import simulated_result
+from mammorgb_utils.reporting.reader_study.score import artefact_rates, remark, score_readers
+from mammorgb_utils.reporting.reader_study.simulate import readings_at_hand, simulated_result
 
-__all__ = ["Key", "ReaderStudyError", "artefact_rates", "build_study", "read_key", "read_results", "score_readers",
-           "simulated_result"]
+__all__ = ["Key", "ReaderStudyError", "artefact_rates", "build_study", "read_key", "read_results", "readings_at_hand",
+           "remark", "score_readers", "simulated_result"]

@@ -7,10 +7,8 @@ import argparse
 from mammorgb_utils.reporting.figures import reader_study, save_figure
 from mammorgb_utils.reporting.reader_study.build import build_study, open_run
 from mammorgb_utils.reporting.reader_study.files import KEY, PAGE, read_key, read_results
-from mammorgb_utils.reporting.reader_study.score import artefact_rates, score_readers
+from mammorgb_utils.reporting.reader_study.score import artefact_rates, remark, score_readers
 from mammorgb_utils.reporting.tables import rounded, save_table
-
-SIMULATED = "Simulated answers: they try the method out and say nothing about the images."
 
 
 def build(options: argparse.Namespace) -> None:
@@ -29,11 +27,12 @@ def score(options: argparse.Namespace) -> None:
     key = read_key(options.key)
     readings = read_results(options.results, key)
     table, rates = score_readers(readings), artefact_rates(readings)
-    remark = SIMULATED if readings["simulated"].any() else ""
+    note = remark(readings)
     out = options.out or options.key.parent.parent / "scores"
-    save_table(table, out, "reader_study", caption=f"What the readers could tell. {remark}".strip())
-    save_table(rates, out, "reader_study_artefacts", caption=f"Artefacts that readers saw. {remark}".strip())
+    save_table(table, out, "reader_study", caption=f"What the readers could tell. {note}".strip())
+    save_table(rates, out, "reader_study_artefacts", caption=f"Artefacts that readers saw. {note}".strip())
     save_figure(reader_study(readings, table, rates), out, "reader_study")
     print(rounded(table).to_string(index=False))
-    print(f"{remark}\n" if remark else "", end="")
+    if note:
+        print(note)
     print(f"{out}: tables reader_study and reader_study_artefacts, figure reader_study")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mammorgb_utils.reporting.reader_study.cases import ReaderStudyError
 from mammorgb_utils.reporting.reader_study.questions import ARTEFACTS, ORIGINS, SCALE, signed_confidence
-from mammorgb_utils.runs import atomic_path
+from mammorgb_utils.runs import write_json
 
 PAGE, KEY = "reader_study.html", "key/key.json"  # in the folder of a study
 FORMAT = {"key": "mammorgb-reader-key/1", "result": "mammorgb-reader-result/1"}
@@ -33,16 +33,14 @@ class Key:
 
 
 def digest(content: dict[str, Any]) -> str:
-    """SHA-256 of JSON as a browser writes it, keys in their order; whole numbers and text alone."""
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    """SHA-256 of JSON as a browser writes it, keys sorted."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_signed(path: Path, content: dict[str, Any]) -> None:
     """Write JSON with the digest of its content, which shows later edits; it is no protection against forgery."""
-    with atomic_path(path) as temporary:
-        text = json.dumps({**content, "digest": digest(content)}, indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(path, {**content, "digest": digest(content)})
 
 
 def read_key(path: Path) -> Key:

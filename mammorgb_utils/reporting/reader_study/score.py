@@ -17,6 +17,7 @@ from mammorgb_utils.reporting.reader_study.questions import ARTEFACTS, SCALE
 STREAM = 71  # of the bootstrap of kappa
 SMALLEST = 0.6  # accuracy that a study should be able to tell from guessing, fixed beforehand
 HALF_WIDTH = 0.05  # of the interval of an area that counts as known
+SIMULATED = "Simulated answers: they try the method out and say nothing about the images."
 _COLUMNS = ("reader", "measure", "set", "n", "estimate", "low", "high", "interval")
 
 
@@ -52,18 +53,25 @@ def artefact_rates(readings: pd.DataFrame, *, level: float = 0.95) -> pd.DataFra
         level: Coverage of the Wilson intervals.
 
     Returns:
-        `reader`, `set`, `artefact` (a kind, or `any`), `n`, `count`, `rate`, `low`, `high`.
+        `reader`, `set` (at the end `synthetic`, all of them together), `artefact` (a kind, or `any`), `n`, `count`,
+        `rate`, `low`, `high`.
     """
     first = readings[readings["repeat_of"] == ""]
     first = first.assign(any=first[list(ARTEFACTS)].any(axis=1))
+    both = pd.concat([first, first[first["synthetic"]].assign(set="synthetic")])
     rows = []
-    for (reader, name), part in first.groupby(["reader", "set"], sort=True):
+    for (reader, name), part in both.groupby(["reader", "set"], sort=True):
         for kind in (*ARTEFACTS, "any"):
             count = int(part[kind].sum())
             rows.append((reader, name, kind, len(part), count, *_wilson(count, len(part), level)))
     table = pd.DataFrame(rows, columns=["reader", "set", "artefact", "n", "count", "rate", "low", "high"])
-    place = table["set"].map({name: i for i, name in enumerate(SET_ORDER)})
+    place = table["set"].map({name: i for i, name in enumerate((*SET_ORDER, "synthetic"))})
     return table.iloc[np.lexsort([place, table["reader"]])].reset_index(drop=True)
+
+
+def remark(readings: pd.DataFrame) -> str:
+    """What a caption must say of the answers: nothing where readers gave them."""
+    return SIMULATED if readings["simulated"].any() else ""
 
 
 def _wilson(count: int, n: int, level: float) -> Effect:
@@ -83,7 +91,12 @@ def _origin(first: pd.DataFrame, level: float) -> Iterator[tuple]:
         mine = said[first["set"] == name]
         yield "called synthetic", name, len(mine), *_wilson(int(mine.sum()), len(mine), level), "Wilson"
     for name, fake, real in _contrasts(first):
-        yield ("AUC", name, len(fake) + len(real), *auc(fake["score"], real["score"], level=level), "DeLong")
+        yield "AUC", name, len(fake) + len(real), *_area(fake["score"], real["score"], level)
+
+
+def _area(high: pd.Series, low: pd.Series, level: float) -> tuple:
+    area = auc(high, low, level=level)
+    return *area, "Newcombe" if area.estimate in (0.0, 1.0) else "DeLong"
 
 
 def _contrasts(first: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
@@ -102,8 +115,7 @@ def _ratings(first: pd.DataFrame, level: float) -> Iterator[tuple]:
         low, median, high = np.percentile(mine, [25, 50, 75])
         yield "consistency, median", name, len(mine), median, low, high, "quartiles"
     for name, fake, real in _contrasts(first):
-        yield ("consistency, AUC", name, len(fake) + len(real),
-               *auc(real["consistency"], fake["consistency"], level=level), "DeLong")
+        yield "consistency, AUC", name, len(fake) + len(real), *_area(real["consistency"], fake["consistency"], level)
 
 
 def _repeats(part: pd.DataFrame, level: float, seed: int) -> Iterator[tuple]:

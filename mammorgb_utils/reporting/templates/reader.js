@@ -122,13 +122,22 @@ function go(step) {
   else showFinish();
 }
 
+/* The same with the keys of every object sorted, so that a digest doesn't depend on their order. */
+function sorted(value) {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]));
+}
+
+const digestOf = (value) => sha256(JSON.stringify(sorted(value)));
+
 function result() {
   const answers = CONFIG.cases.filter((name) => !stillOpen(state.answers[name]).length).map((name) => {
     const { origin, confidence, consistency, artefacts, seconds } = state.answers[name];
     return { case: name, origin, confidence, consistency, artefacts, seconds };
   });
   const whole = { format: FORMAT, study: CONFIG.study, page: PAGE, reader: state.reader, simulated: false, answers };
-  return JSON.stringify({ ...whole, digest: sha256(JSON.stringify(whole)) });
+  return JSON.stringify({ ...whole, digest: digestOf(whole) });
 }
 
 function offer(link, text) {
@@ -150,7 +159,7 @@ function showFinish() {
 function load(text) {
   const { digest, ...whole } = JSON.parse(text);
   if (whole.format !== FORMAT || whole.page !== PAGE) throw new Error("It belongs to another page.");
-  if (digest !== sha256(JSON.stringify(whole))) throw new Error("It was edited after it was saved.");
+  if (digest !== digestOf(whole)) throw new Error("It was edited after it was saved.");
   state = { ...fresh(), reader: whole.reader, keys: state.keys };
   for (const { case: name, ...answer } of whole.answers) state.answers[name] = answer;
   const next = CONFIG.cases.findIndex((name) => stillOpen(state.answers[name]).length);
