@@ -1,0 +1,205 @@
+"""How far mask methods agree with each other and with a phantom's truth, and overlap under each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.data.manifest import load_manifest
+from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
+from mammorgb_utils.evaluation.masks import METHODS, component_facts, foregrounds, largest_on_chest_wall
+from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.resampling import patient_weights, weighted_median
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import Run
+
+TRUTH = "truth"  # stands beside the methods where a phantom's own masks are known
+VIEWS = ("CC", "MLO")
+LOW_AGREEMENT = 0.90  # IoU of two masks of one view, below which they aren't the same breast
+AGREEMENT_COLUMNS = ("set", "view", "first", "second", "n", "n_nan", "iou_median", "iou_low", "iou_high", "iou_p5",
+                     "below", "area_bias")
+_STREAM = 30  # of the seed: bootstrap of the medians
+_CHUNK = 4_000_000  # bootstrap weights held in memory at once
+
+
+def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS)) -> dict[str, PairMasks]:
+    """`pair_masks` under several methods; what doesn't depend on the method is computed once.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
+        methods: Names in `masks.METHODS`.
+
+    Raises:
+        ValueError: The array isn't `(N, 2, H, W)`, or a method is unknown.
+    """
+    default = pair_masks(pairs)  # the muscle is looked for inside its masks, whatever the method
+    others = [method for method in methods if method != "background"]
+    found = {method: (np.zeros(pairs.shape, bool), np.zeros((len(pairs), 2), bool), np.zeros((len(pairs), 2)))
+             for method in others}
+    for place in np.ndindex(pairs.shape[:2]):
+        for method, raw in foregrounds(pairs[place], others).items():
+            breast, left, largest = found[method]
+            breast[place] = largest_on_chest_wall(raw)
+            left[place], largest[place] = component_facts(raw)
+    made = {method: PairMasks(breast, default.muscle & breast[:, 1], left, largest)
+            for method, (breast, left, largest) in found.items()}
+    return {method: default if method == "background" else made[method] for method in methods}
+
+
+def overlap_by_method(sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],
+                      names: Mapping[str, Sequence], patients: Mapping[str, Sequence],
+                      protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`metrics/overlap.csv` and `metrics/shuffled.csv` as they would be under each method.
+
+    Args:
+        sets: Set name to `(N, 2, H, W)` float in [0, 1]; `real` is one of them.
+        masks: Set name to what `masks_by_method` gave for it.
+        names, patients: Pair and patient of each row, by set.
+        protocol: Gives the shuffled pairings and their seed; strangers are the same ones under every method.
+
+    Returns:
+        Both tables, led by `mask_method`; rows of the study's own method are those of notebook 04.
+    """
+    tables = [_tables_of(method, sets, masks, names, patients, protocol) for method in masks["real"]]
+    overlap, shuffled = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    return overlap, shuffled
+
+
+def _tables_of(method: str, sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],
+               names: Mapping[str, Sequence], patients: Mapping[str, Sequence],
+               protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame]:
+    paired = {name: pair_metrics(pairs, masks=masks[name][method]) for name, pairs in sets.items()}
+    overlap = pd.concat([table.assign(set=name, pair=np.asarray(names[name]), patient=np.asarray(patients[name]),
+                                      plausible=plausible(table, paired["real"])) for name, table in paired.items()])
+    who = {name: {"pairs": names[name], "patients": patients[name]} for name in sets}
+    draws = {"n_draws": protocol.n_derangements, "seed": protocol.seed}
+    shuffled = {name: shuffled_overlap(masks[name][method], **draws, **who[name]) for name in sets}
+    shuffled[NEAREST_AREA] = nearest_area_overlap(masks["real"][method], **who["real"])
+    strangers = pd.concat([table.assign(set=name) for name, table in shuffled.items()])
+    leading = {"mask_method": method}
+    return _led(overlap.assign(**leading), ["set", "pair", "patient"]), _led(strangers.assign(**leading), ["set"])
+
+
+def _led(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    names = ["mask_method", *names]
+    return table[[*names, *table.columns.difference(names, sort=False)]]
+
+
+def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Protocol, *,
+                   patients: Mapping[str, Sequence] | None = None,
+                   truth: Mapping[str, np.ndarray] | None = None) -> pd.DataFrame:
+    """Every two methods' masks of the same views, and each method's against the truth where that is known.
+
+    Args:
+        masks: Set name to what `masks_by_method` gave for it.
+        protocol: Gives bootstrap draws and seed.
+        patients: Patient of each pair by set, where it isn't the pair itself.
+        truth: Set name to `(N, 2, H, W)` bool, the true masks of its pairs, as `phantom_truth` reads them.
+
+    Returns:
+        One row a set, view and two methods: `set`, `view` (CC | MLO), `first`, `second` (a method, or `truth`); `n`,
+        `n_nan` (views where both masks are empty, left out); `iou_median` with `iou_low`, `iou_high` (95 %, bootstrap
+        over patients), `iou_p5` (5th percentile), `below` (share under `LOW_AGREEMENT`); `area_bias` (median of the
+        second's area − the first's, in percent of the image).
+    """
+    patients, truth = patients or {}, truth or {}
+    rows = []
+    for name, found in masks.items():
+        breasts = {method: drawn.breast for method, drawn in found.items()}
+        breasts |= {TRUTH: truth[name]} if name in truth else {}
+        weigher = _Weigher(patients.get(name), len(next(iter(breasts.values()))), protocol)
+        for (first, a), (second, b) in combinations(breasts.items(), 2):
+            rows += [{"set": name, "view": view, "first": first, "second": second}
+                     | _agreement_row(a[:, column], b[:, column], weigher) for column, view in enumerate(VIEWS)]
+    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+
+
+class _Weigher:
+    """The same bootstrap draws over a set's patients for every row of the table."""
+
+    def __init__(self, patients: Sequence | None, n: int, protocol: Protocol) -> None:
+        self._owner = np.arange(n) if patients is None else np.unique(np.asarray(patients), return_inverse=True)[1]
+        self._draws, self._seed = protocol.n_bootstrap, [protocol.seed, _STREAM]
+
+    def interval(self, values: np.ndarray, known: np.ndarray) -> tuple[float, float]:
+        medians = [weighted_median(values[known], weights[:, known]) for weights in self._weights()]
+        return tuple(np.nanquantile(np.concatenate(medians), [0.025, 0.975]))
+
+    def _weights(self) -> Iterator[np.ndarray]:
+        rng, n = np.random.default_rng(self._seed), self._owner.size
+        for weights in patient_weights(int(self._owner.max()) + 1, self._draws, rng, block=max(1, _CHUNK // n)):
+            yield weights[:, self._owner]
+
+
+def _agreement_row(first: np.ndarray, second: np.ndarray, weigher: _Weigher) -> dict[str, float]:
+    either = np.count_nonzero(first | second, axis=(1, 2))
+    known = either > 0
+    row = {"n": int(known.sum()), "n_nan": int((~known).sum())}
+    if not known.any():
+        return row
+    overlap = np.count_nonzero(first & second, axis=(1, 2)) / np.maximum(either, 1)
+    low, high = weigher.interval(overlap, known)
+    bias = 100.0 * (second.mean(axis=(1, 2)) - first.mean(axis=(1, 2)))
+    return row | {"iou_median": np.median(overlap[known]), "iou_low": low, "iou_high": high,
+                  "iou_p5": np.quantile(overlap[known], 0.05), "below": np.mean(overlap[known] < LOW_AGREEMENT),
+                  "area_bias": np.median(bias[known])}
+
+
+def phantom_truth(run: Run, index: pd.DataFrame) -> np.ndarray | None:
+    """True masks of phantom pairs on the study's grid, as the cohort's folder holds them.
+
+    Args:
+        run: A study whose preprocessing is done.
+        index: Rows of `pairs/index.csv`.
+
+    Returns:
+        `(N, 2, image_size, image_size)` bool, CC first; None where the pairs aren't all phantoms, the cohort's truth
+        isn't beside its images, or the study's views aren't squashed mirror images of the whole detector.
+    """
+    if set(index["source"]) != {"phantom"} or run.protocol.aspect != "squash" or not run.protocol.mirror:
+        return None
+    first = Path(load_manifest(run.manifest)["path"].iloc[0])
+    folder = run.manifest.parent / first.parent.parent
+    table, stored = folder / "truth.csv", folder / "truth_masks" / "masks.npz"
+    if not (table.is_file() and stored.is_file()):
+        return None
+    pairs = pd.read_csv(table, usecols=["pair"], dtype=str)["pair"]
+    rows = pd.Series(range(len(pairs)), index=pairs).reindex(index["pair"])
+    if rows.isna().any():
+        return None
+    size = (run.protocol.image_size,) * 2
+    with np.load(stored, allow_pickle=False) as masks:
+        views = [[area_resize(mask, size) > 0.5 for mask in masks[name][rows.astype(int)]] for name in ("cc", "mlo")]
+    return np.stack([np.stack(view) for view in views], axis=1)
+
+
+def mask_examples(sets: Mapping[str, np.ndarray],
+                  masks: Mapping[str, Mapping[str, PairMasks]]) -> list[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    """Pairs to look at, chosen by rule: the real one of middling and the one of least agreement, and a synthetic one.
+
+    A pair's agreement is the share of the pixels that any method takes for breast which all of them take.
+
+    Args:
+        sets: Set name to `(N, 2, H, W)` float in [0, 1].
+        masks: Set name to what `masks_by_method` gave for it.
+
+    Returns:
+        At most three of title, `(2, H, W)` views, and method to `(2, H, W)` bool.
+    """
+    drawn = next((name for name in sets if name != "real"), None)
+    wanted = [("real", 0.5, "Real, middling"), ("real", 0.0, "Real, least agreement")]
+    wanted += [(drawn, 0.5, "Synthetic, middling")] if drawn else []
+    examples = []
+    for name, share, title in wanted:
+        breasts = np.stack([found.breast for found in masks[name].values()])
+        either = np.count_nonzero(breasts.any(axis=0), axis=(1, 2, 3))
+        agreement = np.count_nonzero(breasts.all(axis=0), axis=(1, 2, 3)) / np.maximum(either, 1)
+        row = np.argsort(agreement, kind="stable")[int(share * (len(agreement) - 1))]
+        chosen = {method: found.breast[row] for method, found in masks[name].items()}
+        examples.append((title, np.asarray(sets[name][row]), chosen))
+    return examples

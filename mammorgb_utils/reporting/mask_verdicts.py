@@ -1,0 +1,93 @@
+"""What becomes of the claims under each mask method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from mammorgb_utils.evaluation.comparison import contrast_table, distance_table, effect_table
+from mammorgb_utils.evaluation.consistency_summary import consistency_table
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting.claims import evaluate_claims
+from mammorgb_utils.runs import Run, read_table
+
+MASK_CLAIMS = ("C1", "C2", "C3", "C4", "C7")  # those that masks decide
+EFFECT_COLUMNS = ("mask_method", "set", "n", "median", "shift", "shift_low", "shift_high",
+                  "gain", "gain_low", "gain_high", "score", "score_low", "score_high", "emd", "ks")
+
+
+class MaskVerdicts(NamedTuple):
+    """Both tables of `verdicts_by_method`."""
+
+    verdicts: pd.DataFrame
+    effects: pd.DataFrame
+
+
+def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol, claims_path: Path, *,
+                       cohort_source: str) -> MaskVerdicts:
+    """Distances, effects, contrasts and consistency under every mask method, judged as the ledger judges them.
+
+    Args:
+        overlap, shuffled: What `overlap_by_method` returned.
+        protocol: As in notebook 05; its own mask method's verdicts are those of the ledger.
+        claims_path: `claims.yaml`.
+        cohort_source: Source of the cohort, as in the manifest.
+
+    Returns:
+        `verdicts`: one row a claim of `MASK_CLAIMS` and method: `id`, `claim`, `mask_method`, `study` (the study's own
+        method), `observed`, `verdict`, `changed` (another verdict than under the study's method). `effects`: one row
+        a method and set: `mask_method`, `set`, `n`, `median` (IoU), `shift` (Hodges–Lehmann, to real), `gain` (paired
+        − shuffled), `score`, each with 95 % interval where it has one; `emd`, `ks`, to real.
+
+    Raises:
+        ValueError: The tables hold no row of the study's own method.
+    """
+    if protocol.mask_method not in set(overlap["mask_method"]):
+        raise ValueError(f"metrics/overlap_by_method.csv: no rows of the study's own mask method "
+                         f"{protocol.mask_method!r}; run 04_metrics again")
+    verdicts, effects, strangers = [], [], dict(list(shuffled.groupby("mask_method")))
+    for method, rows in overlap.groupby("mask_method", sort=False):
+        results = {"distances": distance_table(rows, protocol), "effects": effect_table(rows, protocol),
+                   "contrasts": contrast_table(rows, protocol),
+                   "consistency": consistency_table(rows, strangers[method], protocol)}
+        claims = evaluate_claims(claims_path, results, cohort_source=cohort_source, protocol=protocol)
+        verdicts.append(claims[claims["id"].isin(MASK_CLAIMS)].assign(mask_method=method))
+        effects.append(_effects(results).assign(mask_method=method))
+    effects = pd.concat(effects, ignore_index=True).reindex(columns=list(EFFECT_COLUMNS))
+    return MaskVerdicts(_compared(pd.concat(verdicts, ignore_index=True), protocol.mask_method), effects)
+
+
+def read_by_method(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Overlap and shuffled overlap under every method, as notebook 04 left them.
+
+    Raises:
+        FileNotFoundError: Notebook 04 hasn't run.
+    """
+    return read_table(run.by_method("overlap")), read_table(run.by_method("shuffled"))
+
+
+def _compared(verdicts: pd.DataFrame, own: str) -> pd.DataFrame:
+    """Claim by claim, the study's own method first, each verdict held against that method's."""
+    theirs = verdicts[verdicts["mask_method"] == own].set_index("id")["verdict"]
+    verdicts = verdicts.assign(study=verdicts["mask_method"] == own,
+                               changed=verdicts["verdict"] != verdicts["id"].map(theirs))
+    verdicts = verdicts.sort_values(["id", "study"], ascending=[True, False], kind="stable", ignore_index=True)
+    return verdicts[["id", "claim", "mask_method", "study", "observed", "verdict", "changed"]]
+
+
+def _effects(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a set of the figures that the map of open choices shows."""
+    consistency = _of_iou(results["consistency"]).rename(columns={"paired_median": "median"})
+    columns = ["gain", "score"]
+    table = consistency[["n", "median", *[f"{name}{end}" for name in columns for end in ("", "_low", "_high")]]]
+    shifts = _of_iou(results["effects"]).rename(columns=lambda name: name.replace("hodges_lehmann", "shift"))
+    distances = results["distances"]
+    distances = distances[distances["measure"] == "iou"].pivot(index="set", columns="statistic", values="value")
+    table = table.join(shifts[["shift", "shift_low", "shift_high"]]).join(distances)
+    return table.reset_index(names="set")
+
+
+def _of_iou(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["measure"] == "iou"].set_index("set")
