@@ -19,7 +19,7 @@ _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _GREY_MODES = ("L", "I;16", "I;16B", "I")
 _SIDE_SHARE = 0.25  # of the width, at either edge, that is compared to find the chest wall
 _SIDE_STEP = 0.02  # grey, of full scale: edges that differ by less say nothing
-_WHITE = 0.5  # grey above which the far edge can't be air
+_BLACK, _WHITE = 0.1, 0.9  # grey, of full scale: below is air as it should be, above is air of an inverted view
 _CHUNK = 64  # pairs looked at together
 
 
@@ -158,14 +158,14 @@ def _scaled(view: np.ndarray, number: int) -> np.ndarray:
 
 
 def _check_content(pairs: np.ndarray) -> None:
-    """Most views must have the chest wall on the left and dark air on the right."""
+    """Most views must have more black than white, and the chest wall on the left."""
     band = max(1, round(_SIDE_SHARE * pairs.shape[-1]))
-    steps, far = [], []
+    steps, inverted = [], []
     for start in range(0, len(pairs), _CHUNK):
         part = pairs[start:start + _CHUNK]
         steps.append(part[..., :band].mean(axis=(2, 3)) - part[..., -band:].mean(axis=(2, 3)))
-        far.append(np.median(part[..., -1], axis=2))
-    step, white = np.concatenate(steps), int((np.concatenate(far) > _WHITE).sum())
+        inverted.append((part > _WHITE).mean(axis=(2, 3)) > (part < _BLACK).mean(axis=(2, 3)))
+    step, white = np.concatenate(steps), int(np.concatenate(inverted).sum())
     right = int((step < -_SIDE_STEP).sum())
     if white > step.size / 2:
         raise PairFolderError(f"air is white in {white} of {step.size} views; invert them, so that 0 is air")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mammorgb_utils.evaluation.comparison import (
     MEASURES,
-    MIN_PAIRS,
     PRIMARY,
     distance_table,
     effect_table,
@@ -18,73 +16,20 @@ from mammorgb_utils.evaluation.comparison import (
 )
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.consistency_summary import consistency_table
-from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.overlap import pair_metrics, plausible
 from mammorgb_utils.evaluation.resampling import CANDIDATE
-from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.evaluation.score_steps import (
+    artefact_rows,
+    fidelity_rows,
+    match_rows,
+    measure_anatomy,
+    measure_artefacts,
+    measure_texture,
+    memorisation_rows,
+)
+from mammorgb_utils.evaluation.scored_sets import SETS, ScoredSets, ScoreError, scored_sets
 
-SETS = ("real", CANDIDATE)
-
-
-class ScoreError(ValueError):
-    """Pairs can't be scored; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class ScoredSets:
-    """What every measure of a score works on; both sets by name.
-
-    Attributes:
-        pairs: `(N, 2, H, W)` float32 in [0, 1], CC first.
-        masks: Of these pairs, by the protocol's method.
-        names, patients: `(N,)` text.
-        train: `(N, 2, H, W)` the study's training pairs.
-        protocol: The study's.
-    """
-
-    pairs: dict[str, np.ndarray]
-    masks: dict[str, PairMasks]
-    names: dict[str, np.ndarray]
-    patients: dict[str, np.ndarray]
-    train: np.ndarray
-    protocol: Protocol
-
-
-def scored_sets(candidate: np.ndarray, real: np.ndarray, index: pd.DataFrame, train: np.ndarray, protocol: Protocol, *,
-                patients: np.ndarray | None = None) -> ScoredSets:
-    """Put candidate and real pairs side by side and find their masks.
-
-    Args:
-        candidate: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
-        real: `(M, 2, H, W)` real pairs of the study.
-        index: Row by row `pair` and `patient` of `real`.
-        train: Training pairs of the study.
-        protocol: The study's.
-        patients: `(N,)` who belongs together in `candidate`; by default each pair is a patient.
-
-    Raises:
-        ScoreError: Sizes differ, or a set is too small for any test.
-    """
-    for name, pairs in (("candidate", candidate), ("real", real)):
-        if len(pairs) < MIN_PAIRS:
-            raise ScoreError(f"{len(pairs)} {name} pairs; at least {MIN_PAIRS} are needed, and some hundreds for "
-                             "intervals that say something")
-    if len(index) != len(real):
-        raise ScoreError(f"the study's index names {len(index)} real pairs, its array {len(real)}: one of them is "
-                         "of another study; run 01_preprocess again")
-    if candidate.shape[1:] != real.shape[1:]:
-        raise ScoreError(f"candidate pairs are {candidate.shape[2]} × {candidate.shape[3]}, the study's "
-                         f"{real.shape[2]} × {real.shape[3]}; score them against a study of their size")
-    owner = np.arange(len(candidate)) if patients is None else np.asarray(patients)
-    return ScoredSets(
-        pairs={"real": real, CANDIDATE: candidate},
-        masks={name: pair_masks(pairs, protocol.mask_method) for name, pairs in zip(SETS, (real, candidate),
-                                                                                   strict=True)},
-        names={"real": index["pair"].to_numpy(str), CANDIDATE: _numbered(np.arange(len(candidate)))},
-        patients={"real": index["patient"].to_numpy(str), CANDIDATE: _numbered(owner)}, train=train, protocol=protocol)
-
-
-def _numbered(numbers: np.ndarray) -> np.ndarray:
-    return np.array([f"{CANDIDATE}-{number:05d}" for number in numbers])
+__all__ = ["ScoreError", "score_card", "score_tables", "scored_sets"]
 
 
 def score_tables(sets: ScoredSets, progress: Callable[[str], None] = lambda step: None) -> dict[str, pd.DataFrame]:
@@ -95,8 +40,10 @@ def score_tables(sets: ScoredSets, progress: Callable[[str], None] = lambda step
         progress: Called with the name of each step before it begins.
 
     Returns:
-        By name: `overlap` and `shuffled` (a row a pair of the candidate), `overlap_summary`, `distances`, `effects`,
-        `consistency` as in the study, and `card`, the figures to report.
+        By name, as in the study: `overlap`, `shuffled`, `anatomy` and `artefact_flags` (a row a pair),
+        `overlap_summary`, `distances`, `effects`, `consistency`, `anatomy_consistency`, `match_test`, `fidelity`,
+        `artefacts`, and where the real pairs are held out `nearest_training` and `memorisation`; and `card`, the
+        figures to report.
     """
     tables: dict[str, pd.DataFrame] = {}
     for name, step in STEPS.items():
@@ -132,7 +79,8 @@ def _compared(sets: ScoredSets, tables: dict[str, pd.DataFrame]) -> dict[str, pd
 
 
 STEPS: dict[str, Callable[[ScoredSets, dict[str, pd.DataFrame]], dict[str, pd.DataFrame]]] = {
-    "overlap": _overlap, "shuffled pairs": _shuffled, "comparison with real": _compared}
+    "overlap": _overlap, "shuffled pairs": _shuffled, "comparison with real": _compared, "anatomy": measure_anatomy,
+    "texture": measure_texture, "artefacts": measure_artefacts}
 
 
 def score_card(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -146,9 +94,11 @@ def score_card(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         (the same of real pairs; of a distance the median noise floor, real against real), `p`, `n`, `note`.
     """
     rows = [*_overlap_rows(tables), *_distance_rows(tables["distances"]), *_effect_rows(tables["effects"]),
-            *_consistency_rows(tables["consistency"])]
+            *_consistency_rows(tables["consistency"]), *match_rows(tables["match_test"]),
+            *fidelity_rows(tables["fidelity"]), *memorisation_rows(tables.get("memorisation")),
+            *artefact_rows(tables["artefacts"])]
     table = pd.DataFrame(rows, columns=["figure", "value", "low", "high", "real", "p", "n", "note"])
-    return table.assign(n=table["n"].astype(int), note=table["note"].fillna(""))
+    return table.assign(n=table["n"].fillna(0).astype(int), note=table["note"].fillna(""))
 
 
 def _overlap_rows(tables: dict[str, pd.DataFrame]) -> list[dict[str, object]]:

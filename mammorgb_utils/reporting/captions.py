@@ -37,6 +37,25 @@ FIGURE_CAPTIONS = {
                          "first set tends to larger values, which isn't better as such."),
     "consistency": Caption("Does pairing matter?", "Overlap of pairs beside that of shuffled pairs, and the gain as a "
                            "share of the real gain."),
+    "mask_agreement": Caption("Mask methods", "Contours of every mask method on example pairs, and how well they "
+                              "agree."),
+    "anatomy_consistency": Caption("Anatomy in both views", "What pairing adds in every measure of anatomy, and the "
+                                   "share of the real gain that synthetic pairs reach."),
+    "match_test": Caption("Match test", "How often a CC's own MLO is picked among K, beside chance."),
+    "fidelity": Caption("Texture", "Distance to real, coverage and diversity of texture, beside what real against real "
+                        "gives."),
+    "nearest_training": Caption("Nearest training pairs", "How near synthetic pairs come to the training pairs, beside "
+                                "real pairs that were never trained on, and the nearest ones side by side."),
+    "open_choices": Caption("Map of open choices", "How far each choice that the paper leaves open moves the main "
+                            "results."),
+    "artefacts": Caption("Artefacts by set", "Rate of each artefact with its interval, beside the paper's range."),
+    "artefact_examples": Caption("Flagged pairs", "Pairs in which a detector saw an artefact, for the eye to judge."),
+    "preprocessing_variants": Caption("One pair under every preprocessing", "The same real breast, and the first drawn "
+                                      "pair, under each preprocessing."),
+    "preprocessing_effects": Caption("What preprocessing does", "Overlap, consistency and artefacts under each "
+                                     "preprocessing, one training each."),
+    "reader_study": Caption("Reader study", "What readers could tell, how consistent they found the views and which "
+                            "artefacts they saw; the figure says where answers are simulated."),
     "learning_rates": Caption("Learning rates", "Loss, gradients and quality on the way at each rate; thin lines are "
                               "trainings, thick ones their mean."),
     "third_channel": Caption("Third channels and controls", "A dot is a training, its shape the seed, a bar the mean: "
@@ -58,6 +77,36 @@ TABLE_CAPTIONS = {
     "claims": Caption("Claims", "The paper's claims, the criterion of each and the verdict."),
     "paper_arithmetic": Caption("The paper's own figures", "What its numbers imply, with the sampling error that they "
                                 "carry."),
+    "mask_agreement": Caption("Agreement of mask methods", "How well each two methods agree on the same views."),
+    "mask_verdicts": Caption("Claims by mask method", "What becomes of each verdict when another method makes the "
+                             "masks."),
+    "mask_effects": Caption("Effects by mask method", "The main figures of each set under each mask method."),
+    "anatomy": Caption("Anatomy in both views", "Agreement of the views of a pair in each measure, against strangers' "
+                       "views, with the share of the real gain."),
+    "anatomy_truth": Caption("Anatomy against the truth", "How well each measure finds what was planted in the "
+                             "phantoms: only a valid one can judge."),
+    "match_test": Caption("Match test", "How often each CC's own MLO is picked among K, by anatomy and by area alone."),
+    "fidelity": Caption("Texture", "Distance, density, coverage, spread and diversity with intervals and null bands."),
+    "texture_shift": Caption("Shift of each texture feature", "Difference of the medians to real, in real standard "
+                             "deviations."),
+    "memorisation": Caption("Memorisation", "Pairs nearer to a training pair than held-out ones come; rows of planted "
+                            "copies tell what the search would miss."),
+    "open_choices": Caption("Open choices", "Main results under each value of each choice that the paper leaves open."),
+    "artefact_detectors": Caption("Detectors", "What each detector finds, and flags wrongly, on a cohort that its "
+                                  "threshold wasn't taken from."),
+    "artefacts": Caption("Artefacts by set", "Rates by set and kind, with Wilson intervals."),
+    "artefact_differences": Caption("Artefacts against training pairs", "Rates minus those of the training pairs."),
+    "artefact_facts": Caption("What artefacts go with", "Rate of any artefact by what is known of a real pair."),
+    "artefact_check": Caption("Pairs checked", "Flagged pairs among those drawn from all sets."),
+    "artefacts_claim": Caption("The claim about artefacts", "Judged by the detectors' rates."),
+    "preprocessing_references": Caption("References", "Reference CDFs of the preprocessings that were tried."),
+    "preprocessing_effects": Caption("What preprocessing does", "Drawn pairs against real ones under each "
+                                     "preprocessing."),
+    "preprocessing_artefacts": Caption("Artefacts by preprocessing", "Rates in real and drawn pairs under each "
+                                       "preprocessing."),
+    "reader_study": Caption("Readers", "Accuracy, AUC and agreement, with the sizes that would have been needed; "
+                            "simulated answers say so."),
+    "reader_study_artefacts": Caption("Artefacts that readers saw", "Rates by set and kind; simulated answers say so."),
     "learning_rates": Caption("Learning rates", "Stability of each training, and the quality of what it drew at its "
                               "end."),
     "learning_rates_claim": Caption("The claim about learning rates", "Judged over trainings that share all draws."),

@@ -100,7 +100,7 @@ def _cohort_steps(run: Run) -> list[dict[str, str]]:
     steps = []
     if run.images.is_file():
         images = read_table(run.images)
-        left = int(images["excluded"].fillna("").ne("").sum())
+        left = int((images["excluded"].notna() & images["excluded"].ne("")).sum())
         steps.append(_step("Manifest", f"{len(images)} images", f"{left} left out, each with its reason"))
     if run.pairs_index.is_file():
         index = read_table(run.pairs_index)

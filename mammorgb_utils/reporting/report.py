@@ -109,7 +109,7 @@ def _claims(run: Run) -> list[dict[str, str]]:
         frame = _read(path) if path.is_file() and state(path) not in (CHANGED, FOREIGN) else None
         if frame is None or not {"id", "verdict"} <= set(frame.columns):
             continue
-        for row in frame.fillna("").astype(str).to_dict("records"):
+        for row in frame.astype(object).where(frame.notna(), "").astype(str).to_dict("records"):
             rows[row["id"]] = _merged(rows.get(row["id"]), row | {"stage": stage})
     return [_with_class(rows[name]) for name in sorted(rows)]
 

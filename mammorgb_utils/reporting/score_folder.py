@@ -13,7 +13,7 @@ import pandas as pd
 
 from mammorgb_utils.data.pair_folder import pairs_digest
 from mammorgb_utils.evaluation.resampling import CANDIDATE
-from mammorgb_utils.evaluation.score import ScoredSets
+from mammorgb_utils.evaluation.scored_sets import ScoredSets
 from mammorgb_utils.reporting.figures_quality import as_svg
 from mammorgb_utils.reporting.figures_score import score_overlap
 from mammorgb_utils.reporting.pages import data_uri, page_table, write_page
@@ -24,8 +24,11 @@ from mammorgb_utils.runs import NAME, Run, provenance, read_table, sha256, write
 PROVENANCE = "provenance.json"  # written last: a folder without it isn't a score
 VERSION = 1  # of the figures of the card and of how they are computed
 SMALL = 100  # pairs below which most tests have little power
-_PAIR_TABLES = ("overlap", "shuffled", "anatomy", "artefact_flags")  # a row a pair: only the candidate's are written
-_MAIN = ("iou_median", "emd", "ks", "hodges_lehmann", "consistency_score", "plausible")  # shown in a study's report
+# A row a pair: only the candidate's are written.
+_PAIR_TABLES = ("overlap", "shuffled", "anatomy", "artefact_flags", "nearest_training")
+_MIXED = ("value", "low", "high", "real", "null_low", "null_median", "null_high")
+# Shown in a study's report.
+_MAIN = ("iou_median", "emd", "hodges_lehmann", "consistency_score", "match", "kid", "artefacts")
 
 
 class ScoreFolderError(ValueError):
@@ -124,8 +127,16 @@ def score_rows(run: Run) -> dict[str, Any]:
 
 
 def _with_interval(row: pd.Series) -> str:
-    value = "" if pd.isna(row["value"]) else f"{row['value']:.3f}"
-    return f"{value} [{row['low']:.3f}, {row['high']:.3f}]" if value and pd.notna(row["low"]) else value
+    value, low, high = ("" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]" if value and low else value
+
+
+def _by_row(frame: pd.DataFrame) -> pd.DataFrame:
+    """For a page: figures of unlike size below one another are rounded each by itself; the set by its name."""
+    mixed = [name for name in _MIXED if name in frame and {"figure", "metric"} & set(frame.columns)]
+    text = {name: ["" if pd.isna(value) else (f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")
+                   for value in frame[name]] for name in mixed}
+    return frame.assign(**text).replace({"set": {CANDIDATE: "Candidate"}} if "set" in frame else {})
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -157,9 +168,9 @@ def _new_facts(run: Run, label: str, sets: ScoredSets, tables: Mapping[str, pd.D
 
 
 def _write_page(run: Run, folder: Path, facts: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> Path:
-    shown = [{"title": title, "sentence": sentence, "file": f"{name}.csv", "table": page_table(tables[name])}
+    shown = [{"title": title, "sentence": sentence, "file": f"{name}.csv", "table": page_table(_by_row(tables[name]))}
              for name, (title, sentence) in TABLE_TITLES.items() if name in tables]
-    card = tables["card"].assign(figure=tables["card"]["figure"].replace(FIGURE_NAMES))
+    card = _by_row(tables["card"].assign(figure=tables["card"]["figure"].replace(FIGURE_NAMES)))
     what = {"Pairs (SHA-256 of their values)": facts["pairs_sha256"], "Real pairs": facts["real_sha256"],
             "Study's protocol and manifest": facts["study_sha256"], **facts["code"]}
     return write_page(folder / "score.html", "score.html", facts=facts, protocol=run.protocol, card=page_table(card),
