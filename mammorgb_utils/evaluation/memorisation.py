@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -124,6 +124,31 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
             rows.append({"set": name, "distance": distance, **_rates(part, distance, reference),
                          "threshold": flag_threshold(nearest, distance), "n_heldout": len(reference)})
     return pd.DataFrame(rows)
+
+
+def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_names: Sequence[str], *,
+                  n: int = 2) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The synthetic pairs nearest to training, flagged ones first, beside those training pairs.
+
+    Args:
+        nearest: What `nearest_training` returned for these sets.
+        sets: As there; held-out pairs and planted copies aren't shown.
+        train_names: Pseudonyms of the training pairs, in their order.
+        n: Pairs of each set.
+
+    Returns:
+        Title (pair, distance, whether it is flagged), synthetic pair and training pair, `(2, H, W)` each. A pair that
+        the texture distance alone flags stands beside its training pair in texture.
+    """
+    place, shown = {name: row for row, name in enumerate(train_names)}, []
+    for name in (name for name in sets if name not in (TRAIN, HELDOUT, *PLANTED)):
+        part = nearest[nearest["set"] == name].reset_index(drop=True)
+        part = part.assign(calm=~part["flagged"].astype(bool)).sort_values(["calm", "pixel_distance"]).head(n)
+        for row, pair in part.iterrows():
+            by = "texture" if pair["texture_flag"] and not pair["pixel_flag"] else "pixel"
+            title = f"{pair['pair']}: {by} {pair[f'{by}_distance']:.2f}" + (" (flagged)" if pair["flagged"] else "")
+            shown.append((title, np.asarray(sets[name][row]), np.asarray(sets[TRAIN][place[pair[f"{by}_pair"]]])))
+    return shown
 
 
 def _rates(part: pd.DataFrame, distance: str, reference: pd.Series) -> dict[str, float]:
