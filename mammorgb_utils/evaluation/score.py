@@ -104,7 +104,7 @@ def score_card(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def _overlap_rows(tables: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
     summary = tables["overlap_summary"].set_index("set")
     own, real = (summary.loc[name].to_dict() for name in (CANDIDATE, "real"))
-    missing = f"{own['n_nan']} of {own['n']} pairs without a breast mask" if own["n_nan"] else ""
+    missing = f"{own['n_nan']:.0f} of {own['n']:.0f} pairs without a breast mask" if own["n_nan"] else ""
     rows = [{"figure": f"{measure}_median", "value": own[f"{measure}_median"], "real": real[f"{measure}_median"],
              "n": own["n"] - own["n_nan"], "note": missing if measure == PRIMARY else ""}
             for measure in MEASURES if not measure.startswith("dsc")]
