@@ -53,11 +53,13 @@ def variants_of(protocol: Protocol) -> tuple[Variant, ...]:
     """The study's own preprocessing, and every other one that changes a single choice.
 
     Mirroring is turned over, the histogram matching gets the scopes that the study hasn't, and its target another
-    reference. A study that matches nothing has no variants of the reference, as there it decides nothing.
+    reference. A study that matches nothing has no variants of the reference, as there it decides nothing; one that pads
+    isn't tried without mirroring, as its padding would part right breasts from their edge.
     """
     found = [Variant(STUDY, STUDY, "as it is")]
     mirror = "off" if protocol.mirror else "on"
-    found.append(Variant(f"mirror-{mirror}", "mirror", mirror))
+    if mirror == "on" or protocol.aspect == "squash":
+        found.append(Variant(f"mirror-{mirror}", "mirror", mirror))
     found += [Variant(f"match-{scope}", "match_scope", scope) for scope in SCOPES if scope != protocol.match_scope]
     if protocol.match_scope != "none":
         found += [Variant(f"reference-{name}", "reference_cdf", name) for name in _REFERENCES]

@@ -72,6 +72,7 @@ def test_variants_change_one_choice_each():
                      "reference-gamma"]
     unmatched = [variant.name for variant in variants_of(Protocol(match_scope="none", mirror=False))]
     assert unmatched == ["study", "mirror-on", "match-image", "match-foreground"]
+    assert "mirror-off" not in [variant.name for variant in variants_of(Protocol(aspect="pad"))]
 
 
 def test_a_variant_is_the_study_with_one_field_changed(study, made):
