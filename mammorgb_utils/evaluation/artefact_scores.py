@@ -14,12 +14,12 @@ _SIDE = 128  # px: larger views are averaged to this or a little more; the grid'
 _MARGIN = 0.03  # of the side, around the breast: the skin line's blur is no air
 _LEAST_AIR = 0.01  # of the image: with less, nothing is said about air
 _AIR_QUANTILE = 0.25  # of what is outside the mask: still air where a mask misses the fatty rim
-_LINE_CONTRAST = 0.04  # of the intensity scale: of a line against its surroundings
+_AIR_CONTRAST, _TISSUE_CONTRAST = 0.04, 0.06  # of the intensity scale: of a line against its surroundings
 _AIR_RUN, _TISSUE_RUN = 0.40, 0.35  # of the side: shorter runs are no line
-_OBJECT_CONTRAST = 0.30  # of the intensity scale above air: labels are printed bright
+_OBJECT_CONTRAST = 0.40  # of the intensity scale above air: labels are printed bright
 _OBJECT_EXTENT = 0.5  # of the side: what is longer is a line
 _NECK = 0.06  # of the side: thinner parts of the mask are no breast, and may be a label that touches it
-_COLLAPSED = 0.02  # of the image: less is no breast, as in preprocessing
+_COLLAPSED = 0.04  # of the image: half of what the smallest breasts cover, 60 of 720 cm²
 _USUAL_TOP = 0.80  # of the depth: phantoms' CC views lie high and reach it uncut; only what is beyond it counts
 _USUAL_RATIO = 1.12  # MLO area over CC area: the middle of what is expected with muscle, 1.05 to 1.4
 _SWAPPED = 1.0  # score of a pair whose muscle is in the wrong view, or in none
@@ -36,7 +36,8 @@ class Look:
         views: The same, averaged to a side of about 128 px where it is larger; so are the masks.
         breast: `(2, h, w)` bool.
         muscle: `(h, w)` bool, of the MLO view.
-        air: `(2, h, w)` bool, outside the breast and its blur.
+        body: `(2, h, w)` bool, the breast without what hangs on it by a thin part.
+        air: `(2, h, w)` bool, outside the body and its blur.
         level: Intensity of each view's air.
     """
 
@@ -44,6 +45,7 @@ class Look:
     views: np.ndarray
     breast: np.ndarray
     muscle: np.ndarray
+    body: np.ndarray
     air: np.ndarray
     level: tuple[float, float]
 
@@ -63,11 +65,12 @@ def look_at(pair: np.ndarray, breast: np.ndarray, muscle: np.ndarray) -> Look:
     if not np.isfinite(views).all():
         raise ValueError("pairs: a view holds NaN or infinity; preprocess or draw it again")
     small, breast, muscle = _reduced(views), _reduced(breast) > 0.5, _reduced(muscle) > 0.5
-    margin = _odd(2 * _MARGIN, muscle)
-    air = ~ndimage.maximum_filter(breast, size=(1, margin, margin))
+    neck, margin = ((1, size, size) for size in (_odd(_NECK, muscle), _odd(2 * _MARGIN, muscle)))
+    body = ndimage.maximum_filter(ndimage.minimum_filter(breast, size=neck), size=neck)
+    air = ~ndimage.maximum_filter(body, size=margin)
     levels = [float(np.quantile(view[outside], _AIR_QUANTILE)) if outside.mean() > _LEAST_AIR else 0.0
               for view, outside in zip(small, air, strict=True)]
-    return Look(views, small, breast, muscle, air, tuple(levels))
+    return Look(views, small, breast, muscle, body, air, tuple(levels))
 
 
 def background_offset(look: Look) -> float:
@@ -78,17 +81,17 @@ def background_offset(look: Look) -> float:
 def edge_line(look: Look) -> float:
     """Largest share of a row or column that differs from its surroundings in one direction, in air or in tissue."""
     shares = []
-    for view, breast, air, level in zip(look.views, look.breast, look.air, look.level, strict=True):
-        tissue = ndimage.minimum_filter(breast, size=_odd(_MARGIN, view))
+    for view, body, air, level in zip(look.views, look.body, look.air, look.level, strict=True):
+        tissue = ndimage.minimum_filter(body, size=_odd(_MARGIN, view))
         for turn in (np.asarray, np.transpose):
-            shares += _standing_out(turn(view) - level, turn(air), _AIR_RUN)
-            shares += _standing_out(_ridge(turn(view)), turn(tissue), _TISSUE_RUN)
+            shares += _standing_out(turn(view) - level, turn(air), _AIR_RUN, _AIR_CONTRAST)
+            shares += _standing_out(_ridge(turn(view)), turn(tissue), _TISSUE_RUN, _TISSUE_CONTRAST)
     return max(shares)
 
 
 def label_remnant(look: Look) -> float:
     """Brightness times area of the largest bright compact object in air or on the skin [of a white image]."""
-    return max(_object(*part) for part in zip(look.views, look.breast, look.level, strict=True))
+    return max(_object(*part) for part in zip(look.views, look.body, look.level, strict=True))
 
 
 def cut_breast(look: Look) -> float:
@@ -137,14 +140,14 @@ def _odd(share: float, image: np.ndarray) -> int:
     return 2 * round(share * image.shape[-1] / 2) + 1
 
 
-def _standing_out(contrast: np.ndarray, zone: np.ndarray, run: float) -> list[float]:
+def _standing_out(contrast: np.ndarray, zone: np.ndarray, run: float, least: float) -> list[float]:
     """Largest share of a row's zone that is brighter, and that is darker, than its surroundings."""
     length = np.count_nonzero(zone, axis=1)
     long = length >= run * zone.shape[1]
     if not long.any():
         return [0.0]
     return [float((np.count_nonzero(zone & beyond, axis=1)[long] / length[long]).max())
-            for beyond in (contrast > _LINE_CONTRAST, contrast < -_LINE_CONTRAST)]
+            for beyond in (contrast > least, contrast < -least)]
 
 
 def _ridge(view: np.ndarray) -> np.ndarray:
@@ -156,9 +159,7 @@ def _ridge(view: np.ndarray) -> np.ndarray:
     return np.where(before * after > 0, np.sign(before) * np.minimum(np.abs(before), np.abs(after)), 0.0)
 
 
-def _object(view: np.ndarray, breast: np.ndarray, level: float) -> float:
-    neck = _odd(_NECK, view)
-    body = ndimage.maximum_filter(ndimage.minimum_filter(breast, size=neck), size=neck)
+def _object(view: np.ndarray, body: np.ndarray, level: float) -> float:
     labels, count = ndimage.label((view > level + _OBJECT_CONTRAST) & ~body)
     if not count:
         return 0.0

@@ -42,3 +42,16 @@ def _verdict(slow: pd.DataFrame, fast: pd.DataFrame) -> str:
     if all((difference < 0).all() for difference in fewer):
         return REPRODUCED
     return NOT_REPRODUCED if any((difference > 0).any() for difference in fewer) else UNDERPOWERED
+
+
+def artefact_claim(rates: pd.DataFrame) -> pd.DataFrame:
+    """The rates that the claim about artefacts is judged by.
+
+    Args:
+        rates: From `artefacts.artefact_rates`.
+
+    Returns:
+        One row a set: `set`, `rate`, `low`, `high` of pairs with any artefact, for `claims.evaluate_claims` as
+        `artefacts`.
+    """
+    return rates.loc[rates["artefact"] == "any", ["set", "rate", "low", "high"]].reset_index(drop=True)

@@ -18,7 +18,9 @@ SET_ORDER = ("real", "sum", "absdiff", "zero")
 LABELS = {"real": "Real", "sum": "Sum", "absdiff": "Absolute difference", "zero": "Zero"}
 CONTROL_LABELS = {"copy": "Copy of CC", "noise": "Noise", "other": "Another breast's CC"}  # of the appendices
 SAMPLER_LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmsolver++": "DPM-Solver++"}
-NAMES = LABELS | CONTROL_LABELS | SAMPLER_LABELS
+PLANTED_LABELS = {"heldout": "Held out", "planted_noise": "Copies with noise", "planted_shift": "Copies, moved",
+                  "planted_gain": "Copies, darker", "planted_blur": "Copies, blurred"}  # of the search for copies
+NAMES = LABELS | PLANTED_LABELS | {"train": "Training"} | CONTROL_LABELS | SAMPLER_LABELS
 # Lightness (CIE L*) rises in steps of about 20 from real to zero, so that grey print and any colour
 # vision tell the sets apart; markers, lines and hatches say the same once more.
 COLOURS = {"real": "#1A1A1A", "sum": "#1B4F93", "absdiff": "#D5622B", "zero": "#E6B640"}
