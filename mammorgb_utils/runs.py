@@ -24,7 +24,7 @@ from mammorgb_utils.protocol import Protocol
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 NAME = r"[A-Za-z][\w.-]*"  # of a study, or of a score
-_IDENTIFIERS = dict.fromkeys(("pair", "patient", "exam", "cc_pair", "mlo_pair"), str)
+_IDENTIFIERS = dict.fromkeys(("pair", "patient", "exam", "cc_pair", "mlo_pair", "pixel_pair", "texture_pair"), str)
 _VERSIONED = ("torch", "diffusers", "numpy", "scipy", "scikit-image", "pydicom", "pandas")
 
 
@@ -152,8 +152,31 @@ class Run:
     def shuffled(self) -> Path:  # 04: one row a shuffled pair of every set
         return self.root / "metrics" / "shuffled.csv"
 
+    def by_method(self, table: str) -> Path:  # 04: `overlap` and `shuffled` under every mask method
+        return self.root / "metrics" / f"{table}_by_method.csv"
+
+    @property
+    def texture(self) -> Path:  # 04: one row a pair of every set: texture inside the breast
+        return self.root / "metrics" / "texture.csv"
+
+    @property
+    def nearest_training(self) -> Path:  # 04: nearest training pair of every other pair, and whether it is flagged
+        return self.root / "metrics" / "nearest_training.csv"
+
+    @property
+    def anatomy(self) -> Path:  # 04: one row a pair of every set and of the training pairs
+        return self.root / "metrics" / "anatomy.csv"
+
+    @property
+    def third_residuals(self) -> Path:  # 04: drawn against computed third channel, own and strangers'
+        return self.root / "metrics" / "third_residuals.csv"
+
     def appendix(self, name: str) -> Path:  # A1, A5, A6: trials and samples of an appendix
         return self.root / "appendices" / name
+
+    @property
+    def reader_study(self) -> Path:  # A4: the readers' page, its key, and their results
+        return self.root / "reader_study"
 
     @property
     def figures(self) -> Path:

@@ -77,17 +77,17 @@ def anatomy(pairs: np.ndarray, masks: PairMasks, *, ratio: float = SQUASHED_RATI
     columns["area"] = np.where(columns["area"] > 0, columns["area"], np.nan)
     parts = [_tissue(pairs[rows], masks.breast[rows], masks.muscle[rows], _Lines(*(x[rows] for x in lines)), ratio)
              for rows in _blocks(len(pairs))]
-    columns |= {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else {})}
+    columns |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     frame = pd.DataFrame({"pectoral": lines.slope[:, 1] > 0})
     for column, view in enumerate(VIEWS):
         scalars = {f"{view}_{name}": values[:, column] for name, values in columns.items() if values.ndim == 2}
-        profile = dict(zip(PROFILES[view], columns["profile"][:, column].T, strict=True)) if len(pairs) else {}
+        profile = dict(zip(PROFILES[view], columns["profile"][:, column].T, strict=True))
         frame = pd.concat([frame, pd.DataFrame(scalars | profile)], axis=1)
     return frame
 
 
 def _blocks(n: int) -> Iterator[slice]:
-    return (slice(first, first + _BLOCK) for first in range(0, n, _BLOCK))
+    return (slice(first, first + _BLOCK) for first in range(0, max(n, 1), _BLOCK))
 
 
 def _nipple_lines(masks: PairMasks, ratio: float) -> _Lines:
@@ -102,9 +102,10 @@ def _nipple_lines(masks: PairMasks, ratio: float) -> _Lines:
     reach[..., (y < NIPPLE_ROWS[0] * ratio) | (y > NIPPLE_ROWS[1] * ratio)] = np.nan
     depth = (reach + slope[..., None] * y - start[..., None]) / np.hypot(1.0, slope)[..., None]
     depth = np.where(np.isnan(depth), -np.inf, depth)
-    length, row = depth.max(axis=2, initial=-np.inf), depth.argmax(axis=2)
-    known = length > 0
-    return _Lines(slope, start, np.where(known, length, np.nan), np.where(known, (row + 0.5) / height, np.nan))
+    length = depth.max(axis=2, initial=-np.inf)
+    tip = depth >= length[..., None] - 0.5 / width  # rows that reach as far within half a pixel: the nipple is amid
+    row = (tip * (np.arange(height) + 0.5)).sum(axis=2) / tip.sum(axis=2) / height
+    return _Lines(slope, start, np.where(length > 0, length, np.nan), np.where(length > 0, row, np.nan))
 
 
 def _pectoral_edge(widths: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +178,7 @@ def _profile(views: np.ndarray, inside: np.ndarray, depth: np.ndarray) -> np.nda
     bins = np.minimum((depth[inside] * BINS).astype(int), BINS - 1) + image * BINS
     size = inside.shape[0] * 2 * BINS
     total, count = np.bincount(bins, views[inside], size), np.bincount(bins, minlength=size)
-    return np.divide(total, count, out=np.full(size, np.nan), where=count > 0).reshape(-1, 2, BINS)
+    return np.divide(total, count, out=np.full(size, np.nan), where=count > 0).reshape(len(inside), 2, BINS)
 
 
 def _mass_depth(views: np.ndarray, inside: np.ndarray, depth: np.ndarray, ratio: float) -> np.ndarray:
@@ -190,8 +191,8 @@ def _mass_depth(views: np.ndarray, inside: np.ndarray, depth: np.ndarray, ratio:
     with np.errstate(invalid="ignore"):
         where = (edge > 0) & (depth >= BLOB_DEPTHS[0]) & (depth <= BLOB_DEPTHS[1])
     response = np.maximum.reduce([-_laplacian(filled, sigma * pixels) for sigma in BLOB_SIGMAS])
-    response = np.where(where, response, -np.inf).reshape(n, 2, -1)
-    found = np.take_along_axis(depth.reshape(n, 2, -1), response.argmax(axis=2)[..., None], axis=2)[..., 0]
+    response = np.where(where, response, -np.inf).reshape(n, 2, size[0] * size[1])
+    found = np.take_along_axis(depth.reshape(response.shape), response.argmax(axis=2)[..., None], axis=2)[..., 0]
     return np.where(where.any(axis=(2, 3)), found, np.nan)
 
 

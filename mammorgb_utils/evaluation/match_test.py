@@ -22,7 +22,7 @@ from mammorgb_utils.evaluation.third_channel import NULLS
 from mammorgb_utils.protocol import Protocol
 
 STREAM = 22  # of the bootstrap
-CANDIDATES = (2, 5, 10, 20)  # K: the own MLO and K − 1 strangers'
+CANDIDATES = (2, 5, 10)  # K: the own MLO and K − 1 strangers'
 FEATURES = {"anatomy": ("area", "nipple_line", "centroid", "dense", "mass_depth"), "area": ("area",)}
 PENALTY = 10.0  # of the ridge regression, on standardised features
 MIN_FIT = 20  # pairs to fit on
@@ -178,5 +178,7 @@ def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.nd
         found.append(np.stack([(usable * beaten ** (k - 1)).sum(axis=1) / total for k in candidates], axis=1))
     found, tail = np.concatenate(found), (1.0 - LEVEL) / 2.0
     low, high = np.quantile(found[1:], [tail, 1.0 - tail], axis=0)
+    # Strangers drawn twice make a power of their share larger on average: that much is taken off.
+    low, high = (np.clip(bound - found[1:].mean(axis=0) + found[0], 0.0, 1.0) for bound in (low, high))
     return [{"null": null, "k": k, "chance": 1.0 / k, "n": len(owner), "n_nan": missing, "accuracy": found[0, i],
              "low": low[i], "high": high[i], "note": ""} for i, k in enumerate(candidates)]

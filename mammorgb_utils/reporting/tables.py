@@ -15,14 +15,18 @@ from mammorgb_utils.reporting.style import NAMES, format_rate
 from mammorgb_utils.runs import atomic_path, write_csv
 
 _SET_COLUMNS = {"set", "encoding", "first", "second", "sampler"}
-_MEASURE_COLUMNS = {"measure", "statistic"}
+_MEASURE_COLUMNS = {"measure", "metric", "statistic"}
 _HEADERS = {
     "iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "n": "n", "p": "p", "p_holm": "p (Holm)", "p_bh": "p (BH)",
     "cliffs_delta": "Cliff's δ", "iou_no_muscle": "IoU without muscle", "dsc_no_muscle": "DSC without muscle",
     "id": "ID", "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
     "n_nan": "no mask", "n_real": "n real", "n_real_nan": "no mask, real", "n_first": "n first", "n_second": "n second",
     "n_first_nan": "no mask, first", "n_second_nan": "no mask, second", "n_draws": "Draws",
-    "n_reference": "n reference", "n_runs": "Runs", "p_closer": "p (nearer)",
+    "n_reference": "n reference", "n_runs": "Runs", "kid": "KID", "n_flagged": "flagged", "n_heldout": "n held out",
+    "p_closer": "p (nearer)", "nipple_line": "nipple line", "centroid": "density centroid", "dense": "dense share",
+    "profile": "depth profile", "mass_depth": "brightest blob", "third_sum": "third channel, sum", "k": "K",
+    "third_absdiff": "third channel, abs. difference", "third_zero": "third channel, zero", "r": "r",
+    "within_1cm": "within 1 cm", "within_1cm_truth": "within 1 cm, truth",
     "p_closer_flip": "p (nearer, signs flipped)", "p_floor": "smallest possible p",
 }
 _ACRONYMS = {"iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "cc": "CC", "mlo": "MLO", "sd": "SD"}
