@@ -22,6 +22,8 @@ _HEADERS = {
     "id": "ID", "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
     "n_nan": "no mask", "n_real": "n real", "n_real_nan": "no mask, real", "n_first": "n first", "n_second": "n second",
     "n_first_nan": "no mask, first", "n_second_nan": "no mask, second", "n_draws": "Draws",
+    "n_planted": "n planted", "n_clean": "n clean", "n_mammograms": "n mammograms", "n_with": "n with it",
+    "n_without": "n without",
     "n_reference": "n reference", "n_runs": "Runs", "kid": "KID", "n_flagged": "flagged", "n_heldout": "n held out",
     "p_closer": "p (nearer)", "nipple_line": "nipple line", "centroid": "density centroid", "dense": "dense share",
     "profile": "depth profile", "mass_depth": "brightest blob", "third_sum": "third channel, sum", "k": "K",
