@@ -124,6 +124,44 @@ rule learning_rate:
         RUN + " A1_learning_rate {output:q} " + STUDY
 
 
+rule artefacts:
+    input:
+        expand("notebooks/03_sample_{encoding}.ipynb", encoding=PROTOCOL.encodings),
+    output:
+        "notebooks/A2_artefacts.ipynb",
+    params:
+        source=source("A2_artefacts", "benchmarks/results/artefact_detectors.csv", *JUDGED),
+    threads: workflow.cores
+    shell:
+        RUN + " A2_artefacts {output:q} " + STUDY
+
+
+rule preprocessing_variants:
+    input:
+        rules.preprocess.output,
+    output:
+        "notebooks/A3_preprocessing.ipynb",
+    params:
+        source=source("A3_preprocessing", *JUDGED),
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        RUN + " A3_preprocessing {output:q} " + STUDY
+
+
+rule reader_study:
+    input:
+        expand("notebooks/03_sample_{encoding}.ipynb", encoding=PROTOCOL.encodings),
+    output:
+        "notebooks/A4_reader_study.ipynb",
+    params:
+        source=source("A4_reader_study", "mammorgb_utils/reporting/reader_study/*.py", *JUDGED),
+    threads: workflow.cores
+    shell:
+        RUN + " A4_reader_study {output:q} " + STUDY
+
+
 rule third_channel:
     input:
         rules.preprocess.output,
@@ -155,5 +193,8 @@ rule samplers:
 rule appendices:
     input:
         rules.learning_rate.output,
+        rules.artefacts.output,
+        rules.preprocessing_variants.output,
+        rules.reader_study.output,
         rules.third_channel.output,
         rules.samplers.output,

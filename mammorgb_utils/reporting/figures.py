@@ -10,20 +10,25 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from mammorgb_utils.reporting.figures_anatomy import anatomy_consistency, match_test
 from mammorgb_utils.reporting.figures_appendices import learning_rates, samplers, third_channel
+from mammorgb_utils.reporting.figures_artefacts import artefact_examples, artefacts
 from mammorgb_utils.reporting.figures_audit import matching_audit
+from mammorgb_utils.reporting.figures_choices import mask_agreement, open_choices
 from mammorgb_utils.reporting.figures_cohort import cohort_flow, gallery
 from mammorgb_utils.reporting.figures_data import encodings, preprocessing_steps, reference_cdf
 from mammorgb_utils.reporting.figures_overlap import overlap_distributions, training_curves
+from mammorgb_utils.reporting.figures_readers import reader_study
 from mammorgb_utils.reporting.figures_results import consistency, contrasts, distances
 from mammorgb_utils.reporting.producers import FIGURES, check_declared
 from mammorgb_utils.reporting.records import record
 from mammorgb_utils.reporting.style import rc
 from mammorgb_utils.runs import atomic_path
 
-__all__ = ["cohort_flow", "consistency", "contrasts", "distances", "encodings", "gallery", "learning_rates",
-           "matching_audit", "overlap_distributions", "preprocessing_steps", "reference_cdf", "samplers", "save_figure",
-           "third_channel", "training_curves"]
+__all__ = ["anatomy_consistency", "artefact_examples", "artefacts", "cohort_flow", "consistency", "contrasts",
+           "distances", "encodings", "gallery", "learning_rates", "mask_agreement", "match_test", "matching_audit",
+           "open_choices", "overlap_distributions", "preprocessing_steps", "reader_study", "reference_cdf", "samplers",
+           "save_figure", "third_channel", "training_curves"]
 
 # Dates, tool versions and user names would differ between machines, and some of them name a person.
 _METADATA = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
