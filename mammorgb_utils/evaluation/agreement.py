@@ -9,7 +9,8 @@ from scipy.special import expit, logit
 from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import cohen_kappa_score
 
-from mammorgb_utils.evaluation.hypothesis_tests import Effect, dominance, patients_in, separated_area
+from mammorgb_utils.evaluation.dominance import dominance, patients_in, separated_area
+from mammorgb_utils.evaluation.hypothesis_tests import Effect
 
 
 def accuracy(correct: int, n: int, *, level: float = 0.95) -> Effect:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-from mammorgb_utils.evaluation.hypothesis_tests import Effect, mean_variance, wilson
+from mammorgb_utils.evaluation.dominance import mean_variance
+from mammorgb_utils.evaluation.hypothesis_tests import Effect, wilson
 
 
 def rate(flags: Sequence[bool] | np.ndarray, *, groups: Sequence | None = None, level: float = 0.95) -> Effect:

@@ -10,6 +10,7 @@ import pytest
 from mammorgb_utils.evaluation.bootstrap import Sample, closer, median_difference
 from mammorgb_utils.evaluation.consistency import consistency_score, pairing_gain
 from mammorgb_utils.evaluation.distances import emd, ks, noise_floor, null_band
+from mammorgb_utils.evaluation.dominance import ranked_differences
 from mammorgb_utils.evaluation.hypothesis_tests import (
     benjamini_hochberg,
     cliffs_delta,
@@ -18,7 +19,6 @@ from mammorgb_utils.evaluation.hypothesis_tests import (
     holm,
     ks_power,
     mann_whitney,
-    ranked_differences,
     wilson,
 )
 from mammorgb_utils.evaluation.rates import rate
@@ -103,13 +103,17 @@ def test_delta_of_samples_that_do_not_overlap_keeps_an_interval():
 
 def test_shift_interval_by_counting_ranks():
     rng = np.random.default_rng(3)
-    x, y = rng.normal(1, 1, 30).tolist(), rng.normal(0, 1, 41).tolist()
+    x, y = rng.normal(1, 2, 30).tolist(), rng.normal(0, 1, 41).tolist()
     differences = sorted(a - b for a in x for b in y)
-    half = Z * sqrt(30 * 41 * (30 + 41 + 1) / 12)
-    rank = int(30 * 41 / 2 - half)
+    moved = [a - (differences[614] + differences[615]) / 2 for a in x]
+    variance = placement_variance(moved, y, range(30), range(41))[1] / 4
+    rank = int(30 * 41 * (0.5 - Z * sqrt(variance)))
     assert hodges_lehmann(x, y)[1:] == (differences[rank - 1], differences[-rank])
     places = [1, 2, 600, 615, 616, 1230]
     assert ranked_differences(x, y, places) == [differences[place - 1] for place in places]
+    few = sorted(a - b for a in x[:9] for b in y[:12])
+    least = int(108 * (0.5 - Z * sqrt(22 / (12 * 108))))  # the rank under equality
+    assert hodges_lehmann(x[:9], y[:12]).low <= few[least - 1] < few[-least] <= hodges_lehmann(x[:9], y[:12]).high
 
 
 def test_ranked_differences_of_large_tied_samples():
@@ -123,20 +127,23 @@ def test_ranked_differences_of_large_tied_samples():
 def test_samples_too_small_for_an_interval_have_none():
     effect = hodges_lehmann([0.8, 0.9, 0.7], [0.8, 0.7, 0.6])
     assert effect.estimate == pytest.approx(0.1) and np.isnan(effect[1:]).all()
-    assert equivalence([0.8, 0.9, 0.7], [0.8, 0.7, 0.6], margin=5.0) != "beyond margin"
+    assert equivalence([0.8, 0.9, 0.7], [0.8, 0.7, 0.6], margin=0.001) == "inconclusive"
+    alone = hodges_lehmann([0.8, 0.9], [0.8, 0.7], groups=list("aabc"))
+    assert alone.estimate == pytest.approx(0.1) and np.isnan(alone[1:]).all()
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.03, 0.05, 0.08])
-def test_equivalence_is_two_one_sided_rank_tests(shift):
+@pytest.mark.parametrize(("shift", "expected"), [(0.0, "equivalent"), (0.03, "equivalent"), (0.05, "inconclusive"),
+                                                 (0.09, "beyond margin")])
+def test_equivalence_is_two_one_sided_rank_tests(shift, expected):
     rng = np.random.default_rng(5)
     x, y = (rng.normal(0.84, 0.05, 70) + shift).tolist(), rng.normal(0.84, 0.05, 90).tolist()
-    spread = sqrt(70 * 90 * 161 / 12)
+    spread = sqrt(161 / (12 * 70 * 90))  # under equality, which these samples have but for the shift
 
-    def z(moved):  # wins of x, moved, beyond half of all
-        return (sum((a + moved > b) + 0.5 * (a + moved == b) for a in x for b in y) - 70 * 90 / 2) / spread
+    def z(moved):  # share of wins of x, moved, beyond one half
+        return (sum((a + moved > b) + 0.5 * (a + moved == b) for a in x for b in y) / (70 * 90) - 0.5) / spread
     inside = z(-0.05) < -1.644854 and z(0.05) > 1.644854
     outside = z(-0.05) > Z or z(0.05) < -Z
-    expected = "equivalent" if inside else "beyond margin" if outside else "inconclusive"
+    assert expected == ("equivalent" if inside else "beyond margin" if outside else "inconclusive")
     assert equivalence(x, y, margin=0.05) == expected
 
 
