@@ -7,10 +7,9 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from mammorgb_utils.evaluation.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
-from mammorgb_utils.evaluation.hypothesis_tests import Effect
+from mammorgb_utils.evaluation.hypothesis_tests import Effect, wilson
 from mammorgb_utils.evaluation.resampling import SET_ORDER
 from mammorgb_utils.reporting.reader_study.questions import ARTEFACTS, SCALE
 
@@ -63,7 +62,7 @@ def artefact_rates(readings: pd.DataFrame, *, level: float = 0.95) -> pd.DataFra
     for (reader, name), part in both.groupby(["reader", "set"], sort=True):
         for kind in (*ARTEFACTS, "any"):
             count = int(part[kind].sum())
-            rows.append((reader, name, kind, len(part), count, *_wilson(count, len(part), level)))
+            rows.append((reader, name, kind, len(part), count, *wilson(count, len(part), level=level)))
     table = pd.DataFrame(rows, columns=["reader", "set", "artefact", "n", "count", "rate", "low", "high"])
     place = table["set"].map({name: i for i, name in enumerate((*SET_ORDER, "synthetic"))})
     return table.iloc[np.lexsort([place, table["reader"]])].reset_index(drop=True)
@@ -72,11 +71,6 @@ def artefact_rates(readings: pd.DataFrame, *, level: float = 0.95) -> pd.DataFra
 def remark(readings: pd.DataFrame) -> str:
     """What a caption must say of the answers: nothing where readers gave them."""
     return SIMULATED if readings["simulated"].any() else ""
-
-
-def _wilson(count: int, n: int, level: float) -> Effect:
-    interval = binomtest(count, n).proportion_ci(confidence_level=level, method="wilson")
-    return Effect(count / n, float(interval.low), float(interval.high))
 
 
 def _sets(first: pd.DataFrame) -> list[str]:
@@ -89,7 +83,7 @@ def _origin(first: pd.DataFrame, level: float) -> Iterator[tuple]:
     yield "accuracy", "", len(first), *accuracy(right, len(first), level=level), "exact"
     for name in _sets(first):
         mine = said[first["set"] == name]
-        yield "called synthetic", name, len(mine), *_wilson(int(mine.sum()), len(mine), level), "Wilson"
+        yield "called synthetic", name, len(mine), *wilson(int(mine.sum()), len(mine), level=level), "Wilson"
     for name, fake, real in _contrasts(first):
         yield "AUC", name, len(fake) + len(real), *_area(fake["score"], real["score"], level)
 
