@@ -22,6 +22,7 @@ from mammorgb_utils.reporting.style import (
     QUIET,
     bare,
     format_p,
+    format_rate,
     new_figure,
     panel_letters,
     present_sets,
@@ -58,8 +59,8 @@ def mask_agreement(table: pd.DataFrame, examples: Sequence[tuple[str, np.ndarray
         Above the views; below the median IoU of each method with the study's own in CC and MLO views, by set, and, for
         phantoms, with the truth. Bars cover 95 %.
     """
-    figure = new_figure(DOUBLE_COLUMN, 108.0)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.0, 1.35))
+    figure = new_figure(DOUBLE_COLUMN, 104.0)
+    above, below = figure.subfigures(2, 1, height_ratios=(1.0, 1.65))
     tops = above.subplots(1, 2 * len(examples), squeeze=False)[0]
     for number, (title, views, masks) in enumerate(examples):
         for axes, view, column in zip(tops[2 * number:2 * number + 2], ("CC", "MLO"), (0, 1), strict=True):
@@ -72,7 +73,7 @@ def mask_agreement(table: pd.DataFrame, examples: Sequence[tuple[str, np.ndarray
         axes.set_title(f"{view}, with the {METHOD_LABELS[method].lower()} mask")
     if truth.any():
         _agreement(panels[2], _against(table[truth], "truth"), "view", {"CC": EDGE, "MLO": COLOURS["absdiff"]})
-        panels[2].set_title("Real phantoms, with their truth")
+        panels[2].set_title("With the phantoms' truth")
     panels[0].set_ylabel("IoU of two masks of one view")
     _agreement_legend(below, table["set"], list(examples[0][2]), truth.any())
     panel_letters([tops[0], *panels], pad=3)
@@ -114,11 +115,10 @@ def _agreement_legend(figure: Any, names: pd.Series, methods: Sequence[str], wit
     marks += [Line2D([], [], linestyle="", marker=marker, markersize=4.0, color=colour, markeredgecolor=EDGE,
                      markeredgewidth=0.5, label=f"{view} to truth")
               for view, marker, colour in (("CC", "o", EDGE), ("MLO", "v", COLOURS["absdiff"])) if with_truth]
-    lines = [Patch(facecolor="#555555", edgecolor="#555555", label="Contours:")]
-    lines += [Line2D([], [], color=EDGE if name == "background" else _CONTOURS[name][0], linestyle=_CONTOURS[name][1],
-                     label=METHOD_LABELS[name] + (" (white)" if name == "background" else "")) for name in methods]
-    figure.legend(handles=[*marks, *lines[1:]], loc="outside lower center", ncols=len(marks) + len(lines) - 1,
-                  columnspacing=1.0, handletextpad=0.5)
+    lines = [Line2D([], [], color=EDGE if name == "background" else _CONTOURS[name][0], linestyle=_CONTOURS[name][1],
+                    label=METHOD_LABELS[name] + (" (white)" if name == "background" else "")) for name in methods]
+    figure.legend(handles=[*marks, *lines], loc="outside lower center", ncols=(len(marks) + len(lines) + 1) // 2,
+                  columnspacing=1.2, handletextpad=0.5)
 
 
 @styled
@@ -142,12 +142,15 @@ def open_choices(table: pd.DataFrame, *, margin: float) -> Figure:
         axes.axvline(0.0, color=QUIET, linewidth=0.6, zorder=1)
         for place, field in enumerate(fields):
             _moves(axes, place, table[(table["field"] == field) & (table["result"] == result)])
-        axes.set(title=title, xlabel="Moved by")
+        axes.set(title=title, xlabel="Moved by [IoU]")
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.6)
         axes.set_axisbelow(True)
     panels[0].set_yticks(range(len(fields)), [FIELD_LABELS.get(field, field) for field in fields])
     panels[0].set_ylim(len(fields) - 0.4, -0.6)
     _widen(panels)
+    for axes, result in zip(panels, _PANELS, strict=True):
+        for place, field in enumerate(fields):
+            _name_farthest(axes, place, table[(table["field"] == field) & (table["result"] == result)])
     for place, field in enumerate(fields):
         _remark(panels, place, table[table["field"] == field])
     stated = [field for field in fields if not table.loc[table["field"] == field, "open"].all()]
@@ -159,21 +162,33 @@ def open_choices(table: pd.DataFrame, *, margin: float) -> Figure:
 
 
 def _moves(axes: Axes, place: int, rows: pd.DataFrame) -> None:
-    rows = rows[rows["moved_by"].notna() & (rows["choice"] != rows["against"])]
-    for row in rows.to_dict("records"):
-        name, y = row["set"], place + _OFFSETS.get(row["set"], 0.0)
-        base = row["value"] - row["moved_by"]
-        axes.hlines(y, row["low"] - base, row["high"] - base, color=EDGE, linewidth=0.6, zorder=3)
+    for row in _moved_rows(rows).to_dict("records"):
+        name = row["choice"] if row["field"] == "third_channel" else row["set"]
+        y = place + _OFFSETS.get(name, 0.0)
+        axes.hlines(y, row["move_low"], row["move_high"], color=EDGE, linewidth=0.6, zorder=3)
         style = {"color": COLOURS[name], "marker": MARKERS[name]} if name in COLOURS else _DRAWN
         axes.plot(row["moved_by"], y, **style, markersize=3.8, markeredgecolor=EDGE, markeredgewidth=0.4, zorder=4)
-    if len(rows):
-        far = rows.loc[rows["moved_by"].abs().idxmax()]
-        ends = [far["moved_by"], *(far[end] - far["value"] + far["moved_by"] for end in ("low", "high")
-                                   if not np.isnan(far[end]))]
-        right = far["moved_by"] < 0.0  # the room is on the other side of zero
-        axes.annotate(str(far["choice"]), (max(*ends, 0.0) if right else min(*ends, 0.0), place),
-                      xytext=(5 if right else -5, 0), textcoords="offset points", va="center",
-                      ha="left" if right else "right", fontsize=5.5, color=EDGE, zorder=5)
+
+
+def _moved_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The choices that aren't the one compared with, with their intervals as moves."""
+    rows = rows[rows["moved_by"].notna() & (rows["choice"] != rows["against"])]
+    base = rows["value"] - rows["moved_by"]
+    return rows.assign(move_low=rows["low"] - base, move_high=rows["high"] - base)
+
+
+def _name_farthest(axes: Axes, place: int, rows: pd.DataFrame) -> None:
+    """The name of the choice that moves most, on the side where there is more room."""
+    rows = _moved_rows(rows)
+    if rows.empty:
+        return
+    far, ends = rows.loc[rows["moved_by"].abs().idxmax()], rows[["moved_by", "move_low", "move_high"]].to_numpy(float)
+    low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
+    right = high <= -low
+    name = format_rate(float(far["choice"])) if far["field"] == "learning_rate" else str(far["choice"])
+    axes.annotate(METHOD_LABELS.get(name, LABELS.get(name, name)), (high if right else low, place),
+                  xytext=(4 if right else -4, 0), textcoords="offset points", va="center",
+                  ha="left" if right else "right", fontsize=5.5, color=EDGE, zorder=5)
 
 
 def _widen(panels: Sequence[Axes]) -> None:
@@ -193,7 +208,8 @@ def _remark(panels: Sequence[Axes], place: int, rows: pd.DataFrame) -> None:
               for pair, part in tests.groupby("set", sort=False)]
     if ranges:
         text = panels[-1].text(1.0, place, "; ".join(ranges), transform=panels[-1].get_yaxis_transform(), ha="right",
-                               va="center", fontsize=5.5, color=EDGE, zorder=6)
+                               va="center", fontsize=5.5, color=EDGE, zorder=6,
+                               bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})
         text.set_in_layout(False)  # it runs over all panels
 
 
@@ -211,5 +227,6 @@ def _choice_legend(figure: Figure, table: pd.DataFrame, margin: float) -> None:
         handles.append(Line2D([], [], linestyle="", **_DRAWN, markersize=4.0, markeredgecolor=EDGE,
                               markeredgewidth=0.4, label="Drawn pairs"))
     handles.append(Patch(facecolor=BAND, label=f"Equivalence margin ±{margin:g}"))
-    handles.append(Line2D([], [], linestyle="", label="Farthest choice named; below the line: stated by the paper"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.0)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.0,
+                  title="The choice that moves most is named. Below the line: what the paper states.",
+                  title_fontproperties={"size": 6.0})

@@ -1,0 +1,94 @@
+"""Figures of mask methods and of the map of open choices."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from mammorgb_utils.evaluation.masks import METHODS
+from mammorgb_utils.evaluation.open_choices import COLUMNS, NOT_RUN, OPEN_FIELDS, STATED_FIELDS, open_choices
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting import figures
+from mammorgb_utils.reporting.figures_choices import FIELD_LABELS, METHOD_LABELS
+from mammorgb_utils.reporting.producers import FIGURES, TABLES
+
+OVERLAP = pd.DataFrame({"set": ["real", "sum"] * 3, "iou": 0.8})
+
+
+def words(figure):
+    figure.savefig(io.BytesIO(), format="svg")
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def choices():
+    table = open_choices({}, OVERLAP, Protocol())
+    rows = [("otsu", "real_median", "real", -0.07), ("watershed", "real_median", "real", 0.01),
+            ("otsu", "shift", "sum", 0.03)]
+    moved = pd.DataFrame([{"field": "mask_method", "open": True, "choice": choice, "result": result, "set": name,
+                           "value": 0.8 + by, "low": 0.79 + by, "high": 0.81 + by, "against": "background",
+                           "moved_by": by, "source": "mask_effects"} for choice, result, name, by in rows])
+    tests = pd.DataFrame([{"field": "contrast_test", "open": True, "choice": name, "result": "p", "set": "sum − zero",
+                           "value": p, "source": "overlap"} for name, p in (("Mann–Whitney", 0.2), ("t", 0.4))])
+    rest = table[~table["field"].isin(["mask_method", "contrast_test"])]
+    return pd.concat([moved, tests, rest], ignore_index=True)[list(COLUMNS)]
+
+
+def agreement():
+    pairs = [("background", "otsu"), ("background", "watershed"), ("otsu", "watershed"), ("background", "truth"),
+             ("otsu", "truth"), ("watershed", "truth")]
+    rows = [{"set": name, "view": view, "first": a, "second": b, "iou_median": 0.9, "iou_low": 0.88, "iou_high": 0.92}
+            for name in ("real", "sum") for view in ("CC", "MLO") for a, b in pairs if name == "real" or b != "truth"]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def map_of_choices():
+    return figures.open_choices(choices(), margin=0.05)
+
+
+def test_every_field_and_method_has_its_label():
+    assert FIELD_LABELS.keys() == {*OPEN_FIELDS, *STATED_FIELDS} and METHOD_LABELS.keys() == METHODS.keys()
+
+
+def test_the_map_says_what_was_not_run_and_names_the_choice_that_moves_most(map_of_choices):
+    shown = words(map_of_choices)
+    assert shown.count("not run") == (choices()["source"] == NOT_RUN).sum()
+    assert "Otsu" in shown and "Watershed" not in shown
+    assert any(text.startswith("Sum − Zero: p = 0.200 to 0.400") for text in shown)
+
+
+def test_the_panels_share_their_scale_with_zero_in_the_middle(map_of_choices):
+    limits = {axes.get_xlim() for axes in map_of_choices.axes}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert low == -high and high > 0.07
+
+
+def test_a_mark_stands_where_the_result_moved_to(map_of_choices):
+    first = map_of_choices.axes[0]
+    marks = sorted(float(line.get_xdata()[0]) for line in first.lines if line.get_marker() == "o")
+    assert marks == pytest.approx([-0.07, 0.01])
+
+
+def test_a_map_without_any_result_can_be_drawn():
+    figure = figures.open_choices(open_choices({}, OVERLAP, Protocol()), margin=0.05)
+    assert words(figure).count("not run") == len(FIELD_LABELS)
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_agreement_has_a_panel_of_truth_where_truth_is_known(with_truth):
+    table = agreement() if with_truth else agreement()[lambda rows: rows["second"] != "truth"]
+    masks = {method: np.tile(np.arange(16) < width, (2, 16, 1))
+             for method, width in (("background", 9), ("otsu", 6), ("watershed", 8))}
+    examples = [("Real", np.full((2, 16, 16), 0.3, np.float32), masks)] * 2
+    figure = figures.mask_agreement(table, examples, method="background")
+    assert len(figure.axes) == 4 + 2 + with_truth
+    assert ("With the phantoms' truth" in words(figure)) == with_truth
+    assert [label.get_text() for label in figure.axes[4].get_xticklabels()] == ["Otsu", "Watershed"]
+
+
+def test_figures_and_tables_are_declared():
+    assert {"mask_agreement", "open_choices"} <= FIGURES.keys() & TABLES.keys()
+    assert {"mask_effects", "mask_verdicts"} <= TABLES.keys()
