@@ -27,8 +27,8 @@ from mammorgb_utils.protocol import Protocol
 MEASURES = ("iou", "iou_no_muscle", "dsc", "dsc_no_muscle")
 PRIMARY = "iou"  # its EMD to real and its contrasts are under Holm; every other measure is exploratory
 STATISTICS = {"emd": emd, "ks": ks}
-MIN_PAIRS = 3  # usable pairs in each set, below which a row stays empty
-TOO_FEW = f"fewer than {MIN_PAIRS} usable pairs in a set"
+MIN_PAIRS = 3  # patients with a usable pair in each set, below which a row stays empty
+TOO_FEW = f"fewer than {MIN_PAIRS} usable pairs in a set"  # of different patients
 LEVEL = 0.95  # coverage of bands and intervals
 ONE_RUN = "one run each: encoding is confounded with seed"
 _BAND_COLUMNS = ("value", "band_low", "band_median", "band_high", "p", "floor_low", "floor_median", "floor_high",
@@ -96,7 +96,7 @@ def _distance_row(overlap: pd.DataFrame, name: str, measure: str, label: str, pr
     row = {"set": name, "measure": measure, "statistic": label,
            "family": "primary" if (measure, label) == (PRIMARY, "emd") else "exploratory",
            "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan} | dict.fromkeys(_BAND_COLUMNS, np.nan)
-    if min(x.size, y.size) < MIN_PAIRS:
+    if _too_few(patients_x, patients_y):
         return row | {"power": np.nan, "note": TOO_FEW}
     options = {"n_draws": protocol.n_permutations, "level": LEVEL, "seed": protocol.seed}
     statistic = STATISTICS[label]
@@ -139,7 +139,7 @@ def effect_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
 def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protocol) -> dict[str, object]:
     (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
     row = {"set": name, "measure": measure, "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan}
-    if min(x.size, y.size) < MIN_PAIRS:
+    if _too_few(patients_x, patients_y):
         return row | {"equivalence": "inconclusive", "note": TOO_FEW}
     groups = np.concatenate([patients_x, patients_y])
     return row | {"median": np.median(x), "median_real": np.median(y),
@@ -182,11 +182,11 @@ def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
 
 def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol: Protocol) -> dict[str, object]:
     samples = [_usable(overlap, name, measure) for name in (a, b, "real")]
-    (x, patients_x, x_nan), (y, patients_y, y_nan), (real, _, _) = samples
+    (x, patients_x, x_nan), (y, patients_y, y_nan), (real, patients_real, _) = samples
     row = {"first": a, "second": b, "measure": measure,
            "family": "primary" if measure == PRIMARY else "exploratory", "n_first": x.size, "n_second": y.size,
            "n_first_nan": x_nan, "n_second_nan": y_nan, "p": np.nan}
-    if min(x.size, y.size, real.size) < MIN_PAIRS:
+    if _too_few(patients_x, patients_y, patients_real):
         return row | {"note": TOO_FEW}
     groups = np.concatenate([patients_x, patients_y])
     delta = cliffs_delta(x, y, level=LEVEL, groups=groups)
@@ -208,6 +208,10 @@ def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[np.ndarray,
     rows = overlap[overlap["set"] == name]
     known = rows[measure].notna().to_numpy()
     return rows[measure].to_numpy(float)[known], patient_of(rows)[known], int((~known).sum())
+
+
+def _too_few(*patients: np.ndarray) -> bool:
+    return min(len(np.unique(each)) for each in patients) < MIN_PAIRS
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:

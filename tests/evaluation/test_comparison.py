@@ -97,6 +97,13 @@ def test_too_few_pairs_leave_a_row_empty_with_its_reason(overlap):
     assert contrasts[contrasts["second"] == "zero"]["p"].isna().all()
 
 
+def test_many_pairs_of_one_patient_are_too_few(overlap):
+    alone = overlap.assign(patient=overlap["patient"].where(overlap["set"] != "real", "P0"))
+    for table in (distance_table(alone, PROTOCOL), effect_table(alone, PROTOCOL), contrast_table(alone, PROTOCOL)):
+        assert (table["note"] == "fewer than 3 usable pairs in a set").all()
+    assert overlap_summary(alone).set_index("set").loc["real", "plausible_low"] < 0.3  # one patient tells little
+
+
 def test_effects_are_judged_against_the_margin(overlap):
     table = effect_table(overlap, PROTOCOL)
     table = table[table["measure"] == "iou"].set_index("set")
