@@ -53,9 +53,9 @@ def anatomy_consistency(table: pd.DataFrame) -> Figure:
         _score(panels[1 + (row["null"] == "strata")], row, y)
     invalid = set(table.loc[table["valid"] == "no", "measure"])
     panels[0].set_yticks(range(len(measures)), [MEASURE_LABELS[m] + (" †" if m in invalid else "") for m in measures])
-    panels[0].set(ylim=(len(measures) - 0.4, -0.6), xlim=(0, None), xlabel="Own over strangers' disagreement")
+    panels[0].set(ylim=(len(measures) - 0.4, -0.6), xlim=(-0.06, None), xlabel="Own over strangers' disagreement")
     for axes, null in zip(panels[1:], NULL_LABELS, strict=True):
-        axes.set(xlim=_SCORE_RANGE, xlabel=f"Score (real = 1)\n{NULL_LABELS[null]}")
+        axes.set(xlim=_SCORE_RANGE, xlabel="Score (real = 1)\n" + NULL_LABELS[null].replace(" of ", "\nof "))
         axes.axvline(0.0, color=QUIET, linewidth=0.5, zorder=0)
     for axes in panels:
         axes.axvline(1.0, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
