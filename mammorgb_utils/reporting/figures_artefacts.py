@@ -47,7 +47,7 @@ def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> F
     """
     sets = [name for name in _SETS if (rates["set"] == name).any()]
     kinds = list(dict.fromkeys(rates["artefact"]))
-    figure = new_figure(DOUBLE_COLUMN, 26.0 + 9.5 * len(kinds))
+    figure = new_figure(DOUBLE_COLUMN, 29.0 + 9.5 * len(kinds))
     axes = figure.subplots()
     for y, kind in enumerate(kinds):
         for i, name in enumerate(sets):
@@ -61,7 +61,7 @@ def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> F
     axes.set_xlim(0, max(0.05, 1.05 * float(np.nanmax(rates["high"]))))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.tick_params(axis="y", length=0)
-    figure.legend(handles=_handles(sets, rates, paper), loc="outside lower center", ncols=len(sets) + 1)
+    figure.legend(handles=_handles(sets, rates, paper), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -90,7 +90,7 @@ def artefact_examples(pairs: np.ndarray, sets: Sequence[str], captions: Sequence
     Args:
         pairs: `(n, 2, H, W)` in [0, 1], CC first; none leaves a line that says so.
         sets: The set of each pair, which gives its frame's colour.
-        captions: What stands above each pair, such as its name.
+        captions: Name of each pair, which stands above it, after its set where the name doesn't begin with it.
         kinds: What stands below it: the artefacts that were found.
 
     Raises:
@@ -116,6 +116,6 @@ def artefact_examples(pairs: np.ndarray, sets: Sequence[str], captions: Sequence
         bare(axes, frame=colour)
         for spine in axes.spines.values():
             spine.set_linewidth(1.4)
-        axes.set_title(caption, fontsize=6, pad=2)
+        axes.set_title(caption if caption.startswith(name) else f"{NAMES.get(name, name)} {caption}", fontsize=6, pad=2)
         axes.set_xlabel(found.replace(", ", "\n"), fontsize=6, labelpad=2)
     return figure

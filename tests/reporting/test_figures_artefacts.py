@@ -30,10 +30,11 @@ def test_rates_have_a_row_a_kind_a_dot_a_set_and_the_papers_range():
 
 def test_examples_are_framed_named_and_counted():
     pairs = np.random.default_rng(1).random((6, 2, 16, 16))
-    figure = figures.artefact_examples(pairs, ["train", "real", *ENCODINGS, "sum"], [f"p{i}" for i in range(6)],
+    names = [*(f"p{i}" for i in range(5)), "sum-00001"]
+    figure = figures.artefact_examples(pairs, ["train", "real", *ENCODINGS, "sum"], names,
                                        ["cut breast", *["edge line, checkerboard"] * 5])
     assert sum(axes.has_data() for axes in figure.axes) == 6
-    assert {"p0", "p5", "cut breast", "edge line\ncheckerboard"} <= set(texts(figure))
+    assert {"Training p0", "sum-00001", "cut breast", "edge line\ncheckerboard"} <= set(texts(figure))
     with pytest.raises(ValueError, match="6 pairs with 1 sets"):
         figures.artefact_examples(pairs, ["sum"], ["p"] * 6, [""] * 6)
 
