@@ -50,7 +50,7 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = command("appendices", commands.appendices, "Run the appendices of a study whose notebook 01 is done.")
     _add_which_study(sub)
-    sub.add_argument("--only", nargs="+", choices=["A1", "A3", "A4", "A5", "A6"], default=None,
+    sub.add_argument("--only", nargs="+", choices=["A1", "A2", "A3", "A4", "A5", "A6"], default=None,
                      help="some of them; default: all")
 
     sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")
@@ -60,6 +60,12 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = command("export", commands.export, "Write a run's synthetic pairs as 16-bit PNGs.")
     sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+    sub.set_defaults(flagged="refuse")
+    flagged = sub.add_mutually_exclusive_group()
+    for option, summary in (("leave-out", "leave out pairs that may repeat a training pair; without an option they "
+                             "stop the export"), ("include", "write all pairs, also those that may repeat one")):
+        flagged.add_argument(f"--{option}-flagged", dest="flagged", action="store_const", help=summary,
+                             const=option.replace("-", " "), default=argparse.SUPPRESS)
 
     sub = command("score", commands.score, "Score a folder of pairs, yours or a rival's, against a study's real pairs.")
     sub.add_argument("pairs", type=Path, help="folder of <name>_CC.png and <name>_MLO.png, or a .npy (N, 2, H, W)")

@@ -152,18 +152,11 @@ def run_notebook(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write a run's synthetic pairs as 16-bit PNGs."""
-    import numpy as np
+    """Write a run's synthetic pairs as 16-bit PNGs; pairs that may repeat a training pair stop it, unless told."""
+    from mammorgb_utils.data.export import export_run
 
-    from mammorgb_utils.data.export import export_pairs
-
-    root = PROJECT_ROOT / "runs" / options.run
-    sets = sorted(path.parent.name for path in root.glob("samples/*/pairs.npy"))
-    if not sets:
-        raise RunError(f"runs/{options.run} holds no synthetic pairs; run `make reproduce RUN={options.run}` first")
-    for name in sets:
-        pairs = np.load(root / "samples" / name / "pairs.npy", mmap_mode="r")
-        print(f"runs/{options.run}/export/{name}: {export_pairs(pairs, root / 'export' / name, prefix=name)} files")
+    for name, files in export_run(PROJECT_ROOT / "runs" / options.run, flagged=options.flagged).items():
+        print(f"runs/{options.run}/export/{name}: {files} files")
 
 
 def score(options: argparse.Namespace) -> None:

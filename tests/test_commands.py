@@ -5,10 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 
 import filelock
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
@@ -166,15 +164,6 @@ def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypa
     assert asked == ["notebooks/A1_learning_rate.ipynb", "notebooks/A5_third_channel.ipynb"]
     there = [(run.root / file).exists() for file in asked]
     assert there == [False, True], "the appendix of which a figure was lost is done again"
-
-
-def test_export_writes_16_bit_views_without_metadata(project, capsys):
-    assert "holds no synthetic pairs" in failure(capsys, "export", "--run", "r")
-    pairs = np.random.default_rng(0).random((2, 2, 8, 8)).astype(np.float32)
-    runs.write_array(project / "runs" / "r" / "samples" / "sum" / "pairs.npy", pairs)
-    assert main(["export", "--run", "r"]) == 0
-    with Image.open(project / "runs" / "r" / "export" / "sum" / "sum_00001_MLO.png") as image:
-        assert np.abs(np.asarray(image) / 65535 - pairs[1, 1]).max() < 1e-4 and not image.info
 
 
 @pytest.mark.parametrize("name", ["007", "lab/exp1", "../x", "1e3"])

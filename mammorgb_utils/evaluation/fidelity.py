@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel, rbf_kernel
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial.distance import cdist
 
 from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of
 from mammorgb_utils.evaluation.texture import FEATURE_SET, feature_columns
@@ -87,8 +86,7 @@ def nearest_distance(x: np.ndarray) -> float:
     Args:
         x: `(N, d)` standardised features, finite, at least two rows.
     """
-    distance, _ = NearestNeighbors(n_neighbors=1).fit(x).kneighbors()
-    return float(distance.mean())
+    return float(_reach(x, 1).mean())
 
 
 def effective_number(x: np.ndarray) -> float:
@@ -104,15 +102,16 @@ def effective_number(x: np.ndarray) -> float:
     Source:
         Friedman and Dieng 2023, with a Gaussian kernel.
     """
-    shares = np.linalg.eigvalsh(rbf_kernel(x, gamma=0.5 / x.shape[1]) / len(x))
+    shares = np.linalg.eigvalsh(np.exp(-0.5 / x.shape[1] * cdist(x, x, "sqeuclidean")) / len(x))
     shares = shares[shares > 1e-12]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: Protocol) -> pd.DataFrame:
+def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: Protocol, *,
+                   n_subsets: int = N_SUBSETS) -> pd.DataFrame:
     """Every metric of every synthetic set, with its interval and what real against real gives.
 
-    Each of `N_SUBSETS` draws takes one pair of each of m patients from both sets, m being half of the smaller one;
+    Each of the draws takes one pair of each of m patients from both sets, m being half of the smaller one;
     the null compares m real patients with m others. Halves of a sample scatter about as much as the sample itself
     does (delete-half jackknife), and more in the null, which is therefore on the safe side.
 
@@ -120,6 +119,7 @@ def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: P
         texture: metrics/texture.csv: `set`, `pair`, `patient` and the features.
         real_pairs: Pairs of the real set.
         protocol: Gives `seed`, `alpha` and the encodings.
+        n_subsets: Draws for each set, and again for its null.
 
     Returns:
         One row a set and metric: `value` (mean of the draws), `low`, `high`, `null_low`, `null_median`, `null_high`,
@@ -138,7 +138,7 @@ def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: P
     rows = []
     for number, name in enumerate(name for name in SET_ORDER if name in protocol.encodings):
         rng = np.random.default_rng([protocol.seed, _STREAM, number])
-        rows += _rows_of(name, texture[texture["set"] == name], real, scale, rng, protocol.alpha)
+        rows += _rows_of(name, texture[texture["set"] == name], real, scale, rng, (n_subsets, protocol.alpha))
     return pd.DataFrame(rows)
 
 
@@ -161,7 +161,7 @@ def texture_shift(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: Pr
 
 
 def _rows_of(name: str, synthetic: pd.DataFrame, real: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray],
-             rng: np.random.Generator, alpha: float) -> list[dict]:
+             rng: np.random.Generator, draws: tuple[int, float]) -> list[dict]:
     x, x_owner = _standardised(synthetic, scale)
     y, y_owner = _standardised(real, scale)
     size = min(np.unique(x_owner).size, np.unique(y_owner).size) // 2
@@ -172,10 +172,10 @@ def _rows_of(name: str, synthetic: pd.DataFrame, real: pd.DataFrame, scale: tupl
         values = null = np.full((1, len(METRICS)), np.nan)
     else:
         values = np.array([_metrics(y[_draw(y_owner, size, rng)], x[_draw(x_owner, size, rng)])
-                           for _ in range(N_SUBSETS)])
+                           for _ in range(draws[0])])
         null = np.array([_metrics(y[rows[:size]], y[rows[size:]]) for rows in
-                         (_draw(y_owner, 2 * size, rng) for _ in range(N_SUBSETS))])
-    tail = (alpha / 2.0, 1.0 - alpha / 2.0)
+                         (_draw(y_owner, 2 * size, rng) for _ in range(draws[0]))])
+    tail = (draws[1] / 2.0, 1.0 - draws[1] / 2.0)
     table = []
     for column, metric in enumerate(METRICS):
         value, (low, high) = values[:, column].mean(), np.quantile(values[:, column], tail)
@@ -213,14 +213,20 @@ def _standardised(frame: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray]) -> 
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return polynomial_kernel(x, y, degree=3, gamma=1.0 / x.shape[1], coef0=1.0)
+    return (x @ y.T / x.shape[1] + 1.0) ** 3
 
 
 def _neighbourhoods(real: np.ndarray, synthetic: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Reach of each real pair, and `(N, M)` distances from real to synthetic pairs."""
     _check(real, synthetic, k + 1)
-    reach = NearestNeighbors(n_neighbors=k).fit(real).kneighbors()[0][:, -1]
-    return reach, euclidean_distances(real, synthetic)
+    return _reach(real, k), cdist(real, synthetic)
+
+
+def _reach(x: np.ndarray, k: int) -> np.ndarray:
+    """Distance of each row to its k-th nearest other row."""
+    distance = cdist(x, x)
+    np.fill_diagonal(distance, np.inf)
+    return np.partition(distance, k - 1, axis=1)[:, k - 1]
 
 
 def _check(x: np.ndarray, y: np.ndarray, rows: int) -> None:

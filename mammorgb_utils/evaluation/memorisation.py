@@ -137,8 +137,8 @@ def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_n
         n: Pairs of each set.
 
     Returns:
-        Title (pair, distance, whether it is flagged), synthetic pair and training pair, `(2, H, W)` each. A pair that
-        the texture distance alone flags stands beside its training pair in texture.
+        Title of two lines (pair; distance, whether it is flagged), synthetic pair and training pair, `(2, H, W)` each.
+        A pair that the texture distance alone flags stands beside its training pair in texture.
     """
     place, shown = {name: row for row, name in enumerate(train_names)}, []
     for name in (name for name in sets if name not in (TRAIN, HELDOUT, *PLANTED)):
@@ -146,7 +146,7 @@ def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_n
         part = part.assign(calm=~part["flagged"].astype(bool)).sort_values(["calm", "pixel_distance"]).head(n)
         for row, pair in part.iterrows():
             by = "texture" if pair["texture_flag"] and not pair["pixel_flag"] else "pixel"
-            title = f"{pair['pair']}: {by} {pair[f'{by}_distance']:.2f}" + (" (flagged)" if pair["flagged"] else "")
+            title = f"{pair['pair']}\n{by} {pair[f'{by}_distance']:.2f}" + (" (flagged)" if pair["flagged"] else "")
             shown.append((title, np.asarray(sets[name][row]), np.asarray(sets[TRAIN][place[pair[f"{by}_pair"]]])))
     return shown
 
