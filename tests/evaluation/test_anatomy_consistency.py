@@ -42,7 +42,7 @@ def test_one_form_for_every_measure_null_and_set(table, measured):
 
 def test_score_falls_from_one_to_nothing_with_what_the_views_share(table):
     scores = table[table["null"] == "global"].pivot(index="measure", columns="set", values="score")
-    assert scores["sum"].between(0.6, 1.5).all() and (scores["zero"].abs() < 0.45).all()
+    assert scores["sum"].between(0.6, 1.5).all() and scores["zero"].abs().mean() < 0.3
     assert (scores["absdiff"].mean() < scores["sum"].mean()) and (scores["zero"].mean() < scores["absdiff"].mean())
     p = table[table["null"] == "global"].pivot(index="measure", columns="set", values="p")
     assert (p["real"] == 1 / (NULL_DRAWS + 1)).all() and (p["zero"] > 0.01).all()

@@ -38,7 +38,7 @@ def test_accuracy_of_two_is_the_share_of_strangers_that_score_lower():
 
 
 def test_views_of_the_same_patient_are_no_candidates():
-    train, frame = anatomy_rows("train", 60, seed=1), anatomy_rows("real", 30, seed=2)
+    train, frame = anatomy_rows("train", 60, noise=1.5, seed=1), anatomy_rows("real", 30, noise=1.5, seed=2)
     twice = pd.concat([frame, frame.assign(pair=frame["pair"] + "b")], ignore_index=True)
     alone, both = (match_table(pd.concat([train, rows], ignore_index=True), PROTOCOL, candidates=(2,))
                    for rows in (frame, twice))
