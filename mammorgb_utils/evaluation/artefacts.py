@@ -24,12 +24,12 @@ from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of
 
 # Fitted by benchmarks/artefact_thresholds.py on one phantom cohort and scored on another; a test compares.
 THRESHOLDS = {
-    "background_offset": 0.03,  # air's level [of the intensity scale]
-    "edge_line": 0.8,  # the straight line's unbroken share [of its run]
-    "label_remnant": 0.002,  # an object's brightness times its area [of a white image]
-    "cut_breast": 0.5,  # width at the image's edge [of the breast's depth]
-    "view_mismatch": 0.5,  # areas' ratio, apart from the usual one [natural logarithm]
-    "checkerboard": 1.0,  # power at the grid's own frequencies over that beside them [log10]
+    "background_offset": 0.032,  # air's level [of the intensity scale]
+    "edge_line": 0.46,  # the straight line's unbroken share [of its run]
+    "label_remnant": 0.00026,  # an object's brightness times its area [of a white image]
+    "cut_breast": 0.46,  # width at the image's edge [of the breast's depth]
+    "view_mismatch": 0.46,  # areas' ratio, apart from the usual one [natural logarithm]
+    "checkerboard": 0.92,  # power at the grid's own frequencies over that beside them [log10]
 }
 ANY = "any"  # the column that says whether a pair carries one of them
 
