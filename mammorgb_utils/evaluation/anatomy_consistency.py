@@ -72,9 +72,9 @@ def disagreement(anatomy: pd.DataFrame, cc: np.ndarray, mlo: np.ndarray, measure
         return np.abs(_difference(anatomy, cc, mlo, measure) - usual[measure])
     a, b = (anatomy[PROFILES[view]].to_numpy(float)[rows] for view, rows in (("cc", cc), ("mlo", mlo)))
     known = np.isfinite(a) & np.isfinite(b)
-    a, b = np.where(known, a, np.nan), np.where(known, b, np.nan)
-    enough = known.sum(axis=1) >= MIN_PAIRS
-    a, b = (np.nan_to_num(x - np.nanmean(x, axis=1, keepdims=True, where=known | ~enough[:, None])) for x in (a, b))
+    count, enough = np.maximum(known.sum(axis=1, keepdims=True), 1), known.sum(axis=1) >= MIN_PAIRS
+    a, b = (np.where(known, x, 0.0) for x in (a, b))
+    a, b = (np.where(known, x - x.sum(axis=1, keepdims=True) / count, 0.0) for x in (a, b))
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return 1.0 - np.divide((a * b).sum(axis=1), scale, out=np.full(len(a), np.nan), where=enough & (scale > 0))
 

@@ -75,7 +75,7 @@ def truth_table(anatomy: pd.DataFrame, truth: pd.DataFrame, protocol: Protocol) 
         for measure, (measured, true) in _scalars(known, view, protocol).items():
             rows.append(_agreement(measure, view.upper(), measured, true))
     rows.append(_nipple_difference(known, protocol))
-    rows += _rendered_rows(known.head(RENDERED))
+    rows += _rendered_rows(known.head(RENDERED)) if RENDERED else []
     table = pd.DataFrame(rows, columns=list(_COLUMNS)).sort_values("measure", key=_order, kind="stable")
     return table.reset_index(drop=True)
 
@@ -143,7 +143,7 @@ def _rendered_rows(known: pd.DataFrame) -> list[dict[str, object]]:
         both = [np.asarray(values, float) for values in (known[PROFILES[view]], true[f"{view}_profile"])]
         off = [(values - np.nanmean(values, axis=0)).ravel() for values in both]
         row = _agreement("profile", view.upper(), *map(pd.Series, off)) | {"bias": np.nan, "agreement_low": np.nan}
-        independent = _interval(row["r"], len(known))  # bins of one pair aren't independent
+        independent = _interval(row.get("r", np.nan), len(known))  # bins of one pair aren't independent
         rows.append(row | {"n": len(known), "n_nan": 0, "agreement_high": np.nan} | independent)
     return rows
 
