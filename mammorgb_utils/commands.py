@@ -37,7 +37,7 @@ def reproduce(options: argparse.Namespace) -> None:
     with _locked(run):
         forget_lost_stages(run.root)
         run_snakemake(run, options, manifest)
-    print(f"Done: runs/{name}/figures, runs/{name}/tables, runs/{name}/notebooks")
+        _report_on(run)
 
 
 def appendices(options: argparse.Namespace) -> None:
@@ -56,7 +56,19 @@ def appendices(options: argparse.Namespace) -> None:
             if any(not (run.root / file).is_file() for file in appendix_files(stage)):
                 (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
         run_snakemake(run, options, manifest, [f"notebooks/{stage}.ipynb" for stage in chosen])
-    print(f"Done: {', '.join(chosen)} in runs/{name}/figures, runs/{name}/tables, runs/{name}/notebooks")
+        if (run.root / "notebooks" / "05_stats.ipynb").is_file():  # its map of open choices takes in what is new
+            (run.root / "notebooks" / "05_stats.ipynb").unlink()
+            run_snakemake(run, options, manifest)
+        _report_on(run)
+
+
+def _report_on(run: Run) -> None:
+    """The page over all that a run folder holds by now."""
+    from mammorgb_utils.reporting.report import write_report
+
+    print(f"Done: runs/{run.root.name}/figures, runs/{run.root.name}/tables, runs/{run.root.name}/notebooks")
+    if run.pairs_index.is_file():
+        print(f"Report: runs/{run.root.name}/{write_report(run).name}")
 
 
 @contextmanager

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from mammorgb_utils.reporting.producers import APPENDICES, FIGURES, TABLES
 
+METRICS = ("overlap", "shuffled", "overlap_by_method", "shuffled_by_method", "anatomy", "third_residuals", "texture",
+           "nearest_training")
+
 
 def declared_files(encodings: tuple[str, ...]) -> dict[str, str]:
     """Every file that a finished study shows, relative to its run folder, and the stage that writes it."""
@@ -41,10 +44,10 @@ def missing_files(root: Path) -> dict[str, str]:
     encodings = tuple(json.loads((root / "protocol.json").read_text(encoding="utf-8"))["protocol"]["encodings"])
     files = declared_files(encodings)
     files |= dict.fromkeys(("pairs/pairs.npy", "pairs/index.csv", "pairs/images.csv"), "01_preprocess")
-    files |= dict.fromkeys(("metrics/overlap.csv", "metrics/shuffled.csv"), "04_metrics")
+    files |= {f"metrics/{name}.csv": "04_metrics" for name in METRICS}
     for name in encodings:
         files[f"models/{name}/model_index.json"] = f"02_train_{name}"
-        files[f"samples/{name}/pairs.npy"] = f"03_sample_{name}"
+        files |= {f"samples/{name}/{channel}.npy": f"03_sample_{name}" for channel in ("pairs", "third")}
     return {file: stage for file, stage in files.items() if not (root / file).is_file()}
 
 

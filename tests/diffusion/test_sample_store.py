@@ -75,5 +75,5 @@ def test_a_finished_folder_is_opened_not_drawn(drawn, trained, protocol, monkeyp
 def test_a_third_channel_of_other_pairs_is_refused(drawn):
     out, _ = drawn
     np.save(out.with_name("third.npy"), np.zeros((3, 16, 16), np.float32))
-    with pytest.raises(SamplingError, match=r"third.npy: shape \(3, 16, 16\) doesn't fit pairs of shape \(7, 2, 16, 16"):
+    with pytest.raises(SamplingError, match=r"third.npy: shape \(3, 16, 16\) doesn't fit pairs of shape \(7, 2"):
         load_third(out)
