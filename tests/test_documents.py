@@ -39,6 +39,8 @@ def test_a_block_is_filled_filtered_and_left_alone_without_its_file(tmp_path):
     filled = fill_tables(text, tmp_path)
     assert "| Real | 3 |" in filled and "old" not in filled and "Sum" not in filled and filled.endswith("y")
     assert fill_tables(filled, tmp_path) == filled
+    both = fill_tables(text.replace("measure=iou", "measure=dsc,set=sum"), tmp_path)
+    assert "| Sum | 4 |" in both and "Real" not in both
     absent = text.replace("a.csv", "b.csv")
     assert fill_tables(absent, tmp_path) == absent
 

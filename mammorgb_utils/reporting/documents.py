@@ -10,7 +10,7 @@ import pandas as pd
 from mammorgb_utils.reporting.tables import rounded
 
 _BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?P<exact> exact)?(?: columns: (?P<columns>[\w,]+))?"
-                    r"(?: where: (?P<key>\w+)=(?P<value>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+                    r"(?: where: (?P<where>[\w=,]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def fill_tables(text: str, root: Path) -> str:
@@ -18,7 +18,8 @@ def fill_tables(text: str, root: Path) -> str:
 
     Args:
         text: Markdown with blocks `<!-- table: figures/claims.csv columns: id,verdict where: measure=iou -->` …
-            `<!-- end -->`; columns and where are optional. After the path, `exact` shows the file's text unrounded.
+            `<!-- end -->`; columns and where are optional, commas part several. After the path, `exact` shows the
+            file's text unrounded.
         root: The folder that the paths are relative to.
 
     Returns:
@@ -32,8 +33,9 @@ def _filled(block: re.Match[str], root: Path) -> str:
     if not path.is_file():
         return block[0]
     frame = pd.read_csv(path, dtype=str, keep_default_na=False) if block["exact"] else pd.read_csv(path)
-    if block["key"]:
-        frame = frame[frame[block["key"]].astype(str) == block["value"]]
+    for condition in block["where"].split(",") if block["where"] else ():
+        key, value = condition.split("=")
+        frame = frame[frame[key].astype(str) == value]
     if block["columns"]:
         frame = frame[block["columns"].split(",")]
     table = frame if block["exact"] else rounded(frame.reset_index(drop=True))
