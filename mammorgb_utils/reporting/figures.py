@@ -16,7 +16,7 @@ from mammorgb_utils.reporting.figures_artefacts import artefact_examples, artefa
 from mammorgb_utils.reporting.figures_audit import matching_audit
 from mammorgb_utils.reporting.figures_choices import mask_agreement, open_choices
 from mammorgb_utils.reporting.figures_cohort import cohort_flow, gallery
-from mammorgb_utils.reporting.figures_data import encodings, preprocessing_steps, reference_cdf
+from mammorgb_utils.reporting.figures_data import encodings, preprocessing_steps, reference_cdf, training_strips
 from mammorgb_utils.reporting.figures_fidelity import fidelity, nearest_training
 from mammorgb_utils.reporting.figures_overlap import overlap_distributions, training_curves
 from mammorgb_utils.reporting.figures_readers import reader_study
@@ -29,7 +29,8 @@ from mammorgb_utils.runs import atomic_path
 __all__ = ["anatomy_consistency", "artefact_examples", "artefacts", "cohort_flow", "consistency", "contrasts",
            "distances", "encodings", "fidelity", "gallery", "learning_rates", "mask_agreement", "match_test",
            "matching_audit", "nearest_training", "open_choices", "overlap_distributions", "preprocessing_steps",
-           "reader_study", "reference_cdf", "samplers", "save_figure", "third_channel", "training_curves"]
+           "reader_study", "reference_cdf", "samplers", "save_figure", "third_channel", "training_curves",
+           "training_strips"]
 
 # Dates, tool versions and user names would differ between machines, and some of them name a person.
 _METADATA = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from mammorgb_utils.reporting.style import (
     COLOURS,
@@ -137,4 +139,29 @@ def encodings(pair: np.ndarray, images: Mapping[str, np.ndarray]) -> Figure:
         bottom.set_title(f"blue: {_BLUE[name]}")
     for axes in grid.flat:
         bare(axes, frame=QUIET)
+    return figure
+
+
+@styled
+def training_strips(folders: Mapping[str, Path]) -> Figure:
+    """What each training drew on its way, from the same noise each time.
+
+    Args:
+        folders: For each encoding the folder of its strips, `step-<step>.png`: CC above MLO, a pair a column.
+
+    Raises:
+        ValueError: A folder holds no strip.
+    """
+    found = {name: sorted(folder.glob("step-*.png")) for name, folder in folders.items()}
+    if empty := [name for name, files in found.items() if not files]:
+        raise ValueError(f"training/{empty[0]}/strips: no strip; remove the training's folder and train again")
+    columns = max(map(len, found.values()))
+    figure = new_figure(DOUBLE_COLUMN, 18.0 * len(found) + 4.0)
+    for row, (name, files) in zip(figure.subplots(len(found), columns, squeeze=False), found.items(), strict=True):
+        for axis, file in zip(row, files, strict=False):
+            axis.imshow(np.asarray(Image.open(file)), vmin=0, vmax=255)
+            axis.set_title(f"step {int(file.stem.removeprefix('step-'))}")
+        for axis in row:
+            bare(axis)
+        row[0].set_ylabel(LABELS[name])
     return figure

@@ -14,6 +14,7 @@ from drawn_figures import (
     texts,
 )
 from matplotlib.colors import to_hex
+from PIL import Image
 
 from mammorgb_utils.reporting import figures, style
 from mammorgb_utils.reporting.figures_data import shrink
@@ -176,3 +177,15 @@ def test_the_audit_without_spread_or_masks_shows_what_it_has():
     figure = figures.matching_audit(audit.assign(iou=audit["iou"].where(empty, 0.8)), shuffled.iloc[:0])
     assert figure.axes[2].get_xticklabels()[1].get_text() == "whole\nimage\n(3 empty)"
     assert not figure.axes[0].collections
+
+
+def test_strips_stand_in_the_order_of_their_steps(tmp_path):
+    for name, steps in (("sum", (40, 8)), ("zero", (8,))):
+        (tmp_path / name).mkdir()
+        for step in steps:
+            Image.fromarray(np.full((4, 8), step, np.uint8)).save(tmp_path / name / f"step-{step:08d}.png")
+    figure = figures.training_strips({name: tmp_path / name for name in ("sum", "zero")})
+    assert [axis.get_title() for axis in figure.axes] == ["step 8", "step 40", "step 8", ""]
+    assert figure.axes[1].images[0].get_array().max() == 40 and figure.axes[2].get_ylabel() == "Zero"
+    with pytest.raises(ValueError, match="training/none/strips: no strip"):
+        figures.training_strips({"none": tmp_path / "none"})
