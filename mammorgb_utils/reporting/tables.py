@@ -19,6 +19,8 @@ _MEASURE_COLUMNS = {"measure", "metric", "statistic"}
 _HEADERS = {
     "iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "n": "n", "p": "p", "p_holm": "p (Holm)", "p_bh": "p (BH)",
     "cliffs_delta": "Cliff's δ", "iou_no_muscle": "IoU without muscle", "dsc_no_muscle": "DSC without muscle",
+    "gflop_step": "GFLOP a step", "peak_memory_mb": "Peak memory [MB]", "step_seconds": "Step [s]",
+    "forward_seconds": "Forward [s]",
     "id": "ID", "birads": "BI-RADS", "hodges_lehmann": "Hodges–Lehmann shift", "auc": "AUC", "lr": "Learning rate",
     "n_nan": "no mask", "n_real": "n real", "n_real_nan": "no mask, real", "n_first": "n first", "n_second": "n second",
     "n_first_nan": "no mask, first", "n_second_nan": "no mask, second", "n_draws": "Draws",
