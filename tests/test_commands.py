@@ -157,13 +157,15 @@ def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypa
             (run.root / file).parent.mkdir(exist_ok=True)
             (run.root / file).touch()
     (run.root / "figures" / "learning_rates.pdf").unlink()
+    (run.root / "notebooks" / "05_stats.ipynb").touch()
     asked = []
-    monkeypatch.setattr(commands, "run_snakemake", lambda run, options, manifest, targets: asked.extend(targets))
+    monkeypatch.setattr(commands, "run_snakemake", lambda run, options, manifest, targets=("all",): asked.extend(targets))
+    monkeypatch.setattr(commands, "_report_on", lambda run: asked.append("report"))
     arguments = ["--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r", "--only", "A1", "A5"]
     assert main(["appendices", *arguments]) == 0
-    assert asked == ["notebooks/A1_learning_rate.ipynb", "notebooks/A5_third_channel.ipynb"]
-    there = [(run.root / file).exists() for file in asked]
-    assert there == [False, True], "the appendix of which a figure was lost is done again"
+    assert asked == ["notebooks/A1_learning_rate.ipynb", "notebooks/A5_third_channel.ipynb", "all", "report"]
+    there = [(run.root / file).exists() for file in (*asked[:2], "notebooks/05_stats.ipynb")]
+    assert there == [False, True, False], "done again: what lost a figure, and the map over all appendices"
 
 
 @pytest.mark.parametrize("name", ["007", "lab/exp1", "../x", "1e3"])
