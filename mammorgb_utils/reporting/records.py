@@ -11,7 +11,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mammorgb_utils.runs import sha256, write_json
+import pandas as pd
+
+from mammorgb_utils.runs import sha256, write_csv, write_json
 
 AS_WRITTEN = "as written"
 CHANGED = "changed since it was written"
@@ -29,6 +31,17 @@ def record(path: Path, columns: Sequence[str] = ()) -> None:
     """
     if study := study_digest(path.parent.parent):
         write_json(_record_of(path), {"sha256": sha256(path), "study": study, "columns": list(columns)})
+
+
+def write_metric(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table of `metrics/` atomically, without its row labels, and record it; `require_unchanged` reads that.
+
+    Args:
+        path: Such as `runs/<name>/metrics/overlap.csv`.
+        frame: Any table.
+    """
+    write_csv(path, frame)
+    record(path)
 
 
 def shown_columns(path: Path) -> list[str]:
