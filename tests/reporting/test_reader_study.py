@@ -10,6 +10,7 @@ import pytest
 from reader_studies import small_run, small_study
 from scipy.stats import beta
 
+from mammorgb_utils import runs
 from mammorgb_utils.cli import main
 from mammorgb_utils.reporting import figures
 from mammorgb_utils.reporting.reader_study import (
@@ -103,6 +104,24 @@ def test_a_study_that_readers_may_have_is_not_replaced(tmp_path):
     with pytest.raises(ReaderStudyError, match="reader_study.html is missing or was changed"):
         build_study(run, folder, pairs=12, repeats=4)
     assert (folder / ".gitignore").read_text() == "*\n" and (folder / "key" / "KEEP_FROM_READERS.txt").is_file()
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path, study):
+    """Such as `--out .`, whose own .gitignore would be lost."""
+    run = small_run(tmp_path / "run")
+    for name, text in ((".gitignore", "runs/\n"), ("notes.txt", "mine"), (".git/HEAD", "")):
+        folder = tmp_path / name.strip(".").split("/")[0]
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+        with pytest.raises(ReaderStudyError, match=rf"holds '{name.split('/')[0]}', .*new or empty"):
+            build_study(run, folder, pairs=12, repeats=4)
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == [name.split("/")[-1]]
+        assert (folder / name).read_text() == text
+    begun = tmp_path / "begun"  # as a killed call leaves it
+    (begun / "key").mkdir(parents=True)
+    for name in (".gitignore", ".reader_study.html.1.html"):
+        (begun / name).write_text("*\n")
+    assert build_study(run, begun, pairs=12, repeats=4).study == study[2].study
 
 
 def test_pages_of_patients_say_that_they_must_not_be_shared(tmp_path, study):
@@ -245,18 +264,19 @@ def test_the_simulated_reader_is_as_able_as_it_says(study):
 
 
 def test_commands_build_and_score(study, tmp_path, capsys, monkeypatch):
-    from mammorgb_utils.reporting.reader_study import build
-
     run, folder, key = study
-    monkeypatch.setattr(build, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(runs, "PROJECT_ROOT", tmp_path)
     assert main(["reader-study", "build", "--run", "none", "--out", str(tmp_path / "x")]) == 1
-    assert "runs/none isn't there" in capsys.readouterr().err
+    assert "runs/none holds no study" in capsys.readouterr().err
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "mine").symlink_to(run.root)
     write_json(run.root / "protocol.json", {"protocol": json.loads(run.protocol.to_json())})
     out = tmp_path / "x"
     assert main(["reader-study", "build", "--run", "mine", "--out", str(out), "--pairs", "12", "--repeats", "4"]) == 0
     assert read_key(out / "key" / "key.json").study == key.study
+    (run.root / "protocol.json").write_text("{")
+    assert main(["reader-study", "build", "--run", "mine", "--out", str(tmp_path / "y")]) == 1
+    assert "runs/mine/protocol.json is damaged" in capsys.readouterr().err
     result = saved(tmp_path / "s.json", simulated_result(key, seed=1))
     assert main(["reader-study", "score", str(result), "--key", str(out / "key" / "key.json")]) == 0
     assert "Simulated answers" in capsys.readouterr().out

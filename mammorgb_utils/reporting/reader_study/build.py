@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,28 +9,17 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pairs import real_pairs
-from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.reader_study.cases import ReaderStudyError, choose_cases
 from mammorgb_utils.reporting.reader_study.files import FORMAT, KEY, PAGE, Key, read_key, write_signed
 from mammorgb_utils.reporting.reader_study.page import Page, grey_bytes, render_page
-from mammorgb_utils.runs import PROJECT_ROOT, Run, atomic_path, sha256
+from mammorgb_utils.runs import Run, atomic_path, sha256
 
 FLOOR = 0.05  # of the grey range, drawn black in every view: real air is exactly 0, generated air hardly ever is
+IGNORED = ".gitignore"  # keeps the whole folder out of version control
+_EVERYTHING = "*\n"
+_OWN = {PAGE, Path(KEY).parts[0], "DO_NOT_SHARE.txt", "results", "scores"}  # that a folder of a reader study may hold
 _KEEP = "The key tells real from synthetic: keep it from the readers until they have answered.\n"
 _WARNING = "The page is made from patients' images: do not share it beyond those who may see them.\n"
-
-
-def open_run(name: str) -> Run:
-    """A run as its folder records it.
-
-    Raises:
-        ReaderStudyError: There is no such run.
-    """
-    record = PROJECT_ROOT / "runs" / name / "protocol.json"
-    if not record.is_file():
-        raise ReaderStudyError(f"runs/{name} isn't there; run `make reproduce RUN={name}` first")
-    protocol = Protocol(**json.loads(record.read_text(encoding="utf-8"))["protocol"])
-    return Run(record.parent, protocol, PROJECT_ROOT / "data_manifest.csv")  # the manifest isn't read
 
 
 def build_study(run: Run, out: Path, *, pairs: int = 60, repeats: int = 12, seed: int | None = None,
@@ -50,7 +38,8 @@ def build_study(run: Run, out: Path, *, pairs: int = 60, repeats: int = 12, seed
         The key.
 
     Raises:
-        ReaderStudyError: A set is missing or too small, or the folder holds another study or a changed page.
+        ReaderStudyError: A set is missing or too small, or the folder holds another study, a changed page, or files
+            of something else.
     """
     if not 0.0 <= floor < 1.0:
         raise ReaderStudyError(f"floor {floor:g}: use a share of the grey range, from 0 to below 1")
@@ -63,6 +52,7 @@ def build_study(run: Run, out: Path, *, pairs: int = 60, repeats: int = 12, seed
     page = render_page(cases["case"].to_list(), greys, patients=patients)
     if (out / KEY).exists():
         return _at_hand(out, page.study)
+    _require_own_folder(out)
     _write(out, page, cases, {"seed": seed, "floor": floor, "patients": patients})
     return read_key(out / KEY)
 
@@ -93,8 +83,19 @@ def _at_hand(out: Path, study: str) -> Key:
     return key
 
 
+def _require_own_folder(out: Path) -> None:
+    """Files of something else stay as they are, and its `.gitignore` too; what a killed call began is continued."""
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    foreign = sorted(name for name in there - _OWN if not name.startswith(".") or name == ".git")
+    if IGNORED in there and (out / IGNORED).read_bytes() != _EVERYTHING.encode():
+        foreign.append(IGNORED)
+    if foreign:
+        raise ReaderStudyError(f"--out {out.name or out}: holds {foreign[0]!r}, which isn't of a reader study; name a "
+                               "folder that is new or empty, as all in it is kept out of version control")
+
+
 def _write(out: Path, page: Page, cases: pd.DataFrame, choices: dict[str, object]) -> None:
-    notes = {".gitignore": "*\n", "key/KEEP_FROM_READERS.txt": _KEEP}
+    notes = {IGNORED: _EVERYTHING, "key/KEEP_FROM_READERS.txt": _KEEP}
     for name, text in {**notes, **({"DO_NOT_SHARE.txt": _WARNING} if choices["patients"] else {})}.items():
         with atomic_path(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 
 from mammorgb_utils.reporting.figures import reader_study, save_figure
-from mammorgb_utils.reporting.reader_study.build import build_study, open_run
+from mammorgb_utils.reporting.reader_study.build import build_study
 from mammorgb_utils.reporting.reader_study.files import KEY, PAGE, read_key, read_results
 from mammorgb_utils.reporting.reader_study.score import artefact_rates, remark, score_readers
 from mammorgb_utils.reporting.tables import rounded, save_table
+from mammorgb_utils.runs import Run
 
 
 def build(options: argparse.Namespace) -> None:
     """Write the page and the key."""
-    run = open_run(options.run)
+    run = Run.recorded(options.run)
     key = build_study(run, options.out, pairs=options.pairs, repeats=options.repeats, seed=options.seed,
                       sets=options.sets or (), floor=options.floor)
     print(f"{options.out / PAGE}: {len(key.cases)} cases, for the readers")
