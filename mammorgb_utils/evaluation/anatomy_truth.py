@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,18 @@ _COLUMNS = ("measure", "view", "unit", "n", "n_nan", "truth_mean", "truth_sd", "
 NO_TRUTH = "no truth: the pairs aren't phantoms"
 
 
-def phantom_truth(run: Run) -> pd.DataFrame:
+def phantom_folders(run: Run) -> list[Path]:
+    """Folders of the phantom cohorts that the study's manifest names, where their truth lies; none without phantoms.
+
+    Args:
+        run: A study; its manifest's paths lead to `<cohort>/<folder of images>/<file>`.
+    """
+    manifest = load_manifest(run.manifest)
+    paths = manifest.loc[manifest["source"] == "phantom", "path"]
+    return sorted({(run.manifest.parent / path).parent.parent for path in paths})
+
+
+def true_anatomy(run: Run) -> pd.DataFrame:
     """What is known of the study's phantom pairs, from the `truth.csv` of the cohorts that the manifest names.
 
     Args:
@@ -37,9 +49,7 @@ def phantom_truth(run: Run) -> pd.DataFrame:
     Returns:
         Rows of `truth.csv` without artefact and excluded kinds; no rows where no pair is a phantom.
     """
-    manifest = load_manifest(run.manifest)
-    paths = manifest.loc[manifest["source"] == "phantom", "path"]
-    files = sorted({(run.manifest.parent / path).parent.parent / "truth.csv" for path in paths})
+    files = [folder / "truth.csv" for folder in phantom_folders(run)]
     tables = [pd.read_csv(file, keep_default_na=False, dtype={"pair": str, "patient": str})
               for file in files if file.is_file()]
     if not tables:
@@ -53,7 +63,7 @@ def truth_table(anatomy: pd.DataFrame, truth: pd.DataFrame, protocol: Protocol) 
 
     Args:
         anatomy: metrics/anatomy.csv; rows of the sets `real` and `train` count.
-        truth: What `phantom_truth` gives.
+        truth: What `true_anatomy` gives.
         protocol: `aspect` decides what a width of the image is in mm.
 
     Returns:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.geometry import area_resize
-from mammorgb_utils.data.manifest import load_manifest
+from mammorgb_utils.evaluation.anatomy_truth import phantom_folders
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.masks import METHODS, component_facts, foregrounds, largest_on_chest_wall
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
@@ -27,18 +26,22 @@ _STREAM = 30  # of the seed: bootstrap of the medians
 _CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
 
-def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS)) -> dict[str, PairMasks]:
+def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), *,
+                    known: Mapping[str, PairMasks] | None = None) -> dict[str, PairMasks]:
     """`pair_masks` under several methods; what doesn't depend on the method is computed once.
 
     Args:
         pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
         methods: Names in `masks.METHODS`.
+        known: Method to what `pair_masks` gave for these pairs; handed back as it is, not made again.
 
     Raises:
         ValueError: The array isn't `(N, 2, H, W)`, or a method is unknown.
     """
-    default = pair_masks(pairs)  # the muscle is looked for inside its masks, whatever the method
-    others = [method for method in methods if method != "background"]
+    methods, done = tuple(methods), dict(known or {})
+    if "background" not in done:  # the muscle is looked for inside its masks, whatever the method
+        done["background"] = pair_masks(pairs)
+    others = [method for method in methods if method not in done]
     found = {method: (np.zeros(pairs.shape, bool), np.zeros((len(pairs), 2), bool), np.zeros((len(pairs), 2)))
              for method in others}
     for place in np.ndindex(pairs.shape[:2]):
@@ -46,9 +49,10 @@ def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS)) 
             breast, left, largest = found[method]
             breast[place] = largest_on_chest_wall(raw)
             left[place], largest[place] = component_facts(raw)
-    made = {method: PairMasks(breast, default.muscle & breast[:, 1], left, largest)
-            for method, (breast, left, largest) in found.items()}
-    return {method: default if method == "background" else made[method] for method in methods}
+    muscle = done["background"].muscle
+    done |= {method: PairMasks(breast, muscle & breast[:, 1], left, largest)
+             for method, (breast, left, largest) in found.items()}
+    return {method: done[method] for method in methods}
 
 
 def overlap_by_method(sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],
@@ -99,7 +103,7 @@ def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Proto
         masks: Set name to what `masks_by_method` gave for it.
         protocol: Gives bootstrap draws and seed.
         patients: Patient of each pair by set, where it isn't the pair itself.
-        truth: Set name to `(N, 2, H, W)` bool, the true masks of its pairs, as `phantom_truth` reads them.
+        truth: Set name to `(N, 2, H, W)` bool, the true masks of its pairs, as `true_masks` reads them.
 
     Returns:
         One row a set, view and two methods: `set`, `view` (CC | MLO), `first`, `second` (a method, or `truth`); `n`,
@@ -150,7 +154,7 @@ def _agreement_row(first: np.ndarray, second: np.ndarray, weigher: _Weigher) -> 
                   "area_bias": np.median(bias[known])}
 
 
-def phantom_truth(run: Run, index: pd.DataFrame) -> np.ndarray | None:
+def true_masks(run: Run, index: pd.DataFrame) -> np.ndarray | None:
     """True masks of phantom pairs on the study's grid, as the cohort's folder holds them.
 
     Args:
@@ -158,16 +162,15 @@ def phantom_truth(run: Run, index: pd.DataFrame) -> np.ndarray | None:
         index: Rows of `pairs/index.csv`.
 
     Returns:
-        `(N, 2, image_size, image_size)` bool, CC first; None where the pairs aren't all phantoms, the cohort's truth
-        isn't beside its images, or the study's views aren't squashed mirror images of the whole detector.
+        `(N, 2, image_size, image_size)` bool, CC first; None where the pairs aren't all phantoms of one cohort, its
+        truth isn't beside its images, or the study's views aren't squashed mirror images of the whole detector.
     """
     if set(index["source"]) != {"phantom"} or run.protocol.aspect != "squash" or not run.protocol.mirror:
         return None
-    first = Path(load_manifest(run.manifest)["path"].iloc[0])
-    folder = run.manifest.parent / first.parent.parent
-    table, stored = folder / "truth.csv", folder / "truth_masks" / "masks.npz"
-    if not (table.is_file() and stored.is_file()):
+    files = [(folder / "truth.csv", folder / "truth_masks" / "masks.npz") for folder in phantom_folders(run)]
+    if len(files) != 1 or not all(file.is_file() for file in files[0]):
         return None
+    table, stored = files[0]
     pairs = pd.read_csv(table, usecols=["pair"], dtype=str)["pair"]
     rows = pd.Series(range(len(pairs)), index=pairs).reindex(index["pair"])
     if rows.isna().any():
@@ -196,10 +199,17 @@ def mask_examples(sets: Mapping[str, np.ndarray],
     wanted += [(drawn, 0.5, "Synthetic, middling")] if drawn else []
     examples = []
     for name, share, title in wanted:
-        breasts = np.stack([found.breast for found in masks[name].values()])
-        either = np.count_nonzero(breasts.any(axis=0), axis=(1, 2, 3))
-        agreement = np.count_nonzero(breasts.all(axis=0), axis=(1, 2, 3)) / np.maximum(either, 1)
+        breasts = [found.breast for found in masks[name].values()]
+        agreement = _counts(np.logical_and, breasts) / np.maximum(_counts(np.logical_or, breasts), 1)
         row = np.argsort(agreement, kind="stable")[int(share * (len(agreement) - 1))]
         chosen = {method: found.breast[row] for method, found in masks[name].items()}
         examples.append((title, np.asarray(sets[name][row]), chosen))
     return examples
+
+
+def _counts(join: np.ufunc, breasts: Sequence[np.ndarray]) -> np.ndarray:
+    """`(N,)` pixels that all, or any, of the methods' masks hold; one array in memory, not all of them stacked."""
+    joined = breasts[0].copy()
+    for breast in breasts[1:]:
+        join(joined, breast, out=joined)
+    return np.count_nonzero(joined, axis=(1, 2, 3))

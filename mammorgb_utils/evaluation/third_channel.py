@@ -29,16 +29,19 @@ def computed_third(pairs: np.ndarray, encoding: str, *, sum_scale: float) -> np.
     Returns:
         `(N, H, W)` of the pairs' dtype, in [0, 1].
     """
-    return np.stack([encode_pair(*pair, encoding, sum_scale=sum_scale)[..., 2] for pair in np.asarray(pairs)])
+    third = np.empty((len(pairs), *pairs.shape[2:]), pairs.dtype)  # a list of channels would keep whole images alive
+    for row, (cc, mlo) in zip(third, pairs, strict=True):
+        row[:] = encode_pair(cc, mlo, encoding, sum_scale=sum_scale)[..., 2]
+    return third
 
 
-def third_residuals(pairs: np.ndarray, third: np.ndarray, masks: PairMasks, encoding: str, protocol: Protocol, *,
+def third_residuals(pairs: np.ndarray, third: np.ndarray | None, masks: PairMasks, encoding: str, protocol: Protocol, *,
                     names: Sequence, patients: Sequence, strata: Sequence) -> pd.DataFrame:
     """Mean absolute difference between drawn and computed third channel inside the breast, own and strangers'.
 
     Args:
         pairs: `(N, 2, H, W)` float32 in [0, 1], CC first; the first `MAX_PAIRS` count.
-        third: `(N, H, W)` third channel of each pair: drawn, or for real pairs computed.
+        third: `(N, H, W)` third channel that was drawn with each pair; None for real pairs, whose own is computed.
         masks: Masks of the pairs; the residual is taken where either view shows breast.
         encoding: What the third channel is meant to be.
         protocol: `sum_scale`, `n_derangements` and `seed`.
@@ -52,12 +55,13 @@ def third_residuals(pairs: np.ndarray, third: np.ndarray, masks: PairMasks, enco
     Raises:
         ValueError: A third channel is missing for some pair.
     """
-    if len(third) != len(pairs):
+    if third is not None and len(third) != len(pairs):
         raise ValueError(f"third: {len(third)} channels for {len(pairs)} pairs; draw both in one run (notebook 03)")
     n = min(len(pairs), MAX_PAIRS)
     names, patients, strata = (np.asarray(labels)[:n] for labels in (names, patients, strata))
-    third, inside = np.asarray(third[:n], np.float32), masks.breast[:n].any(axis=1)
     expected = computed_third(pairs[:n], encoding, sum_scale=protocol.sum_scale)
+    third = np.asarray(expected if third is None else third[:n], np.float32)
+    inside = masks.breast[:n].any(axis=1)
     rng, tables = np.random.default_rng([protocol.seed, STREAM]), []
     for null, draws, labels in ((OWN, 1, None), ("global", protocol.n_derangements, None),
                                 ("strata", protocol.n_derangements, strata)):

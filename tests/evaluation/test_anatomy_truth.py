@@ -5,7 +5,7 @@ from drawn_anatomy import anatomy_rows
 
 from mammorgb_utils.evaluation import anatomy_truth
 from mammorgb_utils.evaluation.anatomy import PROFILES
-from mammorgb_utils.evaluation.anatomy_truth import NO_TRUTH, phantom_truth, truth_table, validity
+from mammorgb_utils.evaluation.anatomy_truth import NO_TRUTH, true_anatomy, truth_table, validity
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 
@@ -70,7 +70,7 @@ def test_a_cohort_without_truth_says_so(known):
 
 
 def test_truth_is_found_through_the_manifest_and_projected_anew(cohort, tmp_path, monkeypatch):
-    truth = phantom_truth(Run(tmp_path / "run", PROTOCOL, cohort[0] / "manifest.csv"))
+    truth = true_anatomy(Run(tmp_path / "run", PROTOCOL, cohort[0] / "manifest.csv"))
     assert (truth["role"] == "usable").all() and (truth["artefact"] == "").all() and 3 <= len(truth) <= 8
     rows = anatomy_rows("real", len(truth)).assign(pair=truth["pair"])
     monkeypatch.setattr(anatomy_truth, "MIN_KNOWN", 2)

@@ -13,7 +13,7 @@ from mammorgb_utils.evaluation.mask_agreement import (
     mask_examples,
     masks_by_method,
     overlap_by_method,
-    phantom_truth,
+    true_masks,
 )
 from mammorgb_utils.evaluation.masks import METHODS
 from mammorgb_utils.evaluation.overlap import PairMasks, iou, pair_masks, pair_metrics
@@ -47,6 +47,14 @@ def test_masks_of_several_methods_are_those_of_each(method, pairs):
     together, alone = masks_by_method(pairs)[method], pair_masks(pairs, method)
     for name in ("breast", "muscle", "left", "largest"):
         assert np.array_equal(getattr(together, name), getattr(alone, name)), name
+
+
+def test_masks_at_hand_are_not_made_again(pairs):
+    at_hand = {"otsu": pair_masks(pairs, "otsu")}
+    found, fresh = masks_by_method(pairs, known=at_hand), masks_by_method(pairs)
+    assert found["otsu"] is at_hand["otsu"] and list(found) == list(fresh) == list(METHODS)
+    assert all(np.array_equal(found[method].mlo_no_muscle, fresh[method].mlo_no_muscle) for method in METHODS)
+    assert list(masks_by_method(pairs, ("otsu",), known={"otsu": at_hand["otsu"]})) == ["otsu"]
 
 
 def test_agreement_of_hand_drawn_masks():
@@ -118,12 +126,12 @@ def test_truth_is_that_of_the_phantoms_and_of_nobody_else(cohort):
     run = Run(PROJECT_ROOT, Protocol(image_size=64), folder / "manifest.csv")
     shown = rows.drop_duplicates("pair").iloc[:3]
     index = pd.DataFrame({"pair": shown["pair"], "source": "phantom"})
-    truth = phantom_truth(run, index)
+    truth = true_masks(run, index)
     assert truth.shape == (3, 2, 64, 64) and truth.dtype == bool
     assert (truth.mean(axis=(2, 3)) > 0.05).all() and (truth[:, :, 20:40, 0]).any()  # at the chest wall
-    assert phantom_truth(run, index.assign(source="cmmd")) is None
-    assert phantom_truth(run, index.assign(pair="elsewhere")) is None
-    assert phantom_truth(replace(run, protocol=Protocol(aspect="pad")), index) is None
+    assert true_masks(run, index.assign(source="cmmd")) is None
+    assert true_masks(run, index.assign(pair="elsewhere")) is None
+    assert true_masks(replace(run, protocol=Protocol(aspect="pad")), index) is None
 
 
 def test_a_view_without_a_breast_counts_as_no_mask():

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from drawn_views import pairs_of
 
@@ -33,6 +34,12 @@ def test_a_channel_computed_from_the_views_leaves_no_residual_but_a_strangers_do
     stratum = dict(zip(NAMES, [0, 0, 0, 1, 1, 1], strict=True))
     within = table[table["null"] == "strata"]
     assert (within["cc_pair"].map(stratum) == within["mlo_pair"].map(stratum)).all()
+
+
+@pytest.mark.parametrize("encoding", ["sum", "absdiff", "zero"])
+def test_the_channel_of_real_pairs_is_computed(pairs, encoding):
+    computed = residuals(pairs, computed_third(pairs, encoding, sum_scale=0.5), encoding)
+    pd.testing.assert_frame_equal(residuals(pairs, None, encoding), computed)
 
 
 def test_a_residual_is_the_mean_difference_inside_the_breast_over_the_channels_spread(pairs):
