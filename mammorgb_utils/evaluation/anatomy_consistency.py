@@ -99,7 +99,8 @@ def anatomy_table(anatomy: pd.DataFrame, protocol: Protocol, *, residuals: pd.Da
         `valid` (`exact` for the third channel, which needs no truth); `n`, `n_nan`; `r` (Spearman's, of the views);
         `paired`, `shuffled` (median `disagreement`); `gain` (shuffled − paired: what pairing adds) with `gain_low`,
         `gain_high`; `p` of the derangement null and its `n_draws`; `score` (gain over the real gain) with
-        `score_low`, `score_high`; `note`.
+        `score_low`, `score_high`; `note`. A set too small, or one in which a patient holds more than half of the
+        pairs, so that nothing can be shuffled, has values of NaN and a note.
 
     Source:
         The score is that of `consistency_score`. The offset that real breasts show between the views is taken out.
@@ -134,8 +135,8 @@ def _measured_rows(parts: Mapping[str, pd.DataFrame], protocol: Protocol, valid:
 
 
 def _partners(part: pd.DataFrame, null: str, protocol: Protocol) -> np.ndarray:
-    """`(draws, n)` rows of the MLO that each CC gets; no draw where a set is too small for it."""
-    if len(part) < MIN_PAIRS:
+    """`(draws, n)` rows of the MLO that each CC gets; no draw where a set is too small, or nearly one patient's."""
+    if len(part) < MIN_PAIRS or 2 * np.unique(patient_of(part), return_counts=True)[1].max() > len(part):
         return np.zeros((0, len(part)), int)
     rng = np.random.default_rng([protocol.seed, STREAM, NULLS.index(null)])
     strata = strata_of(part) if null == "strata" else None
@@ -163,8 +164,10 @@ def _row(paired: pd.DataFrame, other: pd.DataFrame, gains: dict[str, tuple], pro
     """Paired against shuffled disagreement of one set; `gains` keeps the real set's, which comes first."""
     known = paired["value"].notna()
     row = {"n": int(known.sum()), "n_nan": int((~known).sum()), "note": ""}
-    if row["n"] < MIN_PAIRS or other["value"].notna().sum() == 0:
+    if row["n"] < MIN_PAIRS:
         return row | {"note": f"fewer than {MIN_PAIRS} usable pairs"}
+    if other["value"].notna().sum() == 0:
+        return row | {"note": "no strangers' views to shuffle with"}
     name, median = paired["set"].iloc[0], paired["value"].median()
     by_draw = other.groupby("draw")["value"].median()
     few = other[other["draw"] < max(2, _SHUFFLED // len(paired))]

@@ -38,8 +38,9 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
 
     Returns:
         One row a split and result: `split`, `result` (`real_median`, `gain`, and the `shift` of each encoding), `set`,
-        `value`, `low`, `high` (95 %). Splits of fewer than `MIN_PAIRS` pairs are left out; of larger ones than
-        `MAX_PAIRS` so many are drawn.
+        `value`, `low`, `high` (95 %). Splits of fewer than `MIN_PAIRS` pairs are left out, and the gain of one in
+        which a patient holds more than half, as it can't be shuffled; of larger ones than `MAX_PAIRS` so many are
+        drawn.
     """
     rows = []
     for split in SPLITS:
@@ -60,11 +61,12 @@ def _split_rows(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
     known = real[real["iou"].notna()]
     if len(known) < MIN_PAIRS:
         return []
-    strangers = shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, pairs=index["pair"],
-                                 patients=index["patient"])
-    gain, gains = pairing_gain(real, strangers, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed + _GAINS)
-    rows = [_row("real_median", "real", known["iou"].median(), *_interval(_medians(known, protocol))),
-            _row("gain", "real", gain, *_interval(gains))]
+    rows = [_row("real_median", "real", known["iou"].median(), *_interval(_medians(known, protocol)))]
+    if 2 * index["patient"].value_counts().max() <= len(index):  # else there is no derangement
+        strangers = shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, pairs=index["pair"],
+                                     patients=index["patient"])
+        gain, gains = pairing_gain(real, strangers, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed + _GAINS)
+        rows.append(_row("gain", "real", gain, *_interval(gains)))
     for name in sets_in(overlap, protocol):
         drawn = overlap.loc[(overlap["set"] == name) & overlap["iou"].notna()]
         if len(drawn) >= MIN_PAIRS:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, false_discovery_control, kstwo, mannwhitneyu, norm
+from scipy.stats import false_discovery_control, kstwo, mannwhitneyu, norm
 
 from mammorgb_utils.evaluation.dominance import dominance, patients_in, ranked_differences, separated_area
 
@@ -154,16 +154,32 @@ def benjamini_hochberg(p: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Effect:
+def wilson(successes: float, n: float, *, level: float = 0.95) -> Effect:
     """A rate with its Wilson score interval.
 
     Args:
-        successes: Count, at most `n`.
-        n: Number of trials, at least 1.
+        successes: Count, at most `n`; needn't be a whole number, as where a patient counts by a share of the pairs.
+        n: Number of trials.
         level: Coverage of the interval.
+
+    Returns:
+        Rate and interval; all NaN for `n` = 0.
+
+    Raises:
+        ValueError: More successes than trials, or fewer than none.
+
+    Source:
+        Wilson 1927.
     """
-    interval = binomtest(successes, n).proportion_ci(confidence_level=level, method="wilson")
-    return Effect(successes / n, float(interval.low), float(interval.high))
+    if not 0.0 <= successes <= n:
+        raise ValueError(f"wilson: {successes:g} successes of {n:g}; give a count from 0 to n")
+    if n == 0:
+        return Effect(float("nan"), float("nan"), float("nan"))
+    share, z2 = successes / n, float(norm.ppf(0.5 + level / 2.0)) ** 2
+    centre = (share + z2 / (2.0 * n)) / (1.0 + z2 / n)
+    half = float(np.sqrt(z2 * (share * (1.0 - share) / n + z2 / (4.0 * n**2)))) / (1.0 + z2 / n)
+    return Effect(float(share), 0.0 if successes == 0 else float(max(centre - half, 0.0)),
+                  1.0 if successes == n else float(min(centre + half, 1.0)))
 
 
 def ks_p(statistic: float, n: int, m: int) -> float:

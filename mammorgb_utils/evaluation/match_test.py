@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mammorgb_utils.evaluation.anatomy import PROFILES, anatomy
 from mammorgb_utils.evaluation.anatomy_consistency import strata_of
+from mammorgb_utils.evaluation.hypothesis_tests import wilson
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.resampling import patient_of, patient_weights, sets_in
 from mammorgb_utils.evaluation.third_channel import NULLS
@@ -30,6 +31,10 @@ FOLDS = 5  # where no training pairs are given
 MAX_DRAWS = 2000  # bootstrap draws
 LEVEL = 0.95  # coverage of the intervals
 _COLUMNS = ("set", "features", "null", "k", "chance", "n", "n_nan", "accuracy", "low", "high", "note")
+
+
+class TooFewPairs(ValueError):
+    """Nothing to learn a matcher from."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,12 @@ def fit_matcher(train: pd.DataFrame, features: str = "anatomy") -> Matcher:
         features: A name in `FEATURES`; `anatomy` includes the depth profile.
 
     Raises:
-        ValueError: Too few pairs.
+        TooFewPairs: So few that have a mask in both views.
     """
     names = FEATURES[features] + (tuple(c.removeprefix("cc_") for c in PROFILES["cc"]) if features == "anatomy" else ())
-    seen = train[[f"{view}_area" for view in ("cc", "mlo")]].notna().all(axis=1)
-    train = train[seen]
+    train = train[_measured(train)]
     if len(train) < MIN_FIT:
-        raise ValueError(f"match test: {len(train)} pairs to learn from, at least {MIN_FIT} are needed")
+        raise TooFewPairs(f"match test: {len(train)} pairs to learn from, at least {MIN_FIT} are needed")
     regression, target = (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()) for _ in range(2))
     regression.steps.append(("ridge", Ridge(PENALTY)))
     mlo = target.fit_transform(_values(train, "mlo", names))
@@ -95,10 +99,11 @@ def match_test(pairs: np.ndarray, masks: PairMasks, patients: Sequence, *, seed:
 
     Returns:
         One row a null (`global`; `strata`: strangers of like area and density) and K: `null`, `k`, `chance`, `n`,
-        `n_nan`, `accuracy` with `low`, `high`, `note`.
+        `n_nan`, `accuracy` with `low`, `high` (95 %; at an accuracy of 0 or 1 Wilson's, with patients as its number),
+        `note`. NaN where no CC has a stranger to be told from.
 
     Raises:
-        ValueError: No matcher and too few pairs to fit one.
+        TooFewPairs: No matcher and too few pairs to fit one.
     """
     frame = anatomy(pairs, masks).assign(pair=np.arange(len(pairs)), patient=np.asarray(patients).astype(str))
     scores = _cross_fitted(frame, "anatomy") if matcher is None else matcher.scores(frame)
@@ -110,27 +115,41 @@ def match_table(measured: pd.DataFrame, protocol: Protocol, *, candidates: Seque
 
     Args:
         measured: metrics/anatomy.csv; the matcher learns from its set `train`, or, where that is too small or is
-            among the real pairs, from the other folds of each set.
+            among the real pairs, from the other folds of each set. Pairs without a mask count for nothing.
         protocol: Gives encodings, bootstrap draws and seed.
         candidates: The K.
 
     Returns:
-        `set`, `features` (`anatomy` | `area`), and the columns of `match_test`.
+        `set`, `features` (`anatomy` | `area`), and the columns of `match_test`; a set that is too small, or too small
+        to learn from, has one row whose `note` says so.
     """
     train, rows = measured[measured["set"] == "train"], []
+    own_folds = _measured(train).sum() < MIN_FIT or protocol.real_split != "heldout"
     for features in FEATURES:
-        own_folds = len(train) < MIN_FIT or protocol.real_split != "heldout"
         matcher = None if own_folds else fit_matcher(train, features)
         for name in sets_in(measured, protocol, with_real=True):
             frame = measured[measured["set"] == name].reset_index(drop=True)
-            label = {"set": name, "features": features}
-            if len(frame) < MIN_FIT:
-                rows.append(label | {"n": len(frame), "note": f"fewer than {MIN_FIT} pairs"})
-                continue
-            scores = _cross_fitted(frame, features) if matcher is None else matcher.scores(frame)
-            draws = min(protocol.n_bootstrap, MAX_DRAWS)
-            rows += [label | row for row in _rows(frame, scores, protocol.seed, candidates, draws)]
+            rows += [{"set": name, "features": features} | row
+                     for row in _set_rows(frame, features, matcher, protocol, candidates)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _set_rows(frame: pd.DataFrame, features: str, matcher: Matcher | None, protocol: Protocol,
+              candidates: Sequence[int]) -> list[dict]:
+    known = _measured(frame)
+    empty = {"n": int(known.sum()), "n_nan": int((~known).sum())}
+    if empty["n"] < MIN_FIT:
+        return [empty | {"note": f"fewer than {MIN_FIT} pairs"}]
+    try:
+        scores = _cross_fitted(frame, features) if matcher is None else matcher.scores(frame)
+    except TooFewPairs as error:  # a fold is smaller than the set
+        return [empty | {"note": str(error).removeprefix("match test: ")}]
+    return _rows(frame, scores, protocol.seed, candidates, min(protocol.n_bootstrap, MAX_DRAWS))
+
+
+def _measured(frame: pd.DataFrame) -> np.ndarray:
+    """`(N,)` bool: pairs with a mask in both views."""
+    return frame[["cc_area", "mlo_area"]].notna().all(axis=1).to_numpy()
 
 
 def _values(frame: pd.DataFrame, view: str, names: Sequence[str]) -> np.ndarray:
@@ -138,18 +157,19 @@ def _values(frame: pd.DataFrame, view: str, names: Sequence[str]) -> np.ndarray:
 
 
 def _cross_fitted(frame: pd.DataFrame, features: str) -> np.ndarray:
-    """Scores of each CC by a matcher that hasn't seen its patient."""
-    owners, scores = patient_of(frame), np.full((len(frame), len(frame)), np.nan)
+    """Scores of each CC by a matcher that hasn't seen its patient; NaN for pairs without a mask."""
+    known, scores = np.flatnonzero(_measured(frame)), np.full((len(frame), len(frame)), np.nan)
+    owners = patient_of(frame.iloc[known])
     folds = min(FOLDS, len(np.unique(owners)))
     if folds < 2:
-        raise ValueError("match test: all pairs are of one patient; others are needed to learn from")
-    for fit, rows in GroupKFold(folds).split(frame, groups=owners):
-        scores[rows] = fit_matcher(frame.iloc[fit], features).scores(frame, rows)
+        raise TooFewPairs("match test: pairs of two patients are needed, so that one can be learned from")
+    for fit, rows in GroupKFold(folds).split(known, groups=owners):
+        scores[known[rows]] = fit_matcher(frame.iloc[known[fit]], features).scores(frame, known[rows])
     return scores
 
 
 def _rows(frame: pd.DataFrame, scores: np.ndarray, seed: int, candidates: Sequence[int], draws: int) -> list[dict]:
-    known = frame[["cc_area", "mlo_area"]].notna().all(axis=1).to_numpy()
+    known = _measured(frame)
     scores, frame = scores[np.ix_(known, known)], frame[known].reset_index(drop=True)
     owner, rows = np.unique(patient_of(frame), return_inverse=True)[1], []
     for null in NULLS:
@@ -167,18 +187,33 @@ def _rows(frame: pd.DataFrame, scores: np.ndarray, seed: int, candidates: Sequen
 def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, seed: int,
                 candidates: Sequence[int], draws: int, missing: int) -> list[dict]:
     """Accuracy for each K: the chance that K − 1 strangers, drawn independently, all score below the own MLO."""
-    rng, found = np.random.default_rng([seed, STREAM, NULLS.index(null)]), []
-    counts = [np.ones((1, owner.max() + 1), int)] if len(owner) else []
-    for weights in [*counts, *patient_weights(owner.max() + 1, draws, rng, block=500)]:
+    rows = [{"null": null, "k": k, "chance": 1.0 / k, "n": len(owner), "n_nan": missing, "accuracy": np.nan,
+             "low": np.nan, "high": np.nan, "note": "no strangers to tell from"} for k in candidates]
+    if not strangers.any():
+        return rows
+    found = _drawn(wins, strangers, owner, np.random.default_rng([seed, STREAM, NULLS.index(null)]), candidates, draws)
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.nanquantile(found[1:], [tail, 1.0 - tail], axis=0)
+    # Strangers drawn twice make a power of their share larger on average: that much is taken off.
+    low, high = (np.clip(bound - np.nanmean(found[1:], axis=0) + found[0], 0.0, 1.0) for bound in (low, high))
+    n_patients = len(np.unique(owner[strangers.any(axis=1)]))
+    for row, accuracy, *bounds in zip(rows, found[0], low, high, strict=True):
+        if accuracy in (0.0, 1.0):  # every draw gives the same, which says nothing about the next patient
+            bounds = wilson(accuracy * n_patients, n_patients, level=LEVEL)[1:]
+        row |= {"accuracy": accuracy, "low": bounds[0], "high": bounds[1], "note": ""}
+    return rows
+
+
+def _drawn(wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, rng: np.random.Generator,
+           candidates: Sequence[int], draws: int) -> np.ndarray:
+    """`(1 + draws, K)`: the accuracies found, then those of each bootstrap draw; NaN where it has no strangers."""
+    found, n_patients = [], int(owner.max()) + 1
+    for weights in [np.ones((1, n_patients), int), *patient_weights(n_patients, draws, rng, block=500)]:
         weight = weights[:, owner].astype(np.float32)
         among = weight @ strangers.T
         beaten = np.divide(weight @ wins.T, among, out=np.zeros_like(among), where=among > 0)
         usable = weight * (among > 0)
-        total = np.maximum(usable.sum(axis=1), 1e-9)
+        total = usable.sum(axis=1)
+        total[total == 0] = np.nan
         found.append(np.stack([(usable * beaten ** (k - 1)).sum(axis=1) / total for k in candidates], axis=1))
-    found, tail = np.concatenate(found), (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(found[1:], [tail, 1.0 - tail], axis=0)
-    # Strangers drawn twice make a power of their share larger on average: that much is taken off.
-    low, high = (np.clip(bound - found[1:].mean(axis=0) + found[0], 0.0, 1.0) for bound in (low, high))
-    return [{"null": null, "k": k, "chance": 1.0 / k, "n": len(owner), "n_nan": missing, "accuracy": found[0, i],
-             "low": low[i], "high": high[i], "note": ""} for i, k in enumerate(candidates)]
+    return np.concatenate(found)

@@ -35,18 +35,7 @@ def measure_anatomy(sets: ScoredSets, tables: Tables) -> Tables:
         learned = anatomy(train, pair_masks(train, sets.protocol.mask_method), ratio=ratio)
         frames.append(learned.assign(set=TRAIN, pair=names, patient=names))
     return {"anatomy": own, "anatomy_consistency": anatomy_table(own, sets.protocol),
-            "match_test": _matched(pd.concat(frames, ignore_index=True), sets)}
-
-
-def _matched(measured: pd.DataFrame, sets: ScoredSets) -> pd.DataFrame:
-    """The match test's table; where there are too few pairs to learn from, a row that says so."""
-    try:
-        return match_table(measured, sets.protocol)
-    except ValueError as error:
-        note = str(error).removeprefix("match test: ")
-        return pd.DataFrame([{"set": name, "features": "anatomy", "null": _LIKE_AREA, "k": MATCH_AMONG, "n": 0,
-                              "chance": 1.0 / MATCH_AMONG, **dict.fromkeys(("accuracy", "low", "high"), np.nan),
-                              "note": note} for name in SETS])
+            "match_test": match_table(pd.concat(frames, ignore_index=True), sets.protocol)}
 
 
 def measure_texture(sets: ScoredSets, tables: Tables) -> Tables:

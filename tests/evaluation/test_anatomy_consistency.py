@@ -106,3 +106,12 @@ def test_strata_are_of_like_area_and_density_and_let_patients_be_exchanged():
     assert set(area_density_strata(area[:8], density[:8])) == {0}
     assert set(area_density_strata(area[:30], density[:30], patients=["a"] * 14 + list(range(16)))) == {0}
     assert len(set(strata_of(anatomy_rows("real", 60, breasts=2)))) == 9
+
+
+def test_a_set_that_is_nearly_one_patients_has_a_note_and_stops_nothing(measured):
+    crowded = measured[measured["set"].isin(["real", "sum"])].copy()
+    crowded.loc[crowded["set"].eq("real") & (crowded.groupby("set").cumcount() < 31), "patient"] = "one"
+    table = anatomy_table(crowded, PROTOCOL)
+    real, synthetic = (table[table["set"] == name] for name in ("real", "sum"))
+    assert real["note"].eq("no strangers' views to shuffle with").all() and real[["gain", "p"]].isna().all(axis=None)
+    assert synthetic["gain"].notna().all() and synthetic["score"].isna().all()

@@ -3,7 +3,9 @@ import pandas as pd
 import pytest
 from drawn_anatomy import anatomy_rows, drawn_pairs
 
-from mammorgb_utils.evaluation.match_test import CANDIDATES, FEATURES, fit_matcher, match_table, match_test
+from mammorgb_utils.evaluation.match_test import CANDIDATES, FEATURES, TooFewPairs, fit_matcher, match_table, match_test
+from mammorgb_utils.evaluation.hypothesis_tests import wilson
+from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol.load("smoke", n_bootstrap=100)
@@ -71,3 +73,65 @@ def test_views_without_a_mask_are_counted_and_left_out():
     frame.loc[:3, "mlo_area"] = np.nan
     table = match_table(pd.concat([train, frame], ignore_index=True), PROTOCOL)
     assert table["n"].eq(26).all() and table["n_nan"].eq(4).all() and table["accuracy"].notna().all()
+
+
+def noted(table, name):
+    """The one row a feature set that says why a set has no accuracy."""
+    rows = table[table["set"] == name]
+    assert len(rows) == len(FEATURES) and rows[["k", "accuracy", "low", "high"]].isna().all(axis=None)
+    return rows.iloc[0]
+
+
+def test_a_set_without_masks_has_a_note_and_stops_nothing():
+    parts = [anatomy_rows("train", 60, seed=1), anatomy_rows("real", 30, seed=2), anatomy_rows("sum", 30, seed=3),
+             anatomy_rows("zero", 30, seed=4)]
+    parts[2][["cc_area", "mlo_area"]] = np.nan
+    parts[3].loc[:10, "cc_area"] = np.nan
+    table = match_table(pd.concat(parts, ignore_index=True), PROTOCOL)
+    assert noted(table, "sum")[["n", "n_nan", "note"]].tolist() == [0, 30, "fewer than 20 pairs"]
+    assert noted(table, "zero")[["n", "n_nan", "note"]].tolist() == [19, 11, "fewer than 20 pairs"]
+    assert table.loc[table["set"] == "real", "accuracy"].notna().all()
+
+
+@pytest.mark.parametrize("trained", [0, 15, 25])
+def test_folds_too_small_to_learn_from_have_a_note(trained):
+    train = anatomy_rows("train", max(trained, 1), seed=1).head(trained)
+    train.loc[15:, "mlo_area"] = np.nan  # what has no area can't be learned from
+    parts = [train, anatomy_rows("real", 60, seed=2), anatomy_rows("sum", 22, seed=3)]
+    table = match_table(pd.concat(parts, ignore_index=True), PROTOCOL)
+    assert noted(table, "sum")["note"] == "17 pairs to learn from, at least 20 are needed"
+    assert table.loc[table["set"] == "real", "accuracy"].notna().all()
+
+
+def test_folds_are_made_of_the_pairs_with_masks():
+    frame = anatomy_rows("real", 60, seed=2)
+    frame.loc[:33, "mlo_area"] = np.nan  # 26 are left, 20 or more of them in every fold's rest
+    table = match_table(frame, PROTOCOL)
+    assert table["n"].eq(26).all() and table["accuracy"].notna().all()
+
+
+def test_a_set_of_one_patient_has_a_note():
+    frame = anatomy_rows("real", 30, seed=2).assign(patient="one")
+    assert "two patients" in noted(match_table(frame, PROTOCOL), "real")["note"]
+    learned = match_table(pd.concat([anatomy_rows("train", 60, seed=1), frame], ignore_index=True), PROTOCOL)
+    assert learned["accuracy"].isna().all() and learned["note"].eq("no strangers to tell from").all()
+
+
+def test_pairs_without_masks_alone_give_no_accuracy():
+    blank = np.zeros((3, 2, 64, 64), np.float32)
+    none = np.zeros(blank.shape, bool)
+    masks = PairMasks(none, none[:, 0], np.zeros((3, 2), bool), np.zeros((3, 2)))
+    matcher = fit_matcher(anatomy_rows("train", 60, seed=1))
+    table = match_test(blank, masks, range(3), seed=1, matcher=matcher, n_bootstrap=5)
+    assert table["accuracy"].isna().all() and table["n"].eq(0).all() and table["n_nan"].eq(3).all()
+    with pytest.raises(TooFewPairs):
+        match_test(blank, masks, range(3), seed=1, n_bootstrap=5)
+
+
+def test_an_accuracy_of_one_has_wilsons_bound_by_patients():
+    train, frame = anatomy_rows("train", 60, noise=0.01, seed=1), anatomy_rows("real", 30, noise=0.01, seed=2)
+    twice = pd.concat([frame, frame.assign(pair=frame["pair"] + "b")], ignore_index=True)
+    table = match_table(pd.concat([train, twice], ignore_index=True), PROTOCOL, candidates=(2,))
+    row = table[(table["features"] == "anatomy") & (table["null"] == "global")].iloc[0]
+    assert row[["n", "accuracy", "high"]].tolist() == [60, 1.0, 1.0]
+    assert row["low"] == pytest.approx(wilson(30, 30).low) and row["low"] < 0.9

@@ -146,5 +146,9 @@ def test_splits_by_hand(overlap):
     assert (medians["low"] <= medians["value"]).all() and (medians["value"] <= medians["high"]).all()
     shifts = table[(table["result"] == "shift") & (table["set"] == "sum")].set_index("split")["value"]
     assert shifts["train"] > shifts["heldout"] and set(table["split"]) == set(SPLITS)
+    index.loc[7:, "patient"] = "p6"  # who is all of the training pairs: nobody to shuffle them with
+    alone = split_effects(pairs, index, overlap, PROTOCOL)
+    assert set(alone.loc[alone["result"] == "gain", "split"]) == {"heldout", "all"}
+    assert set(alone["split"]) == set(SPLITS) and "shift" in set(alone.loc[alone["split"] == "train", "result"])
     few = split_effects(pairs[:8], index.iloc[:8], overlap, PROTOCOL)
     assert set(few["split"]) == {"heldout", "all"}
