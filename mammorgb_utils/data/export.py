@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mammorgb_utils.runs import RunError, atomic_path, read_table
+from mammorgb_utils.runs import RunError, atomic_path, read_table, sha256
 
+_RECORD = ".written/nearest_training.csv.json"  # beside the table: digests of it and of the samples that it is about
 _NAMED = 10  # flagged pairs that a message names
 
 
@@ -25,7 +27,8 @@ def export_run(root: Path, *, flagged: str = "refuse") -> dict[str, int]:
         Number of files written for each set; earlier files of flagged pairs are removed where those are left out.
 
     Raises:
-        RunError: There are no synthetic pairs, notebook 04 hasn't looked at them, or some are flagged.
+        RunError: There are no synthetic pairs, notebook 04 hasn't looked at these, its table was changed, or some are
+            flagged.
     """
     sets = {path.parent.name: np.load(path, mmap_mode="r") for path in sorted(root.glob("samples/*/pairs.npy"))}
     if not sets:
@@ -48,12 +51,13 @@ def flagged_pairs(root: Path, sizes: dict[str, int]) -> set[str]:
         sizes: Number of pairs of each synthetic set.
 
     Raises:
-        RunError: The table is missing, damaged, or of other samples.
+        RunError: The table is missing, damaged, changed since notebook 04 wrote it, or of other samples.
     """
     file = root / "metrics" / "nearest_training.csv"
     remedy = f"run notebook 04_metrics first (`make reproduce RUN={root.name}`), or export with --include-flagged"
     if not file.is_file():
         raise RunError(f"runs/{root.name}: nobody has looked yet whether pairs repeat training pairs; {remedy}")
+    _require_as_written(root, file, remedy)
     table = read_table(file)
     if missing := [name for name in ("set", "pair", "flagged") if name not in table]:
         raise RunError(f"runs/{root.name}/metrics/{file.name}: column {missing[0]!r} is missing; {remedy}")
@@ -64,6 +68,25 @@ def flagged_pairs(root: Path, sizes: dict[str, int]) -> set[str]:
             raise RunError(f"runs/{root.name}/metrics/{file.name}: isn't about the {n} pairs of samples/{name}; "
                            f"{remedy}")
     return set(table.loc[table["set"].isin(list(sizes)) & flags.eq(True), "pair"])
+
+
+def samples_digests(root: Path) -> dict[str, str]:
+    """SHA-256 of the file of each synthetic set, by its name."""
+    return {path.parent.name: sha256(path) for path in sorted(root.glob("samples/*/pairs.npy"))}
+
+
+def _require_as_written(root: Path, file: Path, remedy: str) -> None:
+    """Flags count only as they were found, and only for the very samples that were looked at."""
+    name = f"runs/{root.name}/metrics/{file.name}"
+    try:
+        known = json.loads((file.parent / _RECORD).read_text(encoding="utf-8"))
+        table, samples = known["sha256"], known["samples"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(f"{name}: nothing tells which samples it is about; remove it and {remedy}") from None
+    if table != sha256(file):
+        raise RunError(f"{name}: was changed since notebook 04 wrote it; remove it and {remedy}")
+    if samples != samples_digests(root):
+        raise RunError(f"{name}: the samples were drawn again since notebook 04 looked at them; remove it and {remedy}")
 
 
 def pair_name(name: str, number: int) -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from mammorgb_utils.data.export import samples_digests
 from mammorgb_utils.runs import sha256, write_csv, write_json
 
 AS_WRITTEN = "as written"
@@ -29,19 +31,20 @@ def record(path: Path, columns: Sequence[str] = ()) -> None:
         path: A file in a folder of a study, such as `runs/<name>/tables/claims.csv`; elsewhere nothing is noted.
         columns: Those that a page shows of a table that has more.
     """
-    if study := study_digest(path.parent.parent):
-        write_json(_record_of(path), {"sha256": sha256(path), "study": study, "columns": list(columns)})
+    _note(path, {"columns": list(columns)})
 
 
 def write_metric(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table of `metrics/` atomically, without its row labels, and record it; `require_unchanged` reads that.
+    """Write a table of `metrics/` atomically, without its row labels, and record it with the samples it is about.
+
+    `require_unchanged` reads the record, and so does the export of samples.
 
     Args:
         path: Such as `runs/<name>/metrics/overlap.csv`.
         frame: Any table.
     """
     write_csv(path, frame)
-    record(path)
+    _note(path, {"samples": samples_digests(path.parent.parent)})
 
 
 def shown_columns(path: Path) -> list[str]:
@@ -79,6 +82,11 @@ def study_digest(root: Path) -> str:
     """SHA-256 of a study's protocol and manifest digest; empty outside a study's folder."""
     file = root / "protocol.json"
     return sha256(file) if file.is_file() else ""
+
+
+def _note(path: Path, more: dict[str, Any]) -> None:
+    if study := study_digest(path.parent.parent):
+        write_json(_record_of(path), {"sha256": sha256(path), "study": study, **more})
 
 
 def _record_of(path: Path) -> Path:
