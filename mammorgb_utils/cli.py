@@ -58,7 +58,20 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("out", type=Path, help="the executed copy")
     sub.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
 
-    sub = command("export", commands.export, "Write a run's synthetic pairs as 16-bit PNGs.")
+    _add_export(command("export", commands.export, "Write a run's synthetic pairs as 16-bit PNGs."))
+    _add_score(command("score", commands.score,
+                       "Score a folder of pairs, yours or a rival's, against a study's real pairs."))
+
+    sub = command("report", commands.report, "Write a study's report: one self-contained page.")
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
+    sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
+    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
+
+    _add_reader_study(command("reader-study", _reader_study, "A blinded page for readers, and the score of answers."))
+
+
+def _add_export(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
     sub.set_defaults(flagged="refuse")
     flagged = sub.add_mutually_exclusive_group()
@@ -67,7 +80,8 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
         flagged.add_argument(f"--{option}-flagged", dest="flagged", action="store_const", help=summary,
                              const=option.replace("-", " "), default=argparse.SUPPRESS)
 
-    sub = command("score", commands.score, "Score a folder of pairs, yours or a rival's, against a study's real pairs.")
+
+def _add_score(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("pairs", type=Path, help="folder of <name>_CC.png and <name>_MLO.png, or a .npy (N, 2, H, W)")
     sub.add_argument("--run", default="laptop", help="study whose real pairs and protocol are used")
     sub.add_argument("--name", dest="label", default="candidate", help="what the pairs are called in the result")
@@ -77,15 +91,6 @@ def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--resize", action="store_true", help="bring pairs of another size to the study's")
     sub.add_argument("--check", action="store_true", help="PAIRS is a folder that this command wrote: only compare its "
                      "tables with their digests")
-
-    sub = command("report", commands.report, "Write a study's report: one self-contained page.")
-    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
-
-    sub = command("publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.")
-    sub.add_argument("--run", default="laptop", help="name of the folder below runs/")
-
-
-    _add_reader_study(command("reader-study", _reader_study, "A blinded page for readers, and the score of answers."))
 
 
 def _reader_study(options: argparse.Namespace) -> None:

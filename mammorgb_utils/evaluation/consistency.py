@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.overlap import PairMasks, mean_intensity
+from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.resampling import patient_of, patient_weights, weighted_median
 
 NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuffled.csv
@@ -250,20 +250,6 @@ def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: i
         draws.append(weighted_median(own_values, weight[:, owner[known]])
                      - weighted_median(other_values, weight[:, cc] * weight[:, mlo]))
     return float(np.median(own_values) - np.median(other_values)), np.concatenate(draws)
-
-
-def intensity_correlation(pairs: np.ndarray, masks: PairMasks) -> float:
-    """Pearson correlation of CC and MLO mean in-breast intensity over pairs, the muscle left out.
-
-    Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
-        masks: Masks of these pairs.
-
-    Returns:
-        Correlation; NaN with fewer than three usable pairs or without spread.
-    """
-    values = mean_intensity(pairs, masks)
-    return correlation(values[:, 0], values[:, 1])
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:

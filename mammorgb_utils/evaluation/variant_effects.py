@@ -31,13 +31,11 @@ class MeasuredSet(NamedTuple):
     """A set of pairs, measured with the chest wall on the left.
 
     Attributes:
-        views: `(N, 2, H, W)` float32 in [0, 1], each view turned so that its chest wall is on the left.
         overlap: `pair_metrics` and `shuffled_overlap`.
         flags: `artefact_flags`, and `patient`.
         on_right: `(N, 2)` bool, views that were turned.
     """
 
-    views: np.ndarray
     overlap: SetOverlap
     flags: pd.DataFrame
     on_right: np.ndarray
@@ -61,7 +59,7 @@ def measure_set(pairs: np.ndarray, protocol: Protocol, index: pd.DataFrame | Non
     who = {"pair": index["pair"].to_numpy(), "patient": index["patient"].to_numpy()}
     strangers = (shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, pairs=who["pair"],
                                   patients=who["patient"]) if len(pairs) > 1 else _NO_STRANGERS)
-    return MeasuredSet(views, SetOverlap(pair_metrics(views, masks=masks).assign(**who), strangers),
+    return MeasuredSet(SetOverlap(pair_metrics(views, masks=masks).assign(**who), strangers),
                        artefact_flags(views, masks).assign(patient=who["patient"]), on_right)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.claims import evaluate_claims
 from mammorgb_utils.runs import Run, read_table
 
+MAX_DRAWS = 2000  # permutations and bootstrap draws under other methods than the study's: they show a change of verdict
 MASK_CLAIMS = ("C1", "C2", "C3", "C4", "C7")  # those that masks decide
 EFFECT_COLUMNS = ("mask_method", "set", "n", "median", "shift", "shift_low", "shift_high",
                   "gain", "gain_low", "gain_high", "score", "score_low", "score_high", "emd", "ks")
@@ -26,14 +28,18 @@ class MaskVerdicts(NamedTuple):
 
 
 def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol, claims_path: Path, *,
-                       cohort_source: str) -> MaskVerdicts:
+                       cohort_source: str, own: Mapping[str, pd.DataFrame] | None = None) -> MaskVerdicts:
     """Distances, effects, contrasts and consistency under every mask method, judged as the ledger judges them.
+
+    Under other methods than the study's own, permutations and bootstrap draws are at most `MAX_DRAWS`.
 
     Args:
         overlap, shuffled: What `overlap_by_method` returned.
         protocol: As in notebook 05; its own mask method's verdicts are those of the ledger.
         claims_path: `claims.yaml`.
         cohort_source: Source of the cohort, as in the manifest.
+        own: The study's tables `distances`, `effects`, `contrasts` and `consistency`, which hold for its own method;
+            made anew where they aren't given.
 
     Returns:
         `verdicts`: one row a claim of `MASK_CLAIMS` and method: `id`, `claim`, `mask_method`, `study` (the study's own
@@ -49,14 +55,24 @@ def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: 
                          f"{protocol.mask_method!r}; run 04_metrics again")
     verdicts, effects, strangers = [], [], dict(list(shuffled.groupby("mask_method")))
     for method, rows in overlap.groupby("mask_method", sort=False):
-        results = {"distances": distance_table(rows, protocol), "effects": effect_table(rows, protocol),
-                   "contrasts": contrast_table(rows, protocol),
-                   "consistency": consistency_table(rows, strangers[method], protocol)}
+        is_own = method == protocol.mask_method
+        results = own if is_own and own else _results(rows, strangers[method], protocol if is_own else _fewer(protocol))
         claims = evaluate_claims(claims_path, results, cohort_source=cohort_source, protocol=protocol)
         verdicts.append(claims[claims["id"].isin(MASK_CLAIMS)].assign(mask_method=method))
         effects.append(_effects(results).assign(mask_method=method))
     effects = pd.concat(effects, ignore_index=True).reindex(columns=list(EFFECT_COLUMNS))
     return MaskVerdicts(_compared(pd.concat(verdicts, ignore_index=True), protocol.mask_method), effects)
+
+
+def _results(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> dict[str, pd.DataFrame]:
+    return {"distances": distance_table(overlap, protocol), "effects": effect_table(overlap, protocol),
+            "contrasts": contrast_table(overlap, protocol),
+            "consistency": consistency_table(overlap, shuffled, protocol)}
+
+
+def _fewer(protocol: Protocol) -> Protocol:
+    return protocol.changed(n_permutations=min(protocol.n_permutations, MAX_DRAWS),
+                            n_bootstrap=min(protocol.n_bootstrap, MAX_DRAWS))
 
 
 def read_by_method(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -77,7 +93,7 @@ def _compared(verdicts: pd.DataFrame, own: str) -> pd.DataFrame:
     return verdicts[["id", "claim", "mask_method", "study", "observed", "verdict", "changed"]]
 
 
-def _effects(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _effects(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a set of the figures that the map of open choices shows."""
     consistency = _of_iou(results["consistency"]).rename(columns={"paired_median": "median"})
     columns = ["gain", "score"]

@@ -6,7 +6,7 @@ import ast
 import inspect
 import io
 import tokenize
-from pathlib import Path
+from pathlib import PureWindowsPath
 from typing import Any, NamedTuple
 
 from mammorgb_utils.protocol import Protocol
@@ -51,7 +51,7 @@ def protocol_rows(protocol: Protocol) -> list[dict[str, Any]]:
 
 
 def show_value(value: Any) -> str:
-    """A field's value as text; of an absolute path its last part, as a folder may be named after a person."""
+    """A field's value as text; of a path that leads out of the project its last part, as a folder may name a person."""
     if value is None:
         return "all"
     if isinstance(value, bool):
@@ -60,4 +60,10 @@ def show_value(value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, float):
         return f"{value:g}"
-    return Path(str(value)).name if Path(str(value)).is_absolute() else str(value)
+    return _inside(str(value))
+
+
+def _inside(text: str) -> str:
+    """A hub id or a path within the project as it is; of any other path, of whatever system, the last part."""
+    path = PureWindowsPath(text)  # splits at both slashes
+    return path.name if path.drive or path.root or ".." in path.parts or text.startswith("~") else text

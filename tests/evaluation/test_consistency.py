@@ -1,13 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_views import pairs_of, view
+from drawn_views import pairs_of
 
 from mammorgb_utils.evaluation.consistency import (
     area_strata,
     consistency_score,
     derangement,
-    intensity_correlation,
     nearest_area_overlap,
     nearest_area_pairing,
     shuffled_overlap,
@@ -140,17 +139,3 @@ def test_weighted_median_counts_like_repetition():
 def test_synthetic_pairs_are_their_own_patients():
     frame = pd.DataFrame({"set": ["real", "sum", "zero"], "pair": [0, 0, 0], "patient": ["P1", np.nan, np.nan]})
     assert patient_of(frame).tolist() == ["P1", "sum pair 0", "zero pair 0"]
-
-
-def test_intensity_correlation_sees_shared_density():
-    rng = np.random.default_rng(7)
-    base = pairs_of(DEPTHS * 4)
-    density = rng.uniform(0.3, 0.9, 24)
-    shared = np.where(base > 0, density[:, None, None, None], 0.0).astype(np.float32)
-    masks = pair_masks(shared)
-    assert intensity_correlation(shared, masks) == pytest.approx(1.0)
-    broken = shared.copy()
-    broken[:, 1] *= (rng.permutation(density) / density)[:, None, None]
-    assert abs(intensity_correlation(broken, pair_masks(broken))) < 0.5
-    flat = np.stack([np.stack([view(np.zeros((64, 64), bool))] * 2)] * 4)
-    assert np.isnan(intensity_correlation(flat, pair_masks(flat)))

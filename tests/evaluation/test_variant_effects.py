@@ -66,7 +66,7 @@ def test_a_set_is_measured_as_the_study_measures(real):
 def test_without_mirroring_views_are_measured_as_if_turned(real):
     found = measure_set(as_recorded(), UNTURNED, INDEX)
     pd.testing.assert_frame_equal(found.overlap.paired, real.overlap.paired)
-    np.testing.assert_array_equal(found.views, REAL)
+    np.testing.assert_array_equal(found.on_right, RIGHT)
     unturned = measure_set(as_recorded(), PROTOCOL, INDEX)  # what would be said if nobody looked at the side
     assert unturned.overlap.paired["iou"].isna().sum() >= 4
 

@@ -8,6 +8,7 @@ from mammorgb_utils.evaluation.comparison import contrast_table, distance_table,
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA
 from mammorgb_utils.evaluation.consistency_summary import consistency_table
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting import mask_verdicts
 from mammorgb_utils.reporting.claims import evaluate_claims
 from mammorgb_utils.reporting.mask_verdicts import MASK_CLAIMS, verdicts_by_method
 from mammorgb_utils.runs import PROJECT_ROOT
@@ -47,16 +48,34 @@ def found(tables):
     return verdicts_by_method(*tables, PROTOCOL, CLAIMS, cohort_source="phantom")
 
 
-def test_the_studys_own_method_has_the_verdicts_of_the_ledger(tables, found):
+@pytest.fixture(scope="module")
+def own_tables(tables):
     overlap, shuffled = (table[table["mask_method"] == "background"] for table in tables)
-    results = {"distances": distance_table(overlap, PROTOCOL), "effects": effect_table(overlap, PROTOCOL),
-               "contrasts": contrast_table(overlap, PROTOCOL),
-               "consistency": consistency_table(overlap, shuffled, PROTOCOL)}
-    ledger = evaluate_claims(CLAIMS, results, cohort_source="phantom", protocol=PROTOCOL).set_index("id")
+    return {"distances": distance_table(overlap, PROTOCOL), "effects": effect_table(overlap, PROTOCOL),
+            "contrasts": contrast_table(overlap, PROTOCOL),
+            "consistency": consistency_table(overlap, shuffled, PROTOCOL)}
+
+
+def test_the_studys_own_method_has_the_verdicts_of_the_ledger(own_tables, found):
+    ledger = evaluate_claims(CLAIMS, own_tables, cohort_source="phantom", protocol=PROTOCOL).set_index("id")
     own = found.verdicts[found.verdicts["study"]].set_index("id")
     assert own.index.tolist() == list(MASK_CLAIMS) and not own["changed"].any()
     assert own["verdict"].to_dict() == ledger.loc[own.index, "verdict"].to_dict()
     assert own["observed"].to_dict() == ledger.loc[own.index, "observed"].to_dict()
+
+
+def test_tables_of_the_study_are_taken_for_its_own_method(tables, own_tables, found, monkeypatch):
+    asked = []
+    monkeypatch.setattr(mask_verdicts, "MAX_DRAWS", 50)
+    monkeypatch.setattr(mask_verdicts, "distance_table", lambda overlap, protocol: asked.append(
+        (overlap["mask_method"].unique().tolist(), protocol.n_permutations, protocol.n_bootstrap))
+        or distance_table(overlap, protocol))
+    given = verdicts_by_method(*tables, PROTOCOL, CLAIMS, cohort_source="phantom", own=own_tables)
+    assert asked == [(["otsu"], 50, 50)], "fewer draws for the other method, none for the study's own"
+    same = [table[table["mask_method"] == "background"] for table in (given.verdicts, found.verdicts)]
+    pd.testing.assert_frame_equal(*same)
+    same = [table[table["mask_method"] == "background"] for table in (given.effects, found.effects)]
+    pd.testing.assert_frame_equal(*same)
 
 
 def test_another_verdict_under_another_method_is_marked(found):

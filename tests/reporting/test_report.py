@@ -129,8 +129,10 @@ def test_open_choices_are_those_of_the_comments():
     assert fields["warmup_steps"].meaning == "linear warm-up" and fields["warmup_steps"].group == "training"
 
 
-def test_protocol_rows_name_departures_and_no_folder():
-    rows = {row["name"]: row for row in protocol_rows(Protocol(reference_cdf="/home/someone/own.json"))}
+@pytest.mark.parametrize("path", ["/home/someone/own.json", "../someone/own.json", "~/someone/own.json",
+                                  r"C:\someone\own.json"])
+def test_protocol_rows_name_departures_and_no_folder_outside_the_project(path):
+    rows = {row["name"]: row for row in protocol_rows(Protocol(reference_cdf=path))}
     assert rows["image_size"]["value"] == "64" and rows["image_size"]["paper"] == "256"
     assert rows["reference_cdf"]["value"] == "own.json" and rows["alpha"]["paper"] == ""
 
