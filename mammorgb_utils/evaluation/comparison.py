@@ -52,7 +52,7 @@ def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a set: `set`, `n`, `n_nan` (pairs without IoU); for each of `iou`, `dsc`, `iou_no_muscle`,
         `dsc_no_muscle` the columns `<measure>_median`, `<measure>_q25`, `<measure>_q75`; `plausible`,
-        `plausible_low`, `plausible_high` (rate with Wilson interval by patient; NaN without the column `plausible`).
+        `plausible_low`, `plausible_high` (by `rates.rate`, as artefacts are; NaN without the column `plausible`).
     """
     rows = []
     for name in [*SET_ORDER, *sorted(set(overlap["set"]) - set(SET_ORDER))]:
@@ -129,7 +129,8 @@ def effect_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         One row an encoding and measure (`iou`, `iou_no_muscle`, on whose scale the margin is): `set`, `measure`,
         `n`, `n_nan`, `n_real`, `n_real_nan`, `median`, `median_real`; `hodges_lehmann` (synthetic − real),
         `hodges_lehmann_low`, `hodges_lehmann_high`, `margin`, `equivalence` (equivalent | beyond margin |
-        inconclusive); `cliffs_delta`, `cliffs_delta_low`, `cliffs_delta_high`; `p` (Mann–Whitney); `note`.
+        inconclusive; empty where no test ran); `cliffs_delta`, `cliffs_delta_low`, `cliffs_delta_high`; `p`
+        (Mann–Whitney); `note`.
     """
     rows = [_effect_row(overlap, name, measure, protocol)
             for measure in ("iou", "iou_no_muscle") for name in sets_in(overlap, protocol)]
@@ -140,7 +141,7 @@ def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protoc
     (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
     row = {"set": name, "measure": measure, "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan}
     if _too_few(patients_x, patients_y):
-        return row | {"equivalence": "inconclusive", "note": TOO_FEW}
+        return row | {"equivalence": "", "note": TOO_FEW}
     groups = np.concatenate([patients_x, patients_y])
     return row | {"median": np.median(x), "median_real": np.median(y),
                   **_interval("hodges_lehmann", hodges_lehmann(x, y, level=LEVEL, groups=groups)),

@@ -1,4 +1,9 @@
-"""How far the main results move when a choice is made otherwise: gathered from what a study has measured."""
+"""How far the main results move when a choice is made otherwise: gathered from what a study has measured.
+
+A shift is measured in two ways, and moves compare within a field alone: by Hodges–Lehmann, the median of all
+differences, where the source table has it (mask methods, preprocessing, real split, third channel), and as difference
+of the two medians where it has medians alone (samplers, learning rates).
+"""
 
 from __future__ import annotations
 
@@ -52,10 +57,11 @@ def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, prot
 
     Returns:
         One row a choice, result and set: `field`, `open` (the paper doesn't state it), `choice`, `study_choice`,
-        `result` (`real_median`, `shift` of the synthetic median against the real one, `gain` of pairing over
-        shuffling; in IoU; `score`, the synthetic gain over the real one; `p` of a contrast), `set` (for `p`, both
-        sets), `value` with `low`, `high` (95 %, where the source has them); `against` (the choice compared with: the
-        study's, for the learning rate the paper's), `moved_by` (value − that of `against`); `source` (a table's name).
+        `result` (`real_median`; `shift` of synthetic against real, by Hodges–Lehmann, but for `sampler` and
+        `learning_rate` the difference of medians; `gain` of pairing over shuffling; in IoU; `score`, the synthetic
+        gain over the real one; `p` of a contrast), `set` (for `p`, both sets), `value` with `low`, `high` (95 %, where
+        the source has them: samplers and learning rates have none); `against` (the choice compared with: the study's,
+        for the learning rate the paper's), `moved_by` (value − that of `against`); `source` (a table's name).
     """
     overlap_median = overlap.groupby("set")["iou"].median()
     rows = [row for name, read in _READERS.items() if name in tables
@@ -142,19 +148,17 @@ def _by_preprocessing(table: pd.DataFrame, protocol: Protocol, real: pd.Series, 
 
 
 def _by_sampler(table: pd.DataFrame, protocol: Protocol, real: pd.Series, sets: list[str]) -> Rows:
-    """Shift of the medians to real; the interval is that of the shift to the reference sampler, moved along."""
+    """Difference of the medians to real; the table's interval is of the shift to the reference sampler, not of this."""
     rows = [_row("sampler", "reference", "shift", "drawn", table["iou_median_reference"].iloc[0] - real["real"],
                  "samplers")] if len(table) else []
     for line in table.to_dict("records"):
-        value = line["iou_median"] - real["real"]
-        low, high = (value + line[f"hodges_lehmann_{end}"] - line["hodges_lehmann"] for end in ("low", "high"))
-        rows.append(_row("sampler", _sampler(line["sampler"], line["steps"]), "shift", "drawn", value, "samplers", low,
-                         high))
+        rows.append(_row("sampler", _sampler(line["sampler"], line["steps"]), "shift", "drawn",
+                         line["iou_median"] - real["real"], "samplers"))
     return rows
 
 
 def _by_rate(table: pd.DataFrame, protocol: Protocol, real: pd.Series, sets: list[str]) -> Rows:
-    """Mean over the trainings of each rate."""
+    """Mean over the trainings of each rate; of medians, as single pairs aren't in the table."""
     means = table.groupby("learning_rate")[["iou_median", "gain"]].mean()
     rows = []
     for rate, line in means.iterrows():

@@ -29,6 +29,8 @@ from mammorgb_utils.evaluation.score_steps import (
 )
 from mammorgb_utils.evaluation.scored_sets import SETS, ScoredSets, ScoreError, scored_sets
 
+_SAME_SIZE = ("a real CC overlaps the nearest-area MLO of another breast as much as its own: IoU says only "
+              "'same size'")
 __all__ = ["ScoreError", "score_card", "score_tables", "scored_sets"]
 
 
@@ -123,7 +125,8 @@ def _effect_rows(table: pd.DataFrame) -> list[dict[str, object]]:
     row = table[table["measure"] == PRIMARY].iloc[0]
     margin = "" if pd.isna(row["margin"]) else f" at a margin of ±{row['margin']:g}"
     notes = [row["equivalence"] + margin, row["note"] or ""]
-    return [{"figure": name, "value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"], "real": 0.0,
+    real = np.nan if pd.isna(row["hodges_lehmann"]) else 0.0
+    return [{"figure": name, "value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"], "real": real,
              "p": row["p"] if name == "cliffs_delta" else np.nan, "n": row["n"],
              "note": "; ".join(filter(None, notes)) if name == "hodges_lehmann" else ""}
             for name in ("hodges_lehmann", "cliffs_delta")]
@@ -134,11 +137,18 @@ def _consistency_rows(table: pd.DataFrame) -> list[dict[str, object]]:
         columns=["n", "gain", "gain_low", "gain_high", "p", "score", "score_low", "score_high", "nearest_area_median",
                  "paired_median"])
     own, real = rows.loc[CANDIDATE], rows.loc["real"]
-    size = real["nearest_area_median"] >= real["paired_median"]
+    reason = _why_no_score(own, real)
+    size = real["nearest_area_median"] >= real["paired_median"] and not np.isnan(own["gain"])
     return [{"figure": "gain", "value": own["gain"], "low": own["gain_low"], "high": own["gain_high"],
-             "real": real["gain"], "p": own["p"], "n": own["n"]},
+             "real": real["gain"], "p": own["p"], "n": own["n"], "note": reason if np.isnan(own["gain"]) else ""},
             {"figure": "consistency_score", "value": own["score"], "low": own["score_low"], "high": own["score_high"],
-             "real": 1.0, "n": own["n"],
-             "note": "a real CC overlaps the nearest-area MLO of another breast as much as its own: IoU says only "
-                     "'same size'" if size else ""}]
+             "real": np.nan if np.isnan(own["score"]) else 1.0, "n": own["n"],
+             "note": "; ".join(filter(None, [reason, _SAME_SIZE if size else ""]))}]
 
+
+def _why_no_score(own: pd.Series, real: pd.Series) -> str:
+    if np.isnan(own["gain"]):
+        return "no pair and no shuffled pair with a mask to compare"
+    if not real["gain"] > 0.0:
+        return "pairing adds nothing in the real set"
+    return "" if np.isfinite(own["score_low"]) else "the real gain isn't surely above nothing: no interval"

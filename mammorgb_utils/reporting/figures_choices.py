@@ -132,7 +132,8 @@ def open_choices(table: pd.DataFrame, *, margin: float) -> Figure:
     Returns:
         A row a field; in three panels the move of the real median, of the shift between synthetic and real, and of
         the gain of pairing. A mark a choice and set, the farthest one named; bars are the 95 % interval of the
-        choice's own value. Fields without a result say so.
+        choice's own value, where the table has one. A shift is Hodges–Lehmann's, for samplers and learning rates the
+        difference of medians, without a bar. Fields without a result say so.
     """
     fields = list(dict.fromkeys(table["field"]))
     figure = new_figure(DOUBLE_COLUMN, 22.0 + 6.4 * len(fields))

@@ -104,6 +104,8 @@ def test_samplers_and_rates_are_held_against_what_the_study_and_the_paper_chose(
     found = moves(table, "sampler", "shift")
     assert found["ddim, 50 steps", "drawn"] == pytest.approx(-0.03)
     assert found["reference", "drawn"] == pytest.approx(-0.02)
+    bars = table.loc[table["field"].isin(["sampler", "learning_rate"]), ["low", "high"]]
+    assert bars.isna().all(axis=None), "neither table has an interval of the shift to real"
     assert moves(table, "learning_rate", "shift")["0.0001", "drawn"] == pytest.approx(-0.01)
     assert set(table.loc[table["field"] == "learning_rate", "against"]) == {"1e-05"}
 
