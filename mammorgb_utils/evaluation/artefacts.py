@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from mammorgb_utils.evaluation.artefact_scores import (
     Look,
@@ -19,7 +18,9 @@ from mammorgb_utils.evaluation.artefact_scores import (
     look_at,
     view_mismatch,
 )
+from mammorgb_utils.evaluation.hypothesis_tests import wilson
 from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.rates import patient_shares, rate
 from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of
 
 # Fitted by benchmarks/artefact_thresholds.py on one phantom cohort and scored on another; a test compares.
@@ -32,7 +33,6 @@ THRESHOLDS = {
     "checkerboard": 0.92,  # power at the grid's own frequencies over that beside them [log10]
 }
 ANY = "any"  # the column that says whether a pair carries one of them
-
 
 
 class Detector(NamedTuple):
@@ -93,15 +93,15 @@ def flags_from_scores(scores: pd.DataFrame) -> pd.DataFrame:
 def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
     """How many patients' pairs carry each artefact, by set.
 
-    A patient of several pairs counts once, by the share of them that is flagged, so that sets with one and with two
-    breasts a patient compare; the interval takes patients as its number, which is never too narrow.
+    By the rule of `rates.rate`, as plausible masks: a patient of several pairs counts once, by the share of them that
+    is flagged.
 
     Args:
         flags: One row a pair: `set`, `patient` (a synthetic pair's is its own), and bool columns of `artefact_flags`.
 
     Returns:
-        One row a set and artefact, `any` last: `set`, `artefact`, `n` (patients), `count`, `rate`, `low`, `high` (95 %
-        Wilson interval).
+        One row a set and artefact, `any` last: `set`, `artefact`, `n` (patients), `count` (sum of the
+        patients' shares), `rate`, `low`, `high` (95 % Wilson interval).
 
     Raises:
         ValueError: `flags` lacks a column.
@@ -115,24 +115,18 @@ def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name in [*known, *sorted(set(flags["set"]) - set(known))]:
         part = flags[flags["set"] == name]
-        shares = part[kinds].astype(float).groupby(patient_of(part.assign(pair=part.index))).mean()
-        rows += [{"set": name, "artefact": kind, "n": len(shares), **wilson_share(shares[kind].sum(), len(shares))}
-                 for kind in kinds]
+        patients = patient_of(part.assign(pair=part.index))
+        for kind in kinds:
+            shares, found = patient_shares(part[kind], patients), rate(part[kind], groups=patients)
+            rows.append({"set": name, "artefact": kind, "n": len(shares), "count": shares.sum(),
+                         "rate": found.estimate, "low": found.low, "high": found.high})
     return pd.DataFrame(rows, columns=["set", "artefact", "n", "count", "rate", "low", "high"])
 
 
 def wilson_share(count: float, n: int, *, level: float = 0.95) -> dict[str, float]:
-    """A rate with its Wilson score interval, where the count needn't be a whole number.
+    """What `hypothesis_tests.wilson` gives, as columns.
 
     Returns:
         `count`, `rate`, `low`, `high`; the last three are NaN for `n` = 0.
-
-    Source:
-        Wilson 1927; for whole counts it is `hypothesis_tests.wilson`.
     """
-    if n == 0:
-        return {"count": count, "rate": np.nan, "low": np.nan, "high": np.nan}
-    rate, z = count / n, float(norm.isf((1.0 - level) / 2.0))
-    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    return {"count": count, "rate": rate, "low": max(0.0, centre - half), "high": min(1.0, centre + half)}
+    return {"count": count, **dict(zip(("rate", "low", "high"), wilson(count, n, level=level), strict=True))}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_views import breast, mlo_breast, wedge
+from scipy.stats import binomtest
 
 from mammorgb_utils.evaluation import artefacts
 from mammorgb_utils.evaluation.artefacts import (
@@ -17,6 +18,7 @@ from mammorgb_utils.evaluation.artefacts import (
 )
 from mammorgb_utils.evaluation.hypothesis_tests import wilson
 from mammorgb_utils.evaluation.overlap import pair_masks
+from mammorgb_utils.evaluation.rates import rate
 from mammorgb_utils.runs import PROJECT_ROOT
 
 SIZES = (64, 256)
@@ -137,14 +139,16 @@ def test_rates_take_a_patient_once():
     cut = table[table["artefact"] == "cut_breast"].set_index("set")
     assert cut["n"].to_dict() == {"real": 2, "sum": 2, "train": 1}
     assert cut["count"].to_dict() == {"real": 0.5, "sum": 1.0, "train": 0.0} and cut.loc["real", "rate"] == 0.25
+    assert cut.loc["real", ["rate", "low", "high"]].tolist() == list(rate([1, 0, 0], groups=["p", "p", "q"]))
     with pytest.raises(ValueError, match="columns patient are missing"):
         artefact_rates(flag_rows([("sum", "a", True)]).drop(columns="patient"))
 
 
 @pytest.mark.parametrize("count, n", [(0, 7), (3, 40), (40, 40)])
 def test_whole_counts_have_the_usual_wilson_interval(count, n):
-    ours, theirs = wilson_share(count, n), wilson(count, n)
+    ours, theirs = wilson_share(count, n), binomtest(count, n).proportion_ci(method="wilson")
     assert ours["low"] == pytest.approx(theirs.low, abs=1e-12) and ours["high"] == pytest.approx(theirs.high, abs=1e-12)
+    assert list(ours.values()) == [count, *wilson(count, n)]
     assert np.isnan(wilson_share(0, 0)["rate"])
 
 

@@ -95,6 +95,10 @@ def test_wilson_gives_the_papers_intervals():
     assert [round(value, 3) for value in wilson(30, 500)] == [0.06, 0.042, 0.084]
     assert [round(value, 3) for value in wilson(40, 500)] == [0.08, 0.059, 0.107]
     assert wilson(0, 10).low == 0.0 < wilson(0, 10).high
+    assert wilson(10, 10).high == 1.0 and np.isnan(wilson(0, 0)).all()
+    assert wilson(2, 10).low < wilson(2.5, 10).low < wilson(3, 10).low
+    with pytest.raises(ValueError, match="wilson: 11 successes of 10"):
+        wilson(11, 10)
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(0.2, 0.29), (0.3, 0.59), (0.5, 0.97)])

@@ -165,14 +165,15 @@ def test_wilson_holds_the_rates_that_are_not_rejected():
 
 
 def test_rates_of_patients_with_two_breasts():
-    flags, groups = [True, True, False, False, True, False], list("aabbcd")
-    sums = {"a": 2 - 1.0, "b": -1.0, "c": 0.5, "d": -0.5}  # flags of each patient beyond the share of one half
-    variance = 4 / 3 * sum(s**2 for s in sums.values()) / 36
-    n = 0.25 / variance
+    flags, groups = [True, True, False, False, True, True], list("aabbcd")
+    shares = {"a": 1.0, "b": 0.0, "c": 1.0, "d": 1.0}
+    variance = sum((s - 0.75) ** 2 for s in shares.values()) / (4 * 3)  # of their mean
+    n = 0.75 * 0.25 / variance
     effect = rate(flags, groups=groups)
-    assert effect.estimate == 0.5
+    assert effect.estimate == 0.75, "by patients, not by pairs"
     for bound in effect[1:]:
-        assert abs(0.5 - bound) / sqrt(bound * (1 - bound) / n) == pytest.approx(Z)
+        assert abs(0.75 - bound) / sqrt(bound * (1 - bound) / n) == pytest.approx(Z)
+    flags = [True, True, False, False, True, False]
     assert rate(flags) == rate(flags, groups=list("abcdef")) == wilson(3, 6)
     assert rate([False] * 6, groups=groups) == pytest.approx(wilson(0, 4))
     assert np.isnan(rate([])).all()
