@@ -17,14 +17,15 @@ RUN = "{sys.executable} -m mammorgb_utils.cli run-notebook"
 STUDY = "-p run {config[run]:q} -p profile {config[profile]:q} -p manifest {config[manifest]:q}"
 
 
-def source(name, *code):
+def source(name, *code, data=()):
     """Content decides whether a notebook is executed again, not age: its own, and that of code without a store.
 
     01 to 03 keep what they computed, whatever the code is now; a change there asks for a new run name. So do the
-    trials of the appendices.
+    trials of the appendices. `data` are files of the run folder that come from outside, such as readers' answers.
     """
     files = [NOTEBOOKS / f"{name}.ipynb"]
     files += [file for pattern in code for file in sorted(Path(workflow.basedir).glob(pattern))]
+    files += [file for pattern in data for file in sorted(Path.cwd().glob(pattern))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -156,7 +157,8 @@ rule reader_study:
     output:
         "notebooks/A4_reader_study.ipynb",
     params:
-        source=source("A4_reader_study", "mammorgb_utils/reporting/reader_study/*.py", *JUDGED),
+        source=source("A4_reader_study", "mammorgb_utils/reporting/reader_study/*.py", *JUDGED,
+                      data=("reader_study/results/*.json",)),
     threads: workflow.cores
     shell:
         RUN + " A4_reader_study {output:q} " + STUDY

@@ -56,10 +56,18 @@ def appendices(options: argparse.Namespace) -> None:
             if any(not (run.root / file).is_file() for file in appendix_files(stage)):
                 (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
         run_snakemake(run, options, manifest, [f"notebooks/{stage}.ipynb" for stage in chosen])
-        if (run.root / "notebooks" / "05_stats.ipynb").is_file():  # its map of open choices takes in what is new
-            (run.root / "notebooks" / "05_stats.ipynb").unlink()
-            run_snakemake(run, options, manifest)
+        if _is_map_outdated(run.root):
+            run_snakemake(run, argparse.Namespace(**{**vars(options), "snakemake": ["--forcerun", "stats"]}), manifest)
         _report_on(run)
+
+
+def _is_map_outdated(root: Path) -> bool:
+    """Whether notebook 05, whose map of open choices takes in the appendices, is older than one of them, or failed."""
+    last = root / "notebooks" / "05_stats.ipynb"
+    if not last.is_file():
+        return last.with_name("04_metrics.ipynb").is_file()
+    return any(file.stat().st_mtime > last.stat().st_mtime for file in last.parent.glob("A?_*.ipynb")
+               if not file.name.endswith(".failed.ipynb"))
 
 
 def _report_on(run: Run) -> None:
@@ -190,7 +198,8 @@ def score(options: argparse.Namespace) -> None:
     (real, index), (train, _) = real_pairs(run), load_pairs(run, "train")
     sets = scored_sets(pairs, real, index, train, run.protocol, patients=patients)
     tables = score_tables(sets, lambda step: print(f"{step} …", file=sys.stderr, flush=True))
-    print(write_score(run, folder, options.label, sets, tables, source="/".join(sorted(set(index["source"])))))
+    print(write_score(run, folder, options.label, sets, tables, source="/".join(sorted(set(index["source"]))),
+                      of_patients=patients is not None))
 
 
 def report(options: argparse.Namespace) -> None:

@@ -1,6 +1,10 @@
 """The commands: what a user who made a mistake reads, and that nothing is lost by it."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -157,15 +161,54 @@ def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypa
             (run.root / file).parent.mkdir(exist_ok=True)
             (run.root / file).touch()
     (run.root / "figures" / "learning_rates.pdf").unlink()
-    (run.root / "notebooks" / "05_stats.ipynb").touch()
-    asked = []
-    monkeypatch.setattr(commands, "run_snakemake", lambda *given: asked.extend(given[3] if given[3:] else ["all"]))
+    asked = snakemake_calls(monkeypatch, run.root)
     monkeypatch.setattr(commands, "_report_on", lambda run: asked.append("report"))
     arguments = ["--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r", "--only", "A1", "A5"]
     assert main(["appendices", *arguments]) == 0
-    assert asked == ["notebooks/A1_learning_rate.ipynb", "notebooks/A5_third_channel.ipynb", "all", "report"]
-    there = [(run.root / file).exists() for file in (*asked[:2], "notebooks/05_stats.ipynb")]
-    assert there == [False, True, False], "done again: what lost a figure, and the map over all appendices"
+    assert asked == ["notebooks/A1_learning_rate.ipynb", "notebooks/A5_third_channel.ipynb", "report"]
+    assert [(run.root / file).exists() for file in asked[:2]] == [False, True], "done again: what lost a figure"
+
+
+def snakemake_calls(monkeypatch, root, **written):
+    """The options and targets that Snakemake is given; the first call writes notebooks of the given age [s]."""
+    asked = []
+
+    def call(run, options, manifest, targets=()):
+        asked.extend([*getattr(options, "snakemake", ()), *targets])
+        for stage, age in written.items() if targets else ():
+            notebook(root, stage, age)
+
+    monkeypatch.setattr(commands, "run_snakemake", call)
+    return asked
+
+
+def notebook(root, stage, age):
+    file = root / "notebooks" / f"{stage}.ipynb"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    os.utime(file, (1e9 - age, 1e9 - age))
+
+
+@pytest.mark.parametrize(("there", "written", "again"), [
+    ({"05_stats": 5}, {"A5_third_channel": 1}, True),
+    ({"05_stats": 5, "A1_learning_rate": 3}, {}, True),  # the call that made A1 was killed before 05
+    ({"05_stats": 5, "A5_third_channel": 9, "A1_learning_rate.failed": 1}, {}, False),
+    ({"04_metrics": 9}, {"A5_third_channel": 1}, True),  # 05 failed
+    ({}, {"A5_third_channel": 1}, False)])
+def test_the_map_of_open_choices_is_made_again_only_for_a_newer_appendix(project, monkeypatch, there, written, again):
+    run = Run.open("r", "smoke", "archive/manifest.csv")
+    write_json(run.pairs_index, {})
+    monkeypatch.setattr(commands, "_report_on", lambda run: None)
+    for stage, age in there.items():
+        notebook(run.root, stage, age)
+    for file in commands.appendix_files("A5_third_channel") if "A5_third_channel" in there else ():
+        (run.root / file).parent.mkdir(exist_ok=True)
+        (run.root / file).exists() or (run.root / file).touch()
+    asked = snakemake_calls(monkeypatch, run.root, **written)
+    arguments = ["--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r", "--only", "A5"]
+    assert main(["appendices", *arguments]) == 0
+    assert asked == ["notebooks/A5_third_channel.ipynb", *(["--forcerun", "stats"] if again else [])]
+    assert ("05_stats" in there) == (run.root / "notebooks" / "05_stats.ipynb").is_file(), "kept until it succeeds"
 
 
 @pytest.mark.parametrize("name", ["007", "lab/exp1", "../x", "1e3"])
@@ -183,6 +226,26 @@ def test_a_profile_of_ones_own_reaches_snakemake(project, monkeypatch):
     monkeypatch.setattr(commands, "PROJECT_ROOT", PROJECT_ROOT)
     options = Namespace(profile="profiles/smoke.yaml", cores=1, snakemake=["--dry-run"])
     commands.run_snakemake(run, options, "archive/manifest.csv")
+
+
+def test_answers_of_readers_make_the_reader_study_anew(project):
+    """A result that appears in the run folder changes the source of A4, and of nothing else."""
+    root = project / "runs" / "r"
+    for stage in ("01_preprocess", "03_sample_sum", "03_sample_absdiff", "03_sample_zero", "A2_artefacts",
+                  "A4_reader_study"):
+        notebook(root, stage, 0)
+
+    def snakemake(*options):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"), "--directory",
+                   str(root), "--cores", "1", "--config", "profile=smoke", "manifest=m.csv", "run=r", *options]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    targets = ["--", "notebooks/A2_artefacts.ipynb", "notebooks/A4_reader_study.ipynb"]
+    snakemake("--touch", "--forceall", *targets)
+    write_json(root / "reader_study" / "results" / "R1.json", {"reader": "R1"})
+    planned = snakemake("--dry-run", "--rerun-triggers", "params", "input", *targets)
+    assert re.findall(r"rule (\w+):\n(?:.*\n)*?    reason: Params have changed", planned) == ["reader_study"]
 
 
 def test_every_command_explains_itself(capsys):

@@ -19,11 +19,17 @@ from mammorgb_utils.reporting.figures_score import score_overlap
 from mammorgb_utils.reporting.pages import data_uri, page_table, write_page
 from mammorgb_utils.reporting.records import study_digest
 from mammorgb_utils.reporting.score_captions import FIGURE_NAMES, TABLE_TITLES
-from mammorgb_utils.runs import NAME, Run, provenance, read_table, sha256, write_csv, write_json
+from mammorgb_utils.runs import NAME, Run, atomic_path, provenance, read_table, sha256, write_csv, write_json
 
 PROVENANCE = "provenance.json"  # written last: a folder without it isn't a score
 VERSION = 1  # of the figures of the card and of how they are computed
+_PHANTOM = "phantom"  # source of pairs that are nobody's
+_NOTE = "DO_NOT_SHARE.txt"
+_WARNING = ("This score was computed from patients' images: its rows of single pairs and its digests are patient data. "
+            "Do not share the folder beyond those who may see the images; report the figures of the card.")
 SMALL = 100  # pairs below which most tests have little power
+# What is read of a provenance.json.
+_NEEDED = {"label": str, "study": str, "n_pairs": int, "pairs_sha256": str, "study_sha256": str, "files": dict}
 # A row a pair: only the candidate's are written.
 _PAIR_TABLES = ("overlap", "shuffled", "anatomy", "artefact_flags", "nearest_training")
 _MIXED = ("value", "low", "high", "real", "null_low", "null_median", "null_high")
@@ -55,15 +61,15 @@ def require_free(folder: Path, pairs: np.ndarray, run: Run) -> None:
     if not (folder / PROVENANCE).is_file():
         return
     facts = _facts(folder)
-    for what, found, mine in (("other pairs", facts.get("pairs_sha256"), pairs_digest(pairs)),
-                              ("another study", facts.get("study_sha256"), study_digest(run.root))):
+    for what, found, mine in (("other pairs", facts["pairs_sha256"], pairs_digest(pairs)),
+                              ("another study", facts["study_sha256"], study_digest(run.root))):
         if found != mine:
             raise ScoreFolderError(f"{folder.name} holds a score of {what}; choose another --name, or remove the "
                                    "folder")
 
 
 def write_score(run: Run, folder: Path, label: str, sets: ScoredSets, tables: Mapping[str, pd.DataFrame], *,
-                source: str) -> Path:
+                source: str, of_patients: bool = False) -> Path:
     """Write a score: one CSV a table, `score.html`, and `provenance.json` last.
 
     Args:
@@ -73,15 +79,23 @@ def write_score(run: Run, folder: Path, label: str, sets: ScoredSets, tables: Ma
         sets: What was compared.
         tables: From `score.score_tables`.
         source: Where the study's real pairs come from, as in the manifest.
+        of_patients: The candidate's pairs are those of patients. Where they or the study's real pairs are, the page
+            and a note beside it say so, and the page leaves out their digest, which would tell who holds the same.
 
     Returns:
         The page. It holds no image of a pair, and of real pairs nothing but figures of the whole set.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if private := of_patients or source != _PHANTOM:
+        with atomic_path(folder / _NOTE) as temporary:
+            temporary.write_text(f"{_WARNING}\n", encoding="utf-8")
+    else:
+        (folder / _NOTE).unlink(missing_ok=True)
     (folder / PROVENANCE).unlink(missing_ok=True)
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table[table["set"] == CANDIDATE] if name in _PAIR_TABLES else table)
     facts = _new_facts(run, label, sets, tables, source)
+    facts |= {"of_patients": of_patients, "warnings": [*[_WARNING] * private, *facts["warnings"]]}
     page = _write_page(run, folder, facts, tables)
     write_json(folder / PROVENANCE, facts | {"files": {path.name: sha256(path) for path in sorted(folder.glob("*.csv"))
                                                        if path.stem in tables}})
@@ -106,9 +120,12 @@ def read_score(folder: Path, run: Run | None = None) -> tuple[pd.DataFrame, dict
         if sha256(file) != digest:
             raise ScoreFolderError(f"{folder.name}: {name} was changed since it was written; repeat `mammorgb score`")
     if run is not None and facts["study_sha256"] != study_digest(run.root):
-        raise ScoreFolderError(f"{folder.name}: scored against another study ({facts.get('study', 'unnamed')}); repeat "
+        raise ScoreFolderError(f"{folder.name}: scored against another study ({facts['study']}); repeat "
                                f"`mammorgb score` with --run {run.root.name}")
-    return read_table(folder / "card.csv"), facts
+    card = read_table(folder / "card.csv")
+    if missing := [name for name in ("figure", "value", "low", "high") if name not in card]:
+        raise ScoreFolderError(f"{folder.name}: card.csv lacks the column {missing[0]!r}; repeat `mammorgb score`")
+    return card, facts
 
 
 def score_rows(run: Run) -> dict[str, Any]:
@@ -142,15 +159,19 @@ def _by_row(frame: pd.DataFrame) -> pd.DataFrame:
 def _facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-        if facts["version"] != VERSION:
-            raise ScoreFolderError(f"{folder.name}: a score of version {facts['version']}, this code's is {VERSION}; "
-                                   "repeat `mammorgb score`")
-        assert isinstance(facts["files"], dict) and "card.csv" in facts["files"] and facts["study_sha256"]
     except FileNotFoundError:
         raise ScoreFolderError(f"{folder.name}: no {PROVENANCE}, so not a finished score; repeat "
                                "`mammorgb score`") from None
-    except (KeyError, TypeError, AssertionError, json.JSONDecodeError):
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         raise ScoreFolderError(f"{folder.name}: {PROVENANCE} is damaged; repeat `mammorgb score`") from None
+    version = facts.get("version", "unknown") if isinstance(facts, dict) else "unknown"
+    if version != VERSION:
+        raise ScoreFolderError(f"{folder.name}: a score of version {version}, this code's is {VERSION}; repeat "
+                               "`mammorgb score`")
+    wrong = [name for name, kind in _NEEDED.items() if type(facts.get(name)) is not kind]
+    if wrong or "card.csv" not in facts["files"]:
+        raise ScoreFolderError(f"{folder.name}: {PROVENANCE} is damaged ({(wrong or ['files'])[0]!r} isn't there as it "
+                               "was written); repeat `mammorgb score`")
     return facts
 
 
@@ -171,8 +192,9 @@ def _write_page(run: Run, folder: Path, facts: dict[str, Any], tables: Mapping[s
     shown = [{"title": title, "sentence": sentence, "file": f"{name}.csv", "table": page_table(_by_row(tables[name]))}
              for name, (title, sentence) in TABLE_TITLES.items() if name in tables]
     card = _by_row(tables["card"].assign(figure=tables["card"]["figure"].replace(FIGURE_NAMES)))
-    what = {"Pairs (SHA-256 of their values)": facts["pairs_sha256"], "Real pairs": facts["real_sha256"],
-            "Study's protocol and manifest": facts["study_sha256"], **facts["code"]}
+    shared = {"Pairs (SHA-256 of their values)": facts["pairs_sha256"]} if not facts["of_patients"] else {}
+    shared |= {"Real pairs": facts["real_sha256"]} if facts["source"] == _PHANTOM else {}
+    what = {**shared, "Study's protocol and manifest": facts["study_sha256"], **facts["code"]}
     return write_page(folder / "score.html", "score.html", facts=facts, protocol=run.protocol, card=page_table(card),
                       tables=shown, provenance=page_table(pd.DataFrame(list(what.items()), columns=["What", "Value"])),
                       picture=data_uri("image/svg+xml", as_svg(score_overlap(tables["overlap"], tables["shuffled"]))))
