@@ -1,10 +1,11 @@
 """From arrays to tables: 3 × 500 synthetic against 2,500 real pairs of 256 × 256, at the draws of the paper profile.
 
-`python benchmarks/evaluation_speed.py` writes `benchmarks/results/evaluation_speed.csv`, one row a stage: seconds on
-one core, pairs a second. `--scale 0.1` takes a tenth of the pairs; draws stay. Pairs are those of the laptop study,
-enlarged, moved and with noise, as only their number and size matter; some 4 GB of disk at full scale.
+`python benchmarks/evaluation_speed.py` writes `benchmarks/results/evaluation_speed.csv`, one row a stage of notebooks
+04 and 05: seconds of wall clock, seconds of CPU, pairs a second of CPU; nothing runs in parallel. `--scale 0.1` takes
+a tenth of the pairs; draws stay. Pairs are those of the laptop study, enlarged, moved and with noise, as only their
+number and size matter; some 4 GB of disk at full scale. Figures and the truth of phantoms aren't measured.
 
-Aim: all stages together within ten minutes on two cores, which share the measures of each pair.
+Aim: all stages within ten minutes of wall clock, on a machine that does nothing else.
 """
 
 import argparse
@@ -21,26 +22,31 @@ import pandas as pd
 from scipy.ndimage import zoom
 
 from mammorgb_utils.evaluation.anatomy import anatomy
-from mammorgb_utils.evaluation.anatomy_consistency import anatomy_table
+from mammorgb_utils.evaluation.anatomy_consistency import anatomy_table, strata_of
 from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.choice_effects import MAX_PAIRS, contrast_tests, split_effects
 from mammorgb_utils.evaluation.comparison import contrast_table, distance_table, effect_table, overlap_summary
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.consistency_summary import consistency_table
 from mammorgb_utils.evaluation.fidelity import fidelity_table
+from mammorgb_utils.evaluation.mask_agreement import mask_agreement, mask_examples, masks_by_method, overlap_by_method
 from mammorgb_utils.evaluation.match_test import match_table
-from mammorgb_utils.evaluation.memorisation import nearest_training
+from mammorgb_utils.evaluation.memorisation import HELDOUT, TRAIN, memorisation_table, nearest_training, planted_copies
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.resampling import SET_ORDER
+from mammorgb_utils.evaluation.score_steps import MAX_TRAIN
 from mammorgb_utils.evaluation.texture import texture_features
+from mammorgb_utils.evaluation.third_channel import computed_third, third_residuals
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting.mask_verdicts import verdicts_by_method
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "evaluation_speed.csv"
 SIZE = 256  # px
-PAIRS = {"real": 2500, "sum": 500, "absdiff": 500, "zero": 500, "train": 500}
+PAIRS = {"real": 2500, "sum": 500, "absdiff": 500, "zero": 500, "train": 3010}
+# Training pairs: 11,020 images make 5,510 pairs; 2,500 of them are the real ones.
 NOISE = 0.01  # of the intensity scale
-LIMIT = 600.0  # s, on two cores
-PER_PAIR = ("masks", "overlap", "anatomy", "texture", "artefacts")  # stages that two cores share
+LIMIT = 600.0  # s of wall clock, at full scale
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "pandas")
 
 
@@ -65,6 +71,11 @@ def together(study: SimpleNamespace, tables: dict[str, pd.DataFrame]) -> pd.Data
                       for name, table in tables.items()], ignore_index=True)
 
 
+def masks(study: SimpleNamespace) -> None:
+    chosen = {name: pairs[:MAX_TRAIN] if name == TRAIN else pairs for name, pairs in study.sets.items()}
+    study.masks = {name: pair_masks(pairs, study.protocol.mask_method) for name, pairs in chosen.items()}
+
+
 def overlap(study: SimpleNamespace) -> None:
     tables = {name: pair_metrics(study.sets[name], masks=study.masks[name]) for name in SET_ORDER}
     study.overlap = together(study, {name: table.assign(plausible=plausible(table, tables["real"]))
@@ -80,35 +91,96 @@ def shuffled(study: SimpleNamespace) -> None:
     study.shuffled = pd.concat(tables, ignore_index=True)
 
 
-def masks(study: SimpleNamespace) -> None:
-    study.masks = {name: pair_masks(pairs, study.protocol.mask_method) for name, pairs in study.sets.items()}
-
-
-def measured(function: Callable, name: str) -> Callable[[SimpleNamespace], None]:
-    """A stage that takes a measure of every pair of every set."""
+def own_table(name: str, table: Callable[..., pd.DataFrame], *inputs: str) -> Callable[[SimpleNamespace], None]:
+    """A stage that makes one of the tables that the study's own mask method keeps."""
     def stage(study: SimpleNamespace) -> None:
-        setattr(study, name, together(study, {each: function(pairs, study.masks[each])
-                                              for each, pairs in study.sets.items()}))
+        study.own[name] = table(*(getattr(study, each) for each in inputs), study.protocol)
     return stage
+
+
+def measured_anatomy(study: SimpleNamespace) -> None:
+    study.anatomy = together(study, {name: anatomy(study.sets[name][:len(made)], made)
+                                     for name, made in study.masks.items()})
+
+
+def flags(study: SimpleNamespace) -> None:
+    study.flags = together(study, {name: artefact_flags(study.sets[name], study.masks[name]) for name in SET_ORDER})
+
+
+def residuals(study: SimpleNamespace) -> None:
+    strata = {name: strata_of(study.anatomy[study.anatomy["set"] == name]) for name in SET_ORDER}
+    study.residuals = []
+    for encoding in SET_ORDER[1:]:
+        drawn = computed_third(study.sets[encoding], encoding, sum_scale=study.protocol.sum_scale)
+        for name, third in (("real", None), (encoding, drawn)):
+            table = third_residuals(study.sets[name], third, study.masks[name], encoding, study.protocol,
+                                    names=study.names[name], patients=study.names[name], strata=strata[name])
+            study.residuals.append(table.assign(set=name))
+    study.residuals = pd.concat(study.residuals, ignore_index=True)
+
+
+def texture(study: SimpleNamespace) -> None:
+    study.looked_at = {TRAIN: study.sets[TRAIN], HELDOUT: study.sets["real"],
+                       **{name: study.sets[name] for name in SET_ORDER[1:]},
+                       **planted_copies(study.sets[TRAIN], seed=study.protocol.seed)}
+    made = {HELDOUT: study.masks["real"], **study.masks}
+    made = {name: made.get(name) if len(made.get(name, ())) == len(pairs) else None
+            for name, pairs in study.looked_at.items()}
+    study.names |= {HELDOUT: study.names["real"], **{name: [f"{name}-{i}" for i in range(len(pairs))]
+                                                     for name, pairs in study.looked_at.items()
+                                                     if name not in (*study.names, HELDOUT)}}
+    study.texture = together(study, {name: texture_features(pairs, made[name])
+                                     for name, pairs in study.looked_at.items()})
+
+
+def methods(study: SimpleNamespace) -> None:
+    own = study.protocol.mask_method
+    study.by_method = {name: masks_by_method(study.sets[name], known={own: study.masks[name]}) for name in SET_ORDER}
+
+
+def overlaps(study: SimpleNamespace) -> None:
+    study.overlaps = overlap_by_method({name: study.sets[name] for name in SET_ORDER}, study.by_method, study.names,
+                                       study.names, study.protocol)
+
+
+def agreement(study: SimpleNamespace) -> None:
+    mask_agreement(study.by_method, study.protocol, patients=study.names)
+    mask_examples({name: study.sets[name] for name in SET_ORDER}, study.by_method)
+
+
+def splits(study: SimpleNamespace) -> None:
+    first = {name: study.sets[name][:MAX_PAIRS] for name in ("real", TRAIN)}  # of each split so many are masked
+    index = pd.concat([pd.DataFrame({"pair": study.names[name][:MAX_PAIRS], "split": split})
+                       for name, split in (("real", HELDOUT), (TRAIN, TRAIN))], ignore_index=True)
+    index, pairs = index.assign(patient=index["pair"]), np.concatenate(list(first.values()))
+    split_effects(pairs, index, study.overlap, study.protocol)
+    contrast_tests(study.overlap, study.protocol)
 
 
 STAGES: dict[str, Callable[[SimpleNamespace], object]] = {
     "masks": masks,
     "overlap": overlap,
     "shuffled overlap": shuffled,
-    "distances": lambda study: distance_table(study.overlap, study.protocol),
-    "effects": lambda study: effect_table(study.overlap, study.protocol),
-    "contrasts": lambda study: contrast_table(study.overlap, study.protocol),
-    "consistency": lambda study: consistency_table(study.overlap, study.shuffled, study.protocol),
-    "anatomy": measured(anatomy, "anatomy"),
-    "anatomy table": lambda study: anatomy_table(study.anatomy, study.protocol),
+    "anatomy": measured_anatomy,
+    "third channel": residuals,
+    "texture": texture,
+    "nearest training": lambda study: setattr(study, "nearest", nearest_training(study.looked_at, study.texture)),
+    "masks by method": methods,
+    "overlap by method": overlaps,
+    "mask agreement": agreement,
+    "distances": own_table("distances", distance_table, "overlap"),
+    "effects": own_table("effects", effect_table, "overlap"),
+    "contrasts": own_table("contrasts", contrast_table, "overlap"),
+    "consistency": own_table("consistency", consistency_table, "overlap", "shuffled"),
+    "anatomy table": lambda study: anatomy_table(study.anatomy, study.protocol, residuals=study.residuals),
     "match test": lambda study: match_table(study.anatomy, study.protocol),
-    "artefacts": measured(artefact_flags, "flags"),
-    "artefact rates": lambda study: artefact_rates(study.flags),
-    "texture": measured(texture_features, "texture"),
     "fidelity": lambda study: fidelity_table(study.texture, study.names["real"], study.protocol),
-    "memorisation": lambda study: nearest_training({**study.sets, "heldout": study.sets["real"]}, pd.concat(
-        [study.texture, study.texture[study.texture["set"] == "real"].assign(set="heldout")], ignore_index=True)),
+    "memorisation": lambda study: memorisation_table(study.nearest),
+    "verdicts by method": lambda study: verdicts_by_method(
+        *study.overlaps, study.protocol, PROJECT_ROOT / "claims.yaml", cohort_source="phantom", own=study.own),
+    "split effects": splits,
+    "artefacts": flags,
+    "artefact rates": lambda study: artefact_rates(study.flags),
 }
 
 
@@ -123,20 +195,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mammorgb-speed-") as folder:
         sets = write_sets(Path(folder), options.source, options.scale)
         names = {name: [f"{name}-{i:05d}" for i in range(len(pairs))] for name, pairs in sets.items()}
-        study, count = SimpleNamespace(sets=sets, names=names, protocol=protocol), sum(map(len, sets.values()))
+        study = SimpleNamespace(sets=sets, names=names, protocol=protocol, own={})
+        count = sum(map(len, sets.values()))
         for stage in options.stages:
             began, used = time.perf_counter(), time.process_time()
             STAGES[stage](study)
             seconds, cpu = time.perf_counter() - began, time.process_time() - used
             rows.append({"stage": stage, "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
-                         "pairs": count, "pairs_per_s": round(count / cpu, 1)})
-            print(f"{stage:18} {seconds:8.1f} s, {cpu:8.1f} s of CPU, {count / cpu:8.1f} pairs/s", flush=True)
+                         "pairs": count, "pairs_per_cpu_s": round(count / cpu, 1)})
+            print(f"{stage:18} {seconds:8.1f} s, {cpu:8.1f} s of CPU", flush=True)
     table = pd.DataFrame(rows)
-    shared = table["stage"].isin(PER_PAIR)
-    total = table["cpu_seconds"].where(~shared, table["cpu_seconds"] / 2.0).sum()
-    print(f"{total:.0f} s on two cores, of {LIMIT:.0f} s at full scale")
+    total, used = table["seconds"].sum(), table["cpu_seconds"].sum()
+    print(f"{total:.0f} s, {used:.0f} s of CPU; the limit is {LIMIT:.0f} s at full scale")
     versions = "; ".join(f"{package} {version(package)}" for package in PACKAGES)
-    write_csv(RESULT, table.assign(scale=options.scale, two_cores_total=round(total, 1), versions=versions))
+    write_csv(RESULT, table.assign(scale=options.scale, total_seconds=round(total, 1),
+                                   total_cpu_seconds=round(used, 1), versions=versions))
     sys.exit(0 if total <= LIMIT else 1)
 
 
