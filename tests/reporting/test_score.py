@@ -10,13 +10,21 @@ from small_study import SIZE, N, drawn_pairs, small_study
 
 from mammorgb_utils.cli import main
 from mammorgb_utils.data.export import export_pairs
+from mammorgb_utils.evaluation import score
 from mammorgb_utils.evaluation.score import score_tables
 from mammorgb_utils.evaluation.scored_sets import ScoreError, scored_sets
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.report import write_report
 from mammorgb_utils.reporting.score_captions import FIGURE_NAMES
-from mammorgb_utils.reporting.score_folder import ScoreFolderError, read_score
-from mammorgb_utils.runs import write_array
+from mammorgb_utils.reporting.score_folder import ScoreFolderError, read_score, score_rows
+from mammorgb_utils.runs import sha256, write_array
+
+TABLES = {}  # of the last score, for tests that ask how they are written
+
+
+def kept(*given):
+    TABLES.update(score_tables(*given))
+    return TABLES
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +34,7 @@ def scored(tmp_path_factory):
         root = tmp_path_factory.mktemp("project")
         study = small_study(root, patch)
         export_pairs(drawn_pairs(N, 7), root / "theirs", prefix="x")
+        patch.setattr(score, "score_tables", kept)
         assert main(["score", str(root / "theirs"), "--run", "small", "--name", "theirs"]) == 0
         yield study, root
 
@@ -91,6 +100,12 @@ def test_wrong_pairs_and_studies_are_named(scored, capsys):
     (lambda f: (f / "provenance.json").unlink(), "not a finished score"),
     (lambda f: (f / "provenance.json").write_text("{"), "provenance.json is damaged"),
     (lambda f: set_fact(f, "version", 0), "a score of version 0"),
+    (lambda f: (f / "provenance.json").write_text("[]"), "a score of version unknown"),
+    (lambda f: (f / "provenance.json").write_bytes(b"\xff\xfe{"), "provenance.json is damaged"),
+    *[(lambda f, name=name: set_fact(f, name, None), f"provenance.json is damaged .'{name}' isn't there")
+      for name in ("label", "study", "n_pairs", "pairs_sha256", "study_sha256", "files")],
+    (lambda f: set_fact(f, "files", {}), "'files' isn't there as it was written"),
+    (lambda f: signed(f, "name\nx\n"), "card.csv lacks the column 'figure'"),
 ])
 def test_a_spoilt_score_is_refused(scored, tmp_path, spoil, message):
     folder = shutil.copytree(scored[0].root / "scores" / "theirs", tmp_path / "theirs")
@@ -99,9 +114,48 @@ def test_a_spoilt_score_is_refused(scored, tmp_path, spoil, message):
         read_score(folder)
 
 
+def signed(folder, text):
+    """A card of something else, with a digest that fits it."""
+    (folder / "card.csv").write_text(text)
+    set_fact(folder, "files", {"card.csv": sha256(folder / "card.csv")})
+
+
 def set_fact(folder, name, value):
     facts = json.loads((folder / "provenance.json").read_text())
     (folder / "provenance.json").write_text(json.dumps(facts | {name: value}))
+
+
+@pytest.mark.parametrize("fact", ["label", "n_pairs", "study", "pairs_sha256"])
+def test_a_damaged_score_stops_neither_report_nor_check_nor_repetition(scored, capsys, fact):
+    study, root = scored
+    folder = shutil.copytree(study.root / "scores" / "theirs", study.root / "scores" / "damaged")
+    facts = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps({name: facts[name] for name in facts if name != fact}))
+    rows = score_rows(study)["rows"]
+    messages = [refusal(capsys, str(folder), "--check"),
+                refusal(capsys, str(root / "theirs"), "--run", "small", "--name", "damaged")]
+    shutil.rmtree(folder)
+    assert [row[0]["text"] for row in rows] == ["damaged", "theirs"]
+    assert all(f"provenance.json is damaged ({fact!r}" in text for text in [*messages, rows[0][2]["text"]])
+
+
+def test_scores_of_patients_say_that_they_must_not_be_shared(scored, tmp_path, monkeypatch):
+    study, root = scored
+    assert not (study.root / "scores" / "theirs" / "DO_NOT_SHARE.txt").exists()
+    facts = json.loads((study.root / "scores" / "theirs" / "provenance.json").read_text())
+    shown = (study.root / "scores" / "theirs" / "score.html").read_text()
+    assert "Do not share" not in shown and facts["pairs_sha256"] in shown and facts["real_sha256"] in shown
+    monkeypatch.setattr(score, "score_tables", lambda *given: TABLES)
+    (tmp_path / "who.csv").write_text("patient\n" + "".join(f"p{i // 2}\n" for i in range(N)))
+    options = ["score", str(root / "theirs"), "--name", "theirs"]
+    patients = ["--patients", str(tmp_path / "who.csv")]
+    assert main([*options, "--run", "small", "--out", str(tmp_path / "a"), *patients]) == 0
+    small_study(tmp_path, monkeypatch, source="archive")
+    assert main([*options, "--run", "small", "--out", str(tmp_path / "b")]) == 0
+    for name, hidden, kept in (("a", "pairs_sha256", "real_sha256"), ("b", "real_sha256", "pairs_sha256")):
+        page, found = (tmp_path / name / "score.html").read_text(), read_score(tmp_path / name)[1]
+        assert "Do not share" in (tmp_path / name / "DO_NOT_SHARE.txt").read_text() and "Do not share" in page
+        assert found[hidden] not in page and found[kept] in page
 
 
 def test_the_report_shows_scores_and_names_foreign_ones(scored):
