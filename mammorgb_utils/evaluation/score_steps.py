@@ -76,8 +76,9 @@ def _labelled(sets: ScoredSets, name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 def match_rows(table: pd.DataFrame) -> list[dict[str, object]]:
     """The card's row of the match test: among strangers of like area and density."""
-    chosen = table[(table["features"] == "anatomy") & table["k"].fillna(MATCH_AMONG).eq(MATCH_AMONG)
-                   & table["null"].fillna(_LIKE_AREA).eq(_LIKE_AREA)].set_index("set")
+    noted = table["k"].isna()  # the one row of a set that is too small
+    wanted = noted | (table["k"].eq(MATCH_AMONG) & table["null"].eq(_LIKE_AREA))
+    chosen = table[(table["features"] == "anatomy") & wanted].set_index("set")
     if CANDIDATE not in chosen.index:
         return []
     own = chosen.loc[CANDIDATE]

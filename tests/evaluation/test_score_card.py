@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_anatomy import anatomy_rows
 
 from mammorgb_utils.evaluation.comparison import TOO_FEW, effect_table
+from mammorgb_utils.evaluation.match_test import match_table
 from mammorgb_utils.evaluation.score import score_card
+from mammorgb_utils.evaluation.score_steps import match_rows
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.verdicts import UNDERPOWERED, equivalence
 
@@ -70,3 +73,12 @@ def test_too_few_pairs_for_a_test_are_underpowered_to_a_claim():
     claim = type("Claim", (), {"test": type("Test", (), {"table": "effects", "measure": "iou"})})
     found = equivalence(claim, {"effects": effects}, protocol)
     assert found.verdict == UNDERPOWERED and "too few usable pairs in sum" in found.note
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_candidate_too_small_for_the_match_test_says_so():
+    measured = pd.concat([anatomy_rows("real", 22), anatomy_rows("candidate", 5)], ignore_index=True)
+    row, = match_rows(match_table(measured, PROTOCOL))
+    assert np.isnan(row["value"]) and (row["n"], row["note"]) == (5, "fewer than 20 pairs")
+    row, = match_rows(match_table(measured.replace({"set": {"real": "candidate", "candidate": "real"}}), PROTOCOL))
+    assert row["n"] == 22 and row["note"].endswith("at least 20 are needed")
