@@ -170,7 +170,7 @@ def _examples(part: Figure, examples: Sequence[tuple[str, np.ndarray, np.ndarray
             axes.imshow(np.concatenate([pair[0], np.ones((pair.shape[1], 1)), pair[1]], axis=1), vmin=0, vmax=1)
             bare(axes, frame=QUIET)
         column[0].set_title(title, fontsize=6.5)
-    for axes, label in zip(grid[:, 0], ("Synthetic", "Nearest in training"), strict=True):
+    for axes, label in zip(grid[:, 0], ("Synthetic", "Training"), strict=True):
         axes.set_ylabel(label, fontweight="bold")
 
 
