@@ -22,11 +22,13 @@ _COLOURS = 256  # of its palette
 
 
 def write_page(path: Path, template: str, **content: Any) -> Path:
-    """Render a template of `reporting/templates` and write it atomically."""
+    """Render a template of `reporting/templates` and write it atomically; a page that says the same is left alone."""
     environment = Environment(loader=PackageLoader("mammorgb_utils.reporting"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=StrictUndefined)
-    with atomic_path(path) as temporary:
-        temporary.write_text(environment.get_template(template).render(**content), encoding="utf-8")
+    text = environment.get_template(template).render(**content)
+    if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return path
 
 
