@@ -42,7 +42,7 @@ publish: setup
 
 # Whole files go to either of two workers: one of them is busy with studies most of the time.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

@@ -16,3 +16,8 @@ def cohort(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
     rows = write_cohort(folder, 8, seed=5, progress=False)
     write_manifest(rows, folder / "manifest.csv")
     return folder, rows
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest comes first, so that one worker doesn't end alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_smoke_study.py")
