@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -210,8 +209,9 @@ def report(options: argparse.Namespace) -> None:
 
 
 def publish(options: argparse.Namespace) -> None:
-    """Copy the laptop study's figures, tables and executed notebooks to `figures/` and `notebooks/executed/`."""
+    """Copy the laptop study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
     from mammorgb_utils.reporting.documents import fill_tables
+    from mammorgb_utils.reporting.records import AS_WRITTEN, state
 
     root = PROJECT_ROOT / "runs" / options.run
     if not (root / "protocol.json").is_file() or missing_files(root):
@@ -219,17 +219,20 @@ def publish(options: argparse.Namespace) -> None:
     sources = set(read_table(root / "pairs" / "index.csv")["source"])
     if sources != {"phantom"}:
         raise RunError(f"runs/{options.run} was made from {', '.join(sorted(sources))}: patient data isn't published")
-    profile = json.loads((root / "protocol.json").read_text(encoding="utf-8"))["protocol"]["profile"]
+    profile = Run.recorded(options.run).protocol.profile
     if profile != "laptop":
         raise RunError(f"runs/{options.run} is a {profile} study; the published one is laptop's")
-    for file in [*declared_files(Protocol.load("laptop").encodings), *finished_appendices(root)]:
+    files = [*declared_files(Protocol.load("laptop").encodings), *finished_appendices(root)]
+    for file in files:
+        if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:
+            raise RunError(f"runs/{options.run}/{file}: {found}; remove it and run its notebook again")
+    for file in files:
         target = "notebooks/executed" if file.startswith("notebooks/") else "figures"
         (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / file, PROJECT_ROOT / target / Path(file).name)
-    readme = PROJECT_ROOT / "README.md"
-    if readme.is_file():
-        readme.write_text(fill_tables(readme.read_text(encoding="utf-8"), PROJECT_ROOT), encoding="utf-8")
-    print("Copied to figures/ and notebooks/executed/; the tables in README.md are those of this run")
+    for document in [*PROJECT_ROOT.glob("README.md"), *PROJECT_ROOT.glob("docs/*.md")]:
+        document.write_text(fill_tables(document.read_text(encoding="utf-8"), PROJECT_ROOT), encoding="utf-8")
+    print("Copied to figures/ and notebooks/executed/; the tables in README.md and docs/ are those of the files")
 
 
 def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,

@@ -16,6 +16,7 @@ from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.producers import APPENDICES
+from mammorgb_utils.reporting.records import record
 from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 
 
@@ -94,6 +95,7 @@ def finished(project, source="phantom", profile="laptop"):
     for file in commands.missing_files(root):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(f"{file}\n")
+        record(root / file)
     (root / "pairs" / "index.csv").write_text(f"pair,source\nP1,{source}\n")
     return root
 
@@ -137,11 +139,16 @@ def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsy
     assert copied == {Path(file).name for file in commands.declared_files(Protocol().encodings)}
     for file in commands.appendix_files("A5_third_channel"):
         (root / file).write_text(f"{file}\n")
+    assert "third_channel.pdf: without a record; remove it" in failure(capsys, "publish", "--run", "r")
+    for file in commands.appendix_files("A5_third_channel"):
+        record(root / file)
     (root / "figures" / "samplers.png").touch()  # of an appendix that isn't finished
     assert main(["publish", "--run", "r"]) == 0
     assert (project / "figures" / "third_channel_claim.csv").is_file()
     assert (project / "notebooks" / "executed" / "A5_third_channel.ipynb").is_file()
     assert not (project / "figures" / "samplers.png").exists()
+    (root / "tables" / "claims.csv").write_text("id,verdict\nC1,reproduced\n")
+    assert "tables/claims.csv: changed since it was written" in failure(capsys, "publish", "--run", "r")
     (root / "tables" / "claims.csv").unlink()
     assert "isn't finished" in failure(capsys, "publish", "--run", "r")
 

@@ -56,7 +56,8 @@ def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.nda
         One row a choice: `sampler`, `steps`, `n`, `n_nan`, `n_reference`, `iou_median`, `iou_median_reference`; `emd`
         (of IoU, to the reference) with `band_low`, `band_high`, `p` (labels permuted); `hodges_lehmann` (− reference)
         with `_low`, `_high`, `margin`, `equivalence`; `pixel_difference` (mean absolute, of equal noise); `safe`:
-        equivalent within the margin, and no farther than chance. With fewer than three usable pairs nothing is safe.
+        equivalent within the margin, and no farther than chance. With fewer than three usable pairs nothing is safe,
+        and `equivalence` is empty.
     """
     known = pair_metrics(np.asarray(reference), method=protocol.mask_method)["iou"].dropna().to_numpy()
     rows = [{"sampler": sampler, "steps": steps} | _row(np.asarray(pairs), np.asarray(reference), known, protocol)
@@ -72,7 +73,7 @@ def _row(pairs: np.ndarray, reference: np.ndarray, known: np.ndarray, protocol: 
     row = {"n": usable.size, "n_nan": int(iou.isna().sum()), "n_reference": known.size,
            "pixel_difference": float(np.abs(pairs - reference).mean()), "margin": protocol.equivalence_margin}
     if min(usable.size, known.size) < MIN_PAIRS:
-        return row | {"equivalence": "inconclusive", "safe": False}
+        return row | {"equivalence": "", "safe": False}
     band = null_band(usable, known, emd, n_draws=protocol.n_permutations, level=LEVEL, seed=protocol.seed)
     shift = hodges_lehmann(usable, known, level=LEVEL)
     verdict = equivalence(usable, known, margin=protocol.equivalence_margin, alpha=protocol.alpha)

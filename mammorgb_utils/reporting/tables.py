@@ -68,6 +68,7 @@ def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str,
     record(Path(folder) / f"{name}.csv", columns or ())
     with atomic_path(Path(folder) / f"{name}.tex") as temporary:
         temporary.write_text(latex, encoding="ascii")
+    record(Path(folder) / f"{name}.tex")
 
 
 def show_table(frame: pd.DataFrame) -> Styler:
