@@ -121,16 +121,19 @@ def residuals(study: SimpleNamespace) -> None:
 
 def texture(study: SimpleNamespace) -> None:
     study.looked_at = {TRAIN: study.sets[TRAIN], HELDOUT: study.sets["real"],
-                       **{name: study.sets[name] for name in SET_ORDER[1:]},
-                       **planted_copies(study.sets[TRAIN], seed=study.protocol.seed)}
+                       **{name: study.sets[name] for name in SET_ORDER[1:]}}
     made = {HELDOUT: study.masks["real"], **study.masks}
     made = {name: made.get(name) if len(made.get(name, ())) == len(pairs) else None
             for name, pairs in study.looked_at.items()}
-    study.names |= {HELDOUT: study.names["real"], **{name: [f"{name}-{i}" for i in range(len(pairs))]
-                                                     for name, pairs in study.looked_at.items()
-                                                     if name not in (*study.names, HELDOUT)}}
+    study.names[HELDOUT] = study.names["real"]
     study.texture = together(study, {name: texture_features(pairs, made[name])
                                      for name, pairs in study.looked_at.items()})
+
+
+def nearest(study: SimpleNamespace) -> None:
+    planted = planted_copies(study.sets[TRAIN], seed=study.protocol.seed)
+    names = {name: [f"{name}-{i}" for i in range(len(pairs))] for name, pairs in planted.items()} | study.names
+    study.nearest = nearest_training(study.looked_at | planted, names)
 
 
 def methods(study: SimpleNamespace) -> None:
@@ -164,7 +167,7 @@ STAGES: dict[str, Callable[[SimpleNamespace], object]] = {
     "anatomy": measured_anatomy,
     "third channel": residuals,
     "texture": texture,
-    "nearest training": lambda study: setattr(study, "nearest", nearest_training(study.looked_at, study.texture)),
+    "nearest training": nearest,
     "masks by method": methods,
     "overlap by method": overlaps,
     "mask agreement": agreement,

@@ -24,7 +24,7 @@ from mammorgb_utils.protocol import Protocol
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 NAME = r"[A-Za-z][\w.-]*"  # of a study, or of a score
-_IDENTIFIERS = dict.fromkeys(("pair", "patient", "exam", "cc_pair", "mlo_pair", "pixel_pair", "texture_pair"), str)
+_IDENTIFIERS = dict.fromkeys(("pair", "patient", "exam", "cc_pair", "mlo_pair", "pixel_pair", "detail_pair"), str)
 _VERSIONED = ("torch", "diffusers", "numpy", "scipy", "scikit-image", "pydicom", "pandas")
 
 

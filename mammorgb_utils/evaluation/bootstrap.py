@@ -11,8 +11,6 @@ from mammorgb_utils.evaluation.distances import emd
 from mammorgb_utils.evaluation.hypothesis_tests import Effect
 from mammorgb_utils.evaluation.resampling import patient_weights, weighted_median
 
-_CHUNK = 4_000_000  # bootstrap weights held in memory at once
-
 
 class Sample(NamedTuple):
     """`(N,)` finite values of a set, and the patient of each."""
@@ -30,7 +28,7 @@ def median_difference(first: Sample, second: Sample, *, n_bootstrap: int, seed: 
         seed: Seed of the draws.
         level: Coverage of the interval.
     """
-    draws = [_median_draws(sample, n_bootstrap, np.random.default_rng([seed, 6, stream]))
+    draws = [median_draws(sample, n_bootstrap, np.random.default_rng([seed, 6, stream]))
              for stream, sample in enumerate((first, second))]
     return _percentile(np.median(first.values) - np.median(second.values), draws[0] - draws[1], level)
 
@@ -47,25 +45,33 @@ def closer(first: Sample, second: Sample, real: Sample, *, n_bootstrap: int, see
     sets = (first, second, real)
     grid = np.unique(np.concatenate([sample.values for sample in sets]))
     draws = []
-    for weights in _weights(sets, n_bootstrap, seed, max(1, _CHUNK // grid.size)):
+    for weights in _weights(sets, n_bootstrap, seed, grid.size):
         shares = [_distribution(grid, sample.values, weight) for sample, weight in zip(sets, weights, strict=True)]
-        to_real = [np.abs(share - shares[2])[:, :-1] @ np.diff(grid) for share in shares[:2]]
+        to_real = [np.diff(grid) @ np.abs(share - shares[2])[:-1] for share in shares[:2]]
         draws.append(to_real[1] - to_real[0])
     estimate = emd(second.values, real.values) - emd(first.values, real.values)
     return _percentile(estimate, np.concatenate(draws), level)
 
 
-def _median_draws(sample: Sample, n_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """`(n_draws,)` medians of sets drawn anew, patient by patient.
+def median_draws(sample: Sample, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Bootstrap draws over patients of a set's median.
 
     Where every value is a patient of its own, the middle of n drawn places is that of n uniform numbers, whose
     distribution is known: one or two numbers are drawn instead of n.
+
+    Args:
+        sample: At least one value.
+        n_draws: Bootstrap draws.
+        rng: Source of randomness.
+
+    Returns:
+        `(n_draws,)` medians.
     """
-    owner = np.unique(sample.patients, return_inverse=True)[1]
-    n, values = owner.size, np.sort(sample.values)
+    owner, order = np.unique(sample.patients, return_inverse=True)[1], np.argsort(sample.values, kind="stable")
+    n, values = owner.size, sample.values[order]
     if owner.max() + 1 < n:
-        blocks = patient_weights(int(owner.max()) + 1, n_draws, rng, block=max(1, _CHUNK // n))
-        return np.concatenate([weighted_median(sample.values, weights[:, owner]) for weights in blocks])
+        weights = patient_weights(int(owner.max()) + 1, n_draws, rng, n_values=n)
+        return np.concatenate([weighted_median(values, weight[owner[order]]) for weight in weights])
     lower = rng.beta((n + 1) // 2, n // 2 + 1, size=n_draws)
     upper = lower if n % 2 else 1.0 - (1.0 - lower) * rng.random(n_draws) ** (2.0 / n)
     return (values[(lower * n).astype(int)] + values[np.minimum((upper * n).astype(int), n - 1)]) / 2.0
@@ -76,21 +82,21 @@ def _percentile(estimate: float, draws: np.ndarray, level: float) -> Effect:
     return Effect(float(estimate), float(low), float(high))
 
 
-def _weights(sets: tuple[Sample, ...], n_draws: int, seed: int, block: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Blocks of `(draws, N)` weights of the values, one for each set; each set has a stream of its own."""
-    return zip(*[_value_weights(sample.patients, n_draws, [seed, 6, stream], block)
+def _weights(sets: tuple[Sample, ...], n_draws: int, seed: int, n_values: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Blocks of `(N, draws)` weights of the values, one for each set; each set has a stream of its own."""
+    return zip(*[_value_weights(sample.patients, n_draws, [seed, 6, stream], n_values)
                  for stream, sample in enumerate(sets)], strict=True)
 
 
-def _value_weights(patients: np.ndarray, n_draws: int, seed: list[int], block: int) -> Iterator[np.ndarray]:
+def _value_weights(patients: np.ndarray, n_draws: int, seed: list[int], n_values: int) -> Iterator[np.ndarray]:
     owner = np.unique(patients, return_inverse=True)[1]
-    for weights in patient_weights(int(owner.max()) + 1, n_draws, np.random.default_rng(seed), block=block):
-        yield weights[:, owner]
+    for weights in patient_weights(int(owner.max()) + 1, n_draws, np.random.default_rng(seed), n_values=n_values):
+        yield weights[owner]
 
 
 def _distribution(grid: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """`(B, G)` weighted empirical distribution functions on the grid."""
+    """`(G, B)` weighted empirical distribution functions on the grid."""
     order = np.argsort(values, kind="stable")
-    total = np.cumsum(weight[:, order], axis=1)
-    total = np.concatenate([np.zeros((len(weight), 1)), total], axis=1) / total[:, -1:]
-    return total[:, np.searchsorted(values[order], grid, side="right")]
+    total = np.cumsum(weight[order], axis=0)
+    total = np.concatenate([np.zeros((1, weight.shape[1])), total]) / total[-1]
+    return total[np.searchsorted(values[order], grid, side="right")]

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import brunnermunzel, ks_2samp, ttest_ind
 
+from mammorgb_utils.evaluation.bootstrap import Sample, median_draws
 from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
 from mammorgb_utils.evaluation.hypothesis_tests import hodges_lehmann, mann_whitney
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
-from mammorgb_utils.evaluation.resampling import patient_of, patient_weights, sets_in, weighted_median
+from mammorgb_utils.evaluation.resampling import patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
 
 MAX_PAIRS = 500  # of a split that are masked; medians to about 0.005 of IoU
@@ -85,10 +86,8 @@ def _interval(draws: np.ndarray) -> tuple[float, float]:
 
 def _medians(known: pd.DataFrame, protocol: Protocol) -> np.ndarray:
     """Bootstrap draws of the median IoU over patients."""
-    owner = np.unique(patient_of(known), return_inverse=True)[1]
-    weights = patient_weights(int(owner.max()) + 1, protocol.n_bootstrap,
-                              np.random.default_rng([protocol.seed, _MEDIANS]), block=protocol.n_bootstrap)
-    return np.concatenate([weighted_median(known["iou"].to_numpy(float), weight[:, owner]) for weight in weights])
+    sample = Sample(known["iou"].to_numpy(float), patient_of(known))
+    return median_draws(sample, protocol.n_bootstrap, np.random.default_rng([protocol.seed, _MEDIANS]))
 
 
 def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

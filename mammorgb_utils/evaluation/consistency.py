@@ -15,7 +15,6 @@ NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuf
 _CLASSES = 3  # of area, and of density within each; fewer where a stratum would hold less than _MIN_STRATUM pairs
 _MIN_STRATUM = 6
 _SHUFFLES = 200  # tries for an exactly uniform derangement
-_CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
 
 class ConsistencyScore(NamedTuple):
@@ -240,16 +239,15 @@ def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: i
         raise ValueError(f"shuffled: pair {sorted(map(str, missing))[0]} isn't among the paired ones; "
                          "make both tables from one set")
     owner = np.unique(patient_of(paired), return_inverse=True)[1]
-    shuffled = shuffled[shuffled[measure].notna()]
-    cc, mlo = (owner[shuffled[column].map(position).to_numpy(int)] for column in ("cc_pair", "mlo_pair"))
-    known = paired[measure].notna().to_numpy()
-    own_values, other_values = paired.loc[known, measure].to_numpy(), shuffled[measure].to_numpy()
-    draws = []
-    for weight in patient_weights(int(owner.max()) + 1, n_bootstrap, np.random.default_rng([seed, 5]),
-                                  block=max(1, _CHUNK // max(len(shuffled), 1))):
-        draws.append(weighted_median(own_values, weight[:, owner[known]])
-                     - weighted_median(other_values, weight[:, cc] * weight[:, mlo]))
-    return float(np.median(own_values) - np.median(other_values)), np.concatenate(draws)
+    own = paired.assign(owner=owner).dropna(subset=measure).sort_values(measure)
+    other = shuffled.dropna(subset=measure).sort_values(measure)
+    cc, mlo = (owner[other[column].map(position).to_numpy(int)] for column in ("cc_pair", "mlo_pair"))
+    values = own[measure].to_numpy(), other[measure].to_numpy()
+    draws = [weighted_median(values[0], weight[own["owner"].to_numpy()])
+             - weighted_median(values[1], weight[cc] * weight[mlo])
+             for weight in patient_weights(int(owner.max()) + 1, n_bootstrap, np.random.default_rng([seed, 5]),
+                                           n_values=max(map(len, values)))]
+    return float(np.median(values[0]) - np.median(values[1])), np.concatenate(draws)
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -10,10 +10,10 @@ import pandas as pd
 
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.anatomy_truth import phantom_folders
+from mammorgb_utils.evaluation.bootstrap import Sample, median_draws
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
-from mammorgb_utils.evaluation.masks import METHODS, component_facts, foregrounds, largest_on_chest_wall
+from mammorgb_utils.evaluation.masks import METHODS, breast_component, foregrounds
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.resampling import patient_weights, weighted_median
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 
@@ -23,7 +23,6 @@ LOW_AGREEMENT = 0.90  # IoU of two masks of one view, below which they aren't th
 AGREEMENT_COLUMNS = ("set", "view", "first", "second", "n", "n_nan", "iou_median", "iou_low", "iou_high", "iou_p5",
                      "below", "area_bias")
 _STREAM = 30  # of the seed: bootstrap of the medians
-_CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
 
 def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), *,
@@ -47,8 +46,7 @@ def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), 
     for place in np.ndindex(pairs.shape[:2]):
         for method, raw in foregrounds(pairs[place], others).items():
             breast, left, largest = found[method]
-            breast[place] = largest_on_chest_wall(raw)
-            left[place], largest[place] = component_facts(raw)
+            breast[place], left[place], largest[place] = breast_component(raw)
     muscle = done["background"].muscle
     done |= {method: PairMasks(breast, muscle & breast[:, 1], left, largest)
              for method, (breast, left, largest) in found.items()}
@@ -116,38 +114,25 @@ def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Proto
     for name, found in masks.items():
         breasts = {method: drawn.breast for method, drawn in found.items()}
         breasts |= {TRUTH: truth[name]} if name in truth else {}
-        weigher = _Weigher(patients.get(name), len(next(iter(breasts.values()))), protocol)
+        n = len(next(iter(breasts.values())))
+        owner = np.asarray(patients[name]) if name in patients else np.arange(n)
         for (first, a), (second, b) in combinations(breasts.items(), 2):
             rows += [{"set": name, "view": view, "first": first, "second": second}
-                     | _agreement_row(a[:, column], b[:, column], weigher) for column, view in enumerate(VIEWS)]
+                     | _agreement_row(a[:, column], b[:, column], owner, protocol) for column, view in enumerate(VIEWS)]
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
 
 
-class _Weigher:
-    """The same bootstrap draws over a set's patients for every row of the table."""
-
-    def __init__(self, patients: Sequence | None, n: int, protocol: Protocol) -> None:
-        self._owner = np.arange(n) if patients is None else np.unique(np.asarray(patients), return_inverse=True)[1]
-        self._draws, self._seed = protocol.n_bootstrap, [protocol.seed, _STREAM]
-
-    def interval(self, values: np.ndarray, known: np.ndarray) -> tuple[float, float]:
-        medians = [weighted_median(values[known], weights[:, known]) for weights in self._weights()]
-        return tuple(np.nanquantile(np.concatenate(medians), [0.025, 0.975]))
-
-    def _weights(self) -> Iterator[np.ndarray]:
-        rng, n = np.random.default_rng(self._seed), self._owner.size
-        for weights in patient_weights(int(self._owner.max()) + 1, self._draws, rng, block=max(1, _CHUNK // n)):
-            yield weights[:, self._owner]
-
-
-def _agreement_row(first: np.ndarray, second: np.ndarray, weigher: _Weigher) -> dict[str, float]:
+def _agreement_row(first: np.ndarray, second: np.ndarray, owner: np.ndarray,
+                   protocol: Protocol) -> dict[str, float]:
     either = np.count_nonzero(first | second, axis=(1, 2))
     known = either > 0
     row = {"n": int(known.sum()), "n_nan": int((~known).sum())}
     if not known.any():
         return row
     overlap = np.count_nonzero(first & second, axis=(1, 2)) / np.maximum(either, 1)
-    low, high = weigher.interval(overlap, known)
+    draws = median_draws(Sample(overlap[known], owner[known]), protocol.n_bootstrap,
+                         np.random.default_rng([protocol.seed, _STREAM]))
+    low, high = np.quantile(draws, [0.025, 0.975])
     bias = 100.0 * (second.mean(axis=(1, 2)) - first.mean(axis=(1, 2)))
     return row | {"iou_median": np.median(overlap[known]), "iou_low": low, "iou_high": high,
                   "iou_p5": np.quantile(overlap[known], 0.05), "below": np.mean(overlap[known] < LOW_AGREEMENT),

@@ -1,14 +1,16 @@
-"""Breast and muscle masks of a view, by a threshold that the image itself gives or by its edges."""
+"""Breast mask of a view, by a threshold that the image itself gives or by its edges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu, threshold_triangle
 from skimage.segmentation import watershed
-from skimage.transform import resize
+
+from mammorgb_utils.data.morphology import median3
 
 AIR_MARGIN = 0.05  # threshold above the air level, as a fraction of the range from air to the brightest tissue
 MIN_RANGE = 0.10  # below this range a view shows no breast
@@ -17,11 +19,6 @@ _AIR_BINS = 100
 
 SURE_AIR = 0.02  # up to it, of the range from air to the brightest tissue, the watershed takes a pixel for air
 SURE_TISSUE = 0.25  # from it on, for tissue; what lies between is flooded up to the steepest edge
-
-_FIT_SIZE = 64  # px: the muscle's edge is fitted on this grid, whatever the image's size
-_EDGE_STEPS = (1.0, 2.5)  # px of that grid, from the edge to the strips compared: near for place, far for contrast
-_MIN_EDGE_CONTRAST = 0.04  # of the intensity scale: muscle against the tissue beside it
-_MIN_EDGE_SHARE = 0.80  # of the edge's length that must show the contrast's sign
 
 
 def breast_mask(view: np.ndarray, method: str = "background") -> np.ndarray:
@@ -40,7 +37,7 @@ def breast_mask(view: np.ndarray, method: str = "background") -> np.ndarray:
     Source:
         Protocol field `mask_method`; the paper doesn't state its algorithm.
     """
-    return largest_on_chest_wall(foreground(view, method))
+    return breast_component(foreground(view, method)).mask
 
 
 def foreground(view: np.ndarray, method: str = "background") -> np.ndarray:
@@ -79,7 +76,7 @@ def foregrounds(view: np.ndarray, methods: Iterable[str]) -> dict[str, np.ndarra
     for method in methods:
         if method not in METHODS:
             raise ValueError(f"mask_method {method!r} is unknown; use one of {', '.join(sorted(METHODS))}")
-    smooth = ndimage.median_filter(_checked(view), size=3, mode="nearest")
+    smooth = median3(checked_view(view))
     if smooth.max() - smooth.min() < MIN_RANGE:
         return {method: np.zeros(smooth.shape, dtype=bool) for method in methods}
     return {method: METHODS[method](smooth) for method in methods}
@@ -155,22 +152,36 @@ METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def largest_on_chest_wall(mask: np.ndarray) -> np.ndarray:
-    """Keep the largest component that reaches the left edge, and fill its holes.
+class Component(NamedTuple):
+    """The breast among the components of a foreground, and what tells whether it is plausible.
+
+    Attributes:
+        mask: `(H, W)` bool, the largest component that reaches the left edge, holes filled; empty when none does.
+        left: The largest component of all touches the left edge.
+        share: Of all foreground pixels, what the largest component holds; 0 without any.
+    """
+
+    mask: np.ndarray
+    left: bool
+    share: float
+
+
+def breast_component(raw: np.ndarray) -> Component:
+    """Pick the breast from a foreground.
 
     Args:
-        mask: `(H, W)` bool.
-
-    Returns:
-        `(H, W)` bool; empty when nothing reaches the left edge.
+        raw: `(H, W)` bool, as `foreground` gives it.
     """
-    labels, _ = ndimage.label(mask)
-    at_edge = np.unique(labels[:, :edge_columns(mask.shape[1])])
+    labels, count = ndimage.label(raw)
+    if count == 0:
+        return Component(np.zeros(raw.shape, dtype=bool), False, 0.0)
     sizes = np.bincount(labels.ravel())
-    candidates = at_edge[at_edge > 0]
-    if candidates.size == 0:
-        return np.zeros(mask.shape, dtype=bool)
-    return _without_holes(labels == candidates[np.argmax(sizes[candidates])])
+    sizes[0] = 0  # what isn't foreground
+    at_edge = np.zeros(count + 1, dtype=bool)
+    at_edge[labels[:, :edge_columns(raw.shape[1])]] = True
+    largest, breast = int(np.argmax(sizes)), int(np.argmax(np.where(at_edge, sizes, 0)))
+    mask = _without_holes(labels == breast) if breast else np.zeros(raw.shape, dtype=bool)
+    return Component(mask, bool(at_edge[largest]), float(sizes[largest] / sizes.sum()))
 
 
 def _without_holes(mask: np.ndarray) -> np.ndarray:
@@ -183,90 +194,13 @@ def _without_holes(mask: np.ndarray) -> np.ndarray:
     return ~outside[labels]
 
 
-def component_facts(mask: np.ndarray) -> tuple[bool, float]:
-    """Whether the largest component touches the left edge, and its share of all foreground pixels.
-
-    Args:
-        mask: `(H, W)` bool, as `foreground` gives it.
-
-    Returns:
-        `(touches, share)`; `(False, 0.0)` for an empty mask.
-    """
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        return False, 0.0
-    sizes = np.bincount(labels.ravel())[1:]
-    largest = int(np.argmax(sizes)) + 1
-    touches = bool((labels[:, :edge_columns(mask.shape[1])] == largest).any())
-    return touches, float(sizes[largest - 1] / sizes.sum())
-
-
 def edge_columns(width: int) -> int:
     """Columns that count as the left edge: one at 64 px, four at 256 px."""
     return max(1, width // 64)
 
 
-def pectoral_mask(view: np.ndarray) -> np.ndarray:
-    """Mask of the pectoral muscle: a wedge in the upper left corner of an MLO view.
-
-    Every straight line from the top edge to the left edge is scored by the mean drop in intensity
-    across it; the best one bounds the wedge when the drop is large enough and shows along most of the line.
-
-    Args:
-        view: `(H, W)` float in [0, 1] of an MLO view, 0 = air, chest wall on the left.
-
-    Returns:
-        `(H, W)` bool; empty when no such edge is found.
-
-    Raises:
-        ValueError: The view isn't two-dimensional and finite.
-    """
-    view = _checked(view)
-    height, width = view.shape
-    breast = breast_mask(view)
-    found = _muscle_edge(view, breast) if breast.any() else None
-    if found is None:
-        return np.zeros(view.shape, dtype=bool)
-    top, bottom = found
-    rows, columns = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
-    return (rows[:, None] / bottom + columns[None, :] / top < 1.0) & breast
-
-
-def _muscle_edge(view: np.ndarray, breast: np.ndarray) -> tuple[float, float] | None:
-    """Where the muscle's edge meets the top and the left image edge, as fractions of width and height."""
-    shape = (_FIT_SIZE, _FIT_SIZE)
-    small = ndimage.gaussian_filter(resize(view, shape, order=1, anti_aliasing=view.shape[0] > _FIT_SIZE), 0.8)
-    tissue = ndimage.binary_erosion(resize(breast.astype(float), shape, order=1) > 0.5, border_value=1)
-    top, bottom = (grid.ravel() for grid in np.meshgrid(np.arange(0.10, 0.82, 0.02), np.arange(0.20, 1.12, 0.03)))
-    angle = np.degrees(np.arctan2(top, bottom))
-    top, bottom = (values[(angle >= 10) & (angle <= 60)] for values in (top, bottom))
-    drop, known = _drop_across(small, tissue, top, bottom)
-    seen = known.sum(axis=1)
-    total = np.where(known, np.clip(drop, -0.15, 0.15), 0.0).sum(axis=1)  # clipped: one bright spot is no edge
-    score = total / np.maximum(seen, 1) * (seen >= 0.6 * drop.shape[1])
-    share = np.where(known, drop > 0.0, False).sum(axis=1) / np.maximum(seen, 1)
-    score = np.where(share >= _MIN_EDGE_SHARE, score, 0.0)
-    best = int(np.argmax(score))
-    return (float(top[best]), float(bottom[best])) if score[best] >= _MIN_EDGE_CONTRAST else None
-
-
-def _drop_across(small: np.ndarray, tissue: np.ndarray, top: np.ndarray,
-                 bottom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity inside minus outside at points along each line, and which points lie in tissue on both sides."""
-    along = np.linspace(0.03, 0.97, 32)
-    x, y = top[:, None] * (1.0 - along) * _FIT_SIZE, bottom[:, None] * along * _FIT_SIZE
-    length = np.hypot(top, bottom)
-    drop, known = np.zeros(x.shape), y < _FIT_SIZE - 1
-    for step in _EDGE_STEPS:
-        across = step * np.array([top, bottom])[:, :, None] / length[:, None]  # rows, columns
-        for sign in (1.0, -1.0):
-            points = np.array([y, x]) - sign * across - 0.5
-            drop += sign * ndimage.map_coordinates(small, points, order=1, mode="nearest") / len(_EDGE_STEPS)
-            known &= ndimage.map_coordinates(tissue.astype(np.uint8), points, order=0, mode="nearest") > 0
-    return drop, known
-
-
-def _checked(view: np.ndarray) -> np.ndarray:
+def checked_view(view: np.ndarray) -> np.ndarray:
+    """The view as float32; ValueError where it isn't two-dimensional and finite."""
     view = np.asarray(view, dtype=np.float32)
     if view.ndim != 2 or view.size == 0 or not np.isfinite(view).all():
         raise ValueError(f"view: expected a finite (H, W) array with 0 = air, got shape {view.shape}"

@@ -208,12 +208,12 @@ def _drawn(wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, rng: np.r
            candidates: Sequence[int], draws: int) -> np.ndarray:
     """`(1 + draws, K)`: the accuracies found, then those of each bootstrap draw; NaN where it has no strangers."""
     found, n_patients = [], int(owner.max()) + 1
-    for weights in [np.ones((1, n_patients), int), *patient_weights(n_patients, draws, rng, block=500)]:
-        weight = weights[:, owner].astype(np.float32)
-        among = weight @ strangers.T
-        beaten = np.divide(weight @ wins.T, among, out=np.zeros_like(among), where=among > 0)
+    for weights in [np.ones((n_patients, 1), int), *patient_weights(n_patients, draws, rng, n_values=owner.size)]:
+        weight = weights[owner].astype(np.float32)
+        among = strangers @ weight
+        beaten = np.divide(wins @ weight, among, out=np.zeros_like(among), where=among > 0)
         usable = weight * (among > 0)
-        total = usable.sum(axis=1)
+        total = usable.sum(axis=0)
         total[total == 0] = np.nan
-        found.append(np.stack([(usable * beaten ** (k - 1)).sum(axis=1) / total for k in candidates], axis=1))
+        found.append(np.stack([(usable * beaten ** (k - 1)).sum(axis=0) / total for k in candidates], axis=1))
     return np.concatenate(found)

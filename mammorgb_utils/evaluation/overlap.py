@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.masks import component_facts, foreground, largest_on_chest_wall, pectoral_mask
+from mammorgb_utils.evaluation.masks import breast_component, foreground
+from mammorgb_utils.evaluation.muscle import pectoral_mask
 
 MIN_LARGEST_SHARE = 0.95  # of the foreground, in one component
 AREA_QUANTILES = (0.01, 0.99)  # of the reference's areas
@@ -97,10 +98,9 @@ def pair_masks(pairs: np.ndarray, method: str = "background") -> PairMasks:
     left, largest = np.zeros((n, 2), bool), np.zeros((n, 2))
     for i, pair in enumerate(pairs):
         for view in (0, 1):
-            raw = foreground(pair[view], method)
-            left[i, view], largest[i, view] = component_facts(raw)
-            breast[i, view] = largest_on_chest_wall(raw)
-        muscle[i] = pectoral_mask(pair[1]) & breast[i, 1]
+            breast[i, view], left[i, view], largest[i, view] = breast_component(foreground(pair[view], method))
+        known = breast[i, 1] if method == "background" else None
+        muscle[i] = pectoral_mask(pair[1], known) & breast[i, 1]
     return PairMasks(breast, muscle, left, largest)
 
 

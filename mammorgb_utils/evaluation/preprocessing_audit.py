@@ -23,9 +23,10 @@ from mammorgb_utils.data.preprocess import (
     read_view,
 )
 from mammorgb_utils.data.workers import map_isolated
+from mammorgb_utils.evaluation.bootstrap import Sample, median_draws
 from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.resampling import patient_of, patient_weights, weighted_median
+from mammorgb_utils.evaluation.resampling import patient_of
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, exclusive, read_table, sha256, write_csv, write_json
 
@@ -35,7 +36,6 @@ ASPECTS = ("squash", "pad")
 MASK_METHODS = ("background", "otsu")
 CELL = ("match_scope", "aspect", "mask_method")
 _SECONDS = 180.0  # for both views of a pair and their masks
-_CHUNK = 4_000_000  # bootstrap weights held in memory at once
 
 
 def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
@@ -230,19 +230,12 @@ def _cell_row(rows: pd.DataFrame, strangers: pd.DataFrame, protocol: Protocol) -
     if known.empty or strangers["iou"].notna().sum() == 0:
         return row
     gain, draws = pairing_gain(kept, strangers, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed)
-    low, high = np.nanquantile(_median_draws(known, protocol), [0.025, 0.975])
+    medians = median_draws(Sample(known["iou"].to_numpy(float), patient_of(known)), protocol.n_bootstrap,
+                           np.random.default_rng([protocol.seed, 7]))
+    low, high = np.nanquantile(medians, [0.025, 0.975])
     gain_low, gain_high = np.nanquantile(draws, [0.025, 0.975])
     return row | {"paired_median": known["iou"].median(), "paired_low": low, "paired_high": high,
                   "shuffled_median": strangers["iou"].median(), "gain": gain, "gain_low": gain_low,
                   "gain_high": gain_high, "area_mean": areas.mean(), "area_sd": areas.std(ddof=1),
                   "plausible": kept["plausible"].astype(bool).mean(),
                   "no_muscle_median": known["iou_no_muscle"].median()}
-
-
-def _median_draws(known: pd.DataFrame, protocol: Protocol) -> np.ndarray:
-    """Bootstrap draws of the median IoU over patients."""
-    owner = np.unique(patient_of(known), return_inverse=True)[1]
-    values = known["iou"].to_numpy(float)
-    blocks = patient_weights(int(owner.max()) + 1, protocol.n_bootstrap, np.random.default_rng([protocol.seed, 7]),
-                             block=max(1, _CHUNK // values.size))
-    return np.concatenate([weighted_median(values, weight[:, owner]) for weight in blocks])

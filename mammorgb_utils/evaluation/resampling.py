@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from mammorgb_utils.protocol import Protocol
 
 SET_ORDER = ("real", "sum", "absdiff", "zero")  # the order of every table and figure
 CANDIDATE = "candidate"  # pairs from elsewhere that are scored like an encoding's
+_CHUNK = 4_000_000  # weights held in memory at once
 
 
 def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = False) -> list[str]:
@@ -46,38 +48,49 @@ def patient_of(frame: pd.DataFrame) -> np.ndarray:
     return frame["patient"].astype(object).where(frame["patient"].notna(), own).astype(str).to_numpy(str)
 
 
-def patient_weights(n_patients: int, n_draws: int, rng: np.random.Generator, *, block: int) -> Iterator[np.ndarray]:
-    """Bootstrap over patients as weights: how often each patient is drawn.
+def patient_weights(n_patients: int, n_draws: int, rng: np.random.Generator, *, n_values: int) -> Iterator[np.ndarray]:
+    """Bootstrap over patients as weights: how often each patient is drawn. A column is a draw.
 
     Args:
         n_patients: Number of patients.
         n_draws: Bootstrap draws in all.
         rng: Source of randomness.
-        block: Draws held in memory at once.
+        n_values: Values that are weighted so; the more, the fewer draws are held in memory at once.
 
     Yields:
-        `(≤ block, n_patients)` int32; every row sums to `n_patients`.
+        `(n_patients, draws of this block)` int32; every column sums to `n_patients`.
     """
+    block = max(1, _CHUNK // max(n_values, n_patients, 1))
     for start in range(0, n_draws, block):
         size = min(block, n_draws - start)
-        drawn = rng.integers(n_patients, size=(size, n_patients)) + n_patients * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(size, n_patients).astype(np.int32)
+        drawn = rng.integers(n_patients, size=(size, n_patients)) * size + np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(n_patients, size).astype(np.int32)
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Median of values that each count as often as their weight says.
 
+    Weights are added up in about √N groups first, and one by one only where the middle lies.
+
     Args:
-        values: `(N,)` values.
-        weights: `(B, N)` whole numbers ≥ 0.
+        values: `(N,)` values, ascending.
+        weights: `(N, B)` whole numbers ≥ 0.
 
     Returns:
         `(B,)` medians; NaN where all weights are 0.
     """
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[:, order], axis=1, dtype=np.int64)
-    total = below[:, -1:]
-    lower = np.argmax(2 * below >= total, axis=1)
-    upper = np.argmax(2 * below > total, axis=1)
-    medians = (values[order][lower] + values[order][upper]) / 2.0
-    return np.where(total[:, 0] > 0, medians, np.nan)
+    width = max(1, math.isqrt(len(values)))
+    groups = np.cumsum([weights[start:start + width].sum(axis=0) for start in range(0, len(values), width)], axis=0)
+    total = groups[-1]
+    lower, upper = (_place(weights, groups, target, width) for target in ((total + 1) // 2, total // 2 + 1))
+    return np.where(total > 0, (values[lower] + values[upper]) / 2.0, np.nan)
+
+
+def _place(weights: np.ndarray, groups: np.ndarray, target: np.ndarray, width: int) -> np.ndarray:
+    """`(B,)` first rows at which each column's running sum reaches its target."""
+    draws = np.arange(weights.shape[1])
+    group = np.argmax(groups >= target, axis=0)
+    rows = np.minimum(group * width + np.arange(width)[:, None], len(weights) - 1)  # the last row may repeat
+    before = np.where(group > 0, groups[group - 1, draws], 0)
+    return np.minimum(group * width + np.argmax(before + np.cumsum(weights[rows, draws], axis=0) >= target, axis=0),
+                      len(weights) - 1)

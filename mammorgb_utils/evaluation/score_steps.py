@@ -47,15 +47,13 @@ def measure_texture(sets: ScoredSets, tables: Tables) -> Tables:
     table = fidelity_table(texture.replace({"set": {CANDIDATE: stand_in}}), list(sets.names["real"]),
                            sets.protocol.changed(encodings=(stand_in,)))
     found = {"fidelity": table.assign(set=CANDIDATE)}
-    return found | (_memorised(sets, texture) if len(sets.train) and sets.protocol.real_split == HELDOUT else {})
+    return found | (_memorised(sets) if len(sets.train) and sets.protocol.real_split == HELDOUT else {})
 
 
-def _memorised(sets: ScoredSets, texture: pd.DataFrame) -> Tables:
-    learned = texture_features(sets.train, method=sets.protocol.mask_method)
-    learned = learned.assign(set=TRAIN, pair=_training_names(len(learned)))
-    texture = pd.concat([texture.replace({"set": {"real": HELDOUT}}), learned], ignore_index=True)
+def _memorised(sets: ScoredSets) -> Tables:
     nearest = nearest_training({TRAIN: sets.train, HELDOUT: sets.pairs["real"], CANDIDATE: sets.pairs[CANDIDATE]},
-                               texture)
+                               {TRAIN: _training_names(len(sets.train)), HELDOUT: sets.names["real"],
+                                CANDIDATE: sets.names[CANDIDATE]})
     return {"nearest_training": nearest, "memorisation": memorisation_table(nearest)}
 
 

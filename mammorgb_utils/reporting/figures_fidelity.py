@@ -30,8 +30,8 @@ from mammorgb_utils.reporting.style import (
 
 METRICS = {"kid": "KID (lower is nearer)", "density": "Density (fidelity)", "coverage": "Coverage (diversity)",
            "spread": "Nearest-neighbour\ndistance, ratio to real", "diversity": "Effective number,\nratio to real"}
-DISTANCES = {"pixel": "Distance to the nearest training pair,\npixels", "texture":
-             "Distance to the nearest training pair,\ntexture (training SD)"}
+DISTANCES = {"pixel": "Distance to the nearest training pair,\npixels of both views", "detail":
+             "Distance to the nearest training pair,\ndetail of one view"}
 _BINS = 30
 _ORDER = ("heldout", "sum", "absdiff", "zero")
 

@@ -120,7 +120,7 @@ def _limits(panels: np.ndarray, effects: pd.DataFrame, margin: float) -> None:
         axes.axvline(x, **_DASHED | {"linestyle": "-", "linewidth": 0.5})
     bounds = effects[["score_low", "score_high"]].clip(*_SCORES).to_numpy(float)
     reach = [-0.1, 1.1, *bounds[np.isfinite(bounds)], *effects["score"].dropna()]
-    panels[2].set_xlim(min(reach) - 0.05, max(reach) + 0.05)
+    panels[2].set_xlim(min(reach) - 0.05 * np.ptp(reach), max(reach) + 0.05 * np.ptp(reach))
     panels[0].margins(x=0.1)
     panels[3].set_xlim(-0.03, 1.03)
     panels[3].xaxis.set_major_formatter(PercentFormatter(1.0))

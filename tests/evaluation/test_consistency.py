@@ -130,10 +130,11 @@ def test_shuffled_pairs_of_another_set_are_refused():
 
 def test_weighted_median_counts_like_repetition():
     rng = np.random.default_rng(6)
-    values, weights = rng.random(9), rng.integers(0, 4, (50, 9))
-    expected = [np.median(np.repeat(values, row)) for row in weights]
-    np.testing.assert_allclose(weighted_median(values, weights), expected)
-    assert np.isnan(weighted_median(values, np.zeros((1, 9), int))[0])
+    for n in (1, 2, 9, 16, 61):
+        values, weights = np.sort(rng.random(n)), rng.integers(0, 4, (n, 50))
+        expected = [np.median(np.repeat(values, column)) if column.any() else np.nan for column in weights.T]
+        np.testing.assert_allclose(weighted_median(values, weights), expected)
+        assert np.isnan(weighted_median(values, np.zeros((n, 1), int))[0])
 
 
 def test_synthetic_pairs_are_their_own_patients():

@@ -2,19 +2,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from drawn_views import breast, mlo_breast, view, wedge
+from drawn_views import breast, view
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from mammorgb_utils.evaluation.masks import (
-    METHODS,
-    air_level,
-    breast_mask,
-    component_facts,
-    foreground,
-    largest_on_chest_wall,
-    pectoral_mask,
-)
+from mammorgb_utils.evaluation.masks import METHODS, air_level, breast_component, breast_mask, foreground
 from mammorgb_utils.protocol import Protocol
 
 
@@ -95,7 +87,7 @@ def test_holes_are_filled_as_scipy_fills_them():
         mask = rng.random((40, 50)) < share
         mask[:, 0] = True  # one component holds all that touches the edge
         labels, _ = ndimage.label(mask)
-        assert np.array_equal(largest_on_chest_wall(mask), ndimage.binary_fill_holes(labels == labels[0, 0]))
+        assert np.array_equal(breast_component(mask).mask, ndimage.binary_fill_holes(labels == labels[0, 0]))
 
 
 def test_air_level_is_the_mode_of_the_far_columns():
@@ -109,7 +101,6 @@ def test_air_level_is_the_mode_of_the_far_columns():
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_view_without_a_breast_has_an_empty_mask(image, method):
     assert not breast_mask(image, method).any()
-    assert not pectoral_mask(image).any()
 
 
 def test_unknown_method_names_the_known_ones():
@@ -121,36 +112,14 @@ def test_unknown_method_names_the_known_ones():
 def test_unusable_view_is_refused(bad):
     with pytest.raises(ValueError, match=r"view: expected a finite \(H, W\)"):
         breast_mask(bad)
-    with pytest.raises(ValueError, match="view: expected"):
-        pectoral_mask(bad)
 
 
-def test_component_facts_of_a_hand_drawn_mask():
+def test_component_of_a_hand_drawn_foreground():
     mask = np.zeros((10, 64), bool)
     mask[0:3, 10:20] = True  # 30 px, away from the edge
     mask[6:8, 0:5] = True  # 10 px, on the edge
-    assert component_facts(mask) == (False, 0.75)
+    assert breast_component(mask)[1:] == (False, 0.75)
+    assert np.array_equal(np.argwhere(breast_component(mask).mask)[[0, -1]], [[6, 0], [7, 4]])
     mask[0:3, 0:10] = True
-    assert component_facts(mask) == (True, pytest.approx(60 / 70))
-    assert component_facts(np.zeros((4, 4), bool)) == (False, 0.0)
-
-
-@pytest.mark.parametrize("size", [64, 256])
-@pytest.mark.parametrize(("top", "bottom"), [(0.3, 0.5), (0.4, 0.7), (0.5, 0.6), (0.3, 0.8)])
-@pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_drawn_wedge_is_found(size, top, bottom, noise):
-    body, muscle = mlo_breast(size), wedge(size, top, bottom)
-    image = view(body, tissue=0.35)
-    image[muscle & body] += 0.25
-    image += (noise * np.random.default_rng(1).standard_normal(image.shape)).astype(np.float32)
-    found = pectoral_mask(np.clip(image, 0, 1))
-    assert overlap(found, muscle & body) >= 0.85
-    assert not (found & ~body).sum() > 0.02 * body.sum()
-
-
-@pytest.mark.parametrize("size", [64, 256])
-def test_breast_without_a_wedge_has_no_muscle(size):
-    for seed, mask in enumerate((breast(size, 0.6), breast(size, 0.9, 0.45), mlo_breast(size))):
-        assert not pectoral_mask(view(mask, noise=0.02, seed=seed)).any()
-        y = np.linspace(0.0, 0.2, size, dtype=np.float32)[:, None]
-        assert not pectoral_mask(np.where(mask, 0.3 + y, 0.0)).any()
+    assert breast_component(mask)[1:] == (True, pytest.approx(60 / 70))
+    assert breast_component(np.zeros((4, 4), bool))[1:] == (False, 0.0)

@@ -40,7 +40,7 @@ def test_effects_show_values_intervals_and_the_gain():
     np.testing.assert_allclose(np.ravel(values[::2]), table[["shift_low", "shift_high"]].to_numpy().ravel())
     np.testing.assert_allclose(np.ravel(values[1::2]), table["shift"])
     assert {line.get_xdata()[0] for line in shift.lines if line.get_linestyle() == "--"} == {-0.05, 0.05}
-    assert score.get_xlim()[1] < 3.1 and artefacts.get_xlim() == (-0.03, 1.03)
+    assert score.get_xlim()[1] < 3.2 and artefacts.get_xlim() == (-0.03, 1.03)
     assert {"One training a row", "Real, shuffled", "Equivalence margin"} <= set(texts(figure))
 
 
