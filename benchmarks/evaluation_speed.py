@@ -67,7 +67,8 @@ def write_sets(folder: Path, source: Path, scale: float) -> dict[str, np.ndarray
 
 def together(study: SimpleNamespace, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Tables of all sets as one, with set, pair and patient."""
-    return pd.concat([table.assign(set=name, pair=study.names[name], patient=study.names[name])
+    labels = {name: study.names[name][:len(table)] for name, table in tables.items()}
+    return pd.concat([table.assign(set=name, pair=labels[name], patient=labels[name])
                       for name, table in tables.items()], ignore_index=True)
 
 

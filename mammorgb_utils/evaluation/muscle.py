@@ -13,10 +13,12 @@ from mammorgb_utils.evaluation.masks import breast_mask, checked_view
 
 _FIT_SIZE = 64  # px: the muscle's edge is fitted on this grid, whatever the image's size
 _POINTS = 32  # looked at along each line
-_EDGE_STEPS = (1.0, 2.5)  # px of that grid, from the edge to the strips compared: near for place, far for contrast
+_SEEN = 0.6  # of the points that must lie in tissue
+_FIND, _PLACE = (1.0, 2.5), (0.5,)  # px of that grid, from the edge to the strips compared: to find it, to place it
+_CLIPS = 0.10, 0.40  # drop that counts at most in each: one bright spot is no edge, but its place is where it is steep
+_NEAR = 0.12, 0.18  # of width and height: the edge is placed so near to where it was found
 _MIN_EDGE_CONTRAST = 0.04  # of the intensity scale: muscle against the tissue beside it
 _MIN_EDGE_SHARE = 0.80  # of the edge's length that must show the contrast's sign
-_CLIP = 0.15  # drop that counts at most: one bright spot is no edge
 
 
 class Lines(NamedTuple):
@@ -25,7 +27,7 @@ class Lines(NamedTuple):
     Attributes:
         top, bottom: `(L,)` where each line meets the top and the left image edge, as fractions of width and height.
         drop: `(L · 32, 64 · 64)` sparse; times the image it gives intensity inside minus outside at each point.
-        beside: `(4, L · 32)` pixels nearest to the places compared.
+        beside: `(2 · steps, L · 32)` pixels nearest to the places compared.
         inside: `(L · 32,)` bool, the point lies in the image.
     """
 
@@ -39,8 +41,9 @@ class Lines(NamedTuple):
 def pectoral_mask(view: np.ndarray, breast: np.ndarray | None = None) -> np.ndarray:
     """Mask of the pectoral muscle: a wedge in the upper left corner of an MLO view.
 
-    Every straight line from the top edge to the left edge is scored by the mean drop in intensity
-    across it; the best one bounds the wedge when the drop is large enough and shows along most of the line.
+    Every straight line from the top edge to the left edge is scored by the mean drop in intensity across it, looked at
+    from some way off and so that a high drop counts no more than a clear one. The best one is an edge when the drop is
+    large enough and shows along most of the line; among lines near it, the one of the steepest drop bounds the wedge.
 
     Args:
         view: `(H, W)` float in [0, 1] of an MLO view, 0 = air, chest wall on the left.
@@ -65,22 +68,30 @@ def pectoral_mask(view: np.ndarray, breast: np.ndarray | None = None) -> np.ndar
 
 def _muscle_edge(view: np.ndarray, breast: np.ndarray) -> tuple[float, float] | None:
     """Where the muscle's edge meets the top and the left image edge, as fractions of width and height."""
-    shape, lines = (_FIT_SIZE, _FIT_SIZE), _lines()
+    shape = (_FIT_SIZE, _FIT_SIZE)
     small = ndimage.gaussian_filter(resize(view, shape, order=1, anti_aliasing=view.shape[0] > _FIT_SIZE), 0.8)
     tissue = ndimage.binary_erosion(resize(breast.astype(float), shape, order=1) > 0.5, border_value=1)
+    lines, score = _lines(_FIND), _scores(_lines(_FIND), small, tissue, _CLIPS[0])
+    found = int(np.argmax(score))
+    if score[found] < _MIN_EDGE_CONTRAST:
+        return None
+    near = (np.abs(lines.top - lines.top[found]) <= _NEAR[0]) & (np.abs(lines.bottom - lines.bottom[found]) <= _NEAR[1])
+    best = int(np.argmax(np.where(near, _scores(_lines(_PLACE), small, tissue, _CLIPS[1]), -1.0)))
+    return float(lines.top[best]), float(lines.bottom[best])
+
+
+def _scores(lines: Lines, small: np.ndarray, tissue: np.ndarray, clip: float) -> np.ndarray:
+    """`(L,)` mean drop across each line; 0 where too little of it lies in tissue or shows a drop."""
     drop = (lines.drop @ small.ravel()).reshape(-1, _POINTS)
     known = (tissue.ravel()[lines.beside].all(axis=0) & lines.inside).reshape(-1, _POINTS)
     seen = known.sum(axis=1)
-    total = np.where(known, np.clip(drop, -_CLIP, _CLIP), 0.0).sum(axis=1)
-    score = total / np.maximum(seen, 1) * (seen >= 0.6 * _POINTS)
-    share = np.where(known, drop > 0.0, False).sum(axis=1) / np.maximum(seen, 1)
-    score = np.where(share >= _MIN_EDGE_SHARE, score, 0.0)
-    best = int(np.argmax(score))
-    return (float(lines.top[best]), float(lines.bottom[best])) if score[best] >= _MIN_EDGE_CONTRAST else None
+    mean = np.where(known, np.clip(drop, -clip, clip), 0.0).sum(axis=1) / np.maximum(seen, 1)
+    share = (known & (drop > 0.0)).sum(axis=1) / np.maximum(seen, 1)
+    return np.where((seen >= _SEEN * _POINTS) & (share >= _MIN_EDGE_SHARE), mean, 0.0)
 
 
 @cache
-def _lines() -> Lines:
+def _lines(steps: tuple[float, ...]) -> Lines:
     """Lines of 10 to 60 degrees; the same for every image, so that one sparse product compares along all of them."""
     top, bottom = (grid.ravel() for grid in np.meshgrid(np.arange(0.10, 0.82, 0.02), np.arange(0.20, 1.12, 0.03)))
     angle = np.degrees(np.arctan2(top, bottom))
@@ -89,11 +100,11 @@ def _lines() -> Lines:
     x, y = top[:, None] * (1.0 - along) * _FIT_SIZE, bottom[:, None] * along * _FIT_SIZE
     normal = np.array([top, bottom])[:, :, None] / np.hypot(top, bottom)[:, None]  # rows, columns
     drop, beside = sparse.csr_array((x.size, _FIT_SIZE**2)), []
-    for step in _EDGE_STEPS:
+    for step in steps:
         for sign in (1.0, -1.0):
             places = (np.array([y, x]) - sign * step * normal).reshape(2, -1)
             places = np.clip(places - 0.5, 0.0, _FIT_SIZE - 1.0)
-            drop = drop + sign / len(_EDGE_STEPS) * _bilinear(places)
+            drop = drop + sign / len(steps) * _bilinear(places)
             beside.append(np.ravel_multi_index(np.floor(places + 0.5).astype(int), (_FIT_SIZE, _FIT_SIZE)))
     return Lines(top, bottom, drop.tocsr(), np.array(beside), (y < _FIT_SIZE - 1).ravel())
 

@@ -75,6 +75,7 @@ TABLE_CAPTIONS = {
                          "training each, so encoding and seed can't be told apart."),
     "consistency": Caption("Paired against shuffled", "What pairing adds to overlap, and its share of the real gain."),
     "claims": Caption("Claims", "The paper's claims, the criterion of each and the verdict."),
+    "claims_ledger": Caption("Claims, appendices included", "Each with the verdict of whichever notebook judged it."),
     "paper_arithmetic": Caption("The paper's own figures", "What its numbers imply, with the sampling error that they "
                                 "carry."),
     "mask_agreement": Caption("Agreement of mask methods", "How well each two methods agree on the same views."),

@@ -54,6 +54,7 @@ TABLES = {
     "texture_shift": "05_stats",
     "memorisation": "05_stats",
     "claims": "05_stats",
+    "claims_ledger": "05_stats",
     "paper_arithmetic": "05_stats",
     "mask_effects": "05_stats",
     "mask_verdicts": "05_stats",

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mammorgb_utils.reporting.captions import FIGURE_CAPTIONS, TABLE_CAPTIONS, Caption
+from mammorgb_utils.reporting.ledger import CLAIMS, LEDGER, claims_ledger
 from mammorgb_utils.reporting.pages import page_picture, page_table, write_page
 from mammorgb_utils.reporting.producers import APPENDICES, FIGURES, TABLES
 from mammorgb_utils.reporting.protocol_fields import protocol_rows
@@ -15,13 +16,10 @@ from mammorgb_utils.reporting.provenance import Stage, data_flow, digest_table, 
 from mammorgb_utils.reporting.records import CHANGED, FOREIGN, UNRECORDED, shown_columns, state
 from mammorgb_utils.reporting.score_folder import score_rows
 from mammorgb_utils.reporting.study_files import missing_files
-from mammorgb_utils.reporting.verdicts import NOT_RUN
 from mammorgb_utils.runs import Run, read_table
 
 MAIN = ("01_preprocess", "02_train", "03_sample", "04_metrics", "05_stats")
 _TRAINING = "02_train"
-CLAIMS = "claims"
-_CLAIM_TABLE = "_claim"  # how the names of the appendices' own claim tables end
 
 
 def write_report(run: Run) -> Path:
@@ -85,7 +83,7 @@ def _sections(items: list[dict[str, Any]], executed: list[Stage]) -> list[dict[s
     order = list(dict.fromkeys([*MAIN, *APPENDICES, *(item["stage"] for item in items)]))
     sections = []
     for stage in order:
-        own = [_shown(item) for item in items if item["stage"] == stage and item["name"] != CLAIMS]
+        own = [_shown(item) for item in items if item["stage"] == stage and item["name"] not in (CLAIMS, LEDGER)]
         if own:
             about = next((found for found in executed if found.name.startswith(stage)), None)
             sections.append({"stage": stage, "title": about.title if about and about.title else stage,
@@ -101,31 +99,10 @@ def _missing(run: Run, items: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _claims(run: Run) -> list[dict[str, str]]:
-    """Every claim with the verdict of whichever stage judged it; an appendix that judged goes before notebook 05."""
-    tables = {name: stage for name, stage in TABLES.items() if name == CLAIMS or name.endswith(_CLAIM_TABLE)}
-    rows: dict[str, dict[str, str]] = {}
-    for name, stage in sorted(tables.items(), key=lambda item: item[0] != CLAIMS):
-        path = run.tables / f"{name}.csv"
-        frame = _read(path) if path.is_file() and state(path) not in (CHANGED, FOREIGN) else None
-        if frame is None or not {"id", "verdict"} <= set(frame.columns):
-            continue
-        for row in frame.astype(object).where(frame.notna(), "").astype(str).to_dict("records"):
-            rows[row["id"]] = _merged(rows.get(row["id"]), row | {"stage": stage})
-    return [_with_class(rows[name]) for name in sorted(rows)]
-
-
-def _merged(known: dict[str, str] | None, found: dict[str, str]) -> dict[str, str]:
-    """The row that judged; where both did, the later one, with a word on the other."""
-    if known is None:
-        return found
-    if found["verdict"].startswith(NOT_RUN):
-        return known
-    other = "" if known["verdict"].startswith(NOT_RUN) else f"{known['stage']}: {known['verdict']}"
-    return {**known, **found, "also": other}
+    return [_with_class(row) for row in claims_ledger(run.tables).to_dict("records")]
 
 
 def _with_class(row: dict[str, str]) -> dict[str, str]:
-    """All fields that the page shows, and a word for its colour."""
+    """The claim with a word for its colour."""
     kind = {"reproduced": "good", "not reproduced": "bad"}.get(row["verdict"].removesuffix(" on phantoms"), "open")
-    blank = dict.fromkeys(("claim", "paper", "criterion", "observed", "note", "also"), "")
-    return {**blank, **row, "kind": kind}
+    return {**row, "kind": kind}

@@ -50,7 +50,7 @@ def test_a_known_breast_mask_changes_nothing():
 
 
 def test_images_are_read_beside_a_line_as_scipy_reads_them():
-    image, lines, size = np.random.default_rng(8).random((64, 64)), module._lines(), 64
+    image, lines, size = np.random.default_rng(8).random((64, 64)), module._lines((1.0, 2.5)), 64
     tissue = image > 0.2
     for line in (0, 300, len(lines.top) - 1):
         top, bottom = lines.top[line], lines.bottom[line]

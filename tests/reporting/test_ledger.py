@@ -1,0 +1,40 @@
+import pandas as pd
+import pytest
+from small_study import small_study
+
+from mammorgb_utils.reporting.ledger import claims_ledger
+from mammorgb_utils.reporting.tables import save_table
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    return small_study(tmp_path, monkeypatch).tables
+
+
+def test_an_appendix_that_judged_goes_first_and_the_other_verdict_stays_known(tables):
+    ledger = claims_ledger(tables).set_index("id")
+    assert ledger.loc["C4", ["judged_by", "verdict", "also"]].tolist() == [
+        "A5_third_channel", "not reproduced on phantoms", "05_stats: underpowered on phantoms"]
+    assert ledger.loc["C1", ["judged_by", "also"]].tolist() == ["05_stats", ""]
+    assert ledger["claim"].ne("").all() and not ledger.isna().any(axis=None)
+
+
+def test_what_05_could_not_judge_is_filled_in_and_what_an_appendix_could_not_stays(tables):
+    for name, verdict in (("learning_rates_claim", "not testable"), ("artefacts_claim", "not run on phantoms")):
+        claim = {"learning_rates_claim": "C6", "artefacts_claim": "C1"}[name]
+        save_table(pd.DataFrame([{"id": claim, "verdict": verdict, "observed": "seen"}]), tables, name, caption="-")
+    ledger = claims_ledger(tables).set_index("id")
+    assert ledger.loc["C6", ["judged_by", "verdict", "observed", "also"]].tolist() == [
+        "A1_learning_rate", "not testable", "seen", ""]
+    assert ledger.loc["C1", "judged_by"] == "05_stats"
+
+
+def test_a_changed_or_broken_table_judges_nothing(tables):
+    (tables / "third_channel_claim.csv").write_text("id,verdict\nC4,reproduced\n")
+    assert claims_ledger(tables).set_index("id").loc["C4", "judged_by"] == "05_stats"
+    (tables / "learning_rates_claim.csv").write_text("")
+    assert len(claims_ledger(tables)) == len(claims_ledger(tables).drop_duplicates("id"))
+
+
+def test_no_table_at_all_gives_an_empty_ledger(tmp_path):
+    assert claims_ledger(tmp_path).empty
