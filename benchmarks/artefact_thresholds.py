@@ -29,15 +29,16 @@ from tqdm import tqdm
 from mammorgb_utils.data.dicom import Mammogram
 from mammorgb_utils.data.phantom import write_cohort
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
-from mammorgb_utils.evaluation.artefacts import DETECTORS, artefact_scores, wilson_share
+from mammorgb_utils.evaluation.artefacts import DETECTORS, artefact_scores
 from mammorgb_utils.evaluation.overlap import pair_masks
+from mammorgb_utils.evaluation.rates import rate_row
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
 RESULTS = PROJECT_ROOT / "benchmarks" / "results"
 FIT_SEED, FIT_PAIRS = 5, 36  # the cohort that thresholds are frozen on
-SCORED = PROJECT_ROOT / "data" / "phantom-600-22759"  # the cohort that they are scored on
-SCORED_PAIRS = 36
+SCORED_SEED, SCORED_PAIRS = 17, 72  # the cohort that they are scored on; no threshold or detector was chosen on it
+SCORED_COHORT = 240  # pairs of it that are written: few hold an artefact of their own
 SIZES = (64, 256)  # px
 SCOPES = ("foreground", "image")
 STREAM = 50  # of random numbers
@@ -195,15 +196,18 @@ def measure(n_fit: int, n_scored: int, pool) -> pd.DataFrame:
         for found in tqdm(pool.imap(work, jobs), total=len(jobs), desc=what, mininterval=5):
             rows.extend(found)
 
-    with tempfile.TemporaryDirectory() as folder:
-        write_cohort(folder, n_fit, FIT_SEED, workers=WORKERS)
-        for cohort, where, n in (("fit", Path(folder), n_fit), ("scored", SCORED, n_scored)):
+    with tempfile.TemporaryDirectory() as written:
+        fit, second = Path(written) / "fit", Path(written) / "scored"
+        write_cohort(fit, n_fit, FIT_SEED, workers=WORKERS)
+        write_cohort(second, max(SCORED_COHORT, n_scored), SCORED_SEED, workers=WORKERS)
+        for cohort, where, n in (("fit", fit, n_fit), ("scored", second, n_scored)):
             items = phantom_pairs(where, n, artefact=False)
             jobs = [(i, item, items[i - 1]) for i, item in enumerate(items)]
             for size in SIZES:
                 run(partial(clean_and_planted, cohort=cohort, size=size), jobs, f"{cohort} {size}")
-    for scope in SCOPES:
-        run(partial(as_stored, scope=scope), phantom_pairs(SCORED, n_scored, artefact=True), f"in the file, {scope}")
+        for scope in SCOPES:
+            run(partial(as_stored, scope=scope), phantom_pairs(second, SCORED_COHORT, artefact=True),
+                f"in the file, {scope}")
     folder = Path(os.environ.get("MAMMORGB_REAL_DATA", "absent")) / "pairs"
     names = sorted({file.stem.rsplit("_", 1)[0] for file in folder.glob("*.png")})
     jobs = [(-1, (name, "", folder / f"{name}_CC.png", folder / f"{name}_MLO.png"), None) for name in names]
@@ -233,14 +237,14 @@ def performance(scores: pd.DataFrame, thresholds: dict[str, float]) -> pd.DataFr
             variants = [("all", own)] + ([(variant, rows_) for variant, rows_ in own.groupby("variant")]
                                          if labels[-1] == "planted" and own["variant"].nunique() > 1 else [])
             rows += [{"artefact": name, "threshold": threshold, **dict(zip(groups, labels, strict=True)),
-                      "variant": variant, "n": len(chosen),
-                      **_rounded(wilson_share(int((chosen[name] > threshold).sum()), len(chosen)))}
+                      "variant": variant, **_rounded(rate_row(chosen[name] > threshold))}
                      for variant, chosen in variants if len(chosen)]
     return pd.DataFrame(rows)
 
 
 def _rounded(rate: dict[str, float]) -> dict[str, float]:
-    return {"flagged": rate.pop("count")} | {name: round(value, 4) for name, value in rate.items()}
+    counts = {"n": rate["n"], "flagged": int(rate["count"])}
+    return counts | {name: round(rate[name], 4) for name in ("rate", "low", "high")}
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.artefacts import DETECTORS, THRESHOLDS, flags_from_scores, wilson_share
+from mammorgb_utils.evaluation.artefacts import DETECTORS, THRESHOLDS, flags_from_scores
+from mammorgb_utils.evaluation.rates import rate_row
 
 STREAM = 51  # of random numbers: which pairs are drawn for a look
 SCOPE_SHIFT = 0.05  # of the image: an area that matching moves by more depends on the choice of its scope
@@ -40,20 +41,23 @@ def rate_differences(rates: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["set", "artefact", "rate", "reference_rate", "difference", "low", "high"])
 
 
-def rates_by_fact(flagged: pd.Series, facts: pd.DataFrame) -> pd.DataFrame:
+def rates_by_fact(flagged: pd.Series, facts: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
     """Whether pairs of which something is known carry artefacts more often than the others.
 
     Args:
         flagged: Bool by pair.
         facts: Bool columns with the same index; NaN where a fact isn't known of a pair.
+        patients: Patient of each pair, with the same index.
 
     Returns:
-        One row a fact: `fact`, `n_with`, `rate_with`, `n_without`, `rate_without`, `difference`, `low`, `high` (95 %;
-        NaN where no pair is on one side). Pairs count as independent.
+        One row a fact: `fact`, `n_with`, `n_without` (patients), `rate_with`, `rate_without`, `difference`, `low`,
+        `high` (95 %; NaN where no pair is on one side). By patient on each side, as `rates.rate` counts; a patient
+        with pairs on both counts on both.
     """
     rows = []
     for name, known in ((name, facts[name].dropna().astype(bool)) for name in facts):
-        has, lacks = (_share(flagged.loc[side.index[side]]) for side in (known, ~known))
+        sides = (side.index[side] for side in (known, ~known))
+        has, lacks = (rate_row(flagged[pairs], groups=patients[pairs].to_numpy()) for pairs in sides)
         rows.append({"fact": name, "n_with": has["n"], "rate_with": has["rate"], "n_without": lacks["n"],
                      "rate_without": lacks["rate"], **_difference(has, lacks)})
     return pd.DataFrame(rows)
@@ -140,10 +144,6 @@ def _moved_by_matching(audit: pd.DataFrame) -> pd.Series:
     before, after = (rows.loc[rows["match_scope"] == scope, ["cc_area", "mlo_area"]] for scope in ("none", "image"))
     moved = (after - before).abs()
     return moved.max(axis=1).gt(SCOPE_SHIFT).where(moved.notna().all(axis=1)).astype(object)
-
-
-def _share(flagged: pd.Series) -> dict[str, float]:
-    return {"n": len(flagged)} | wilson_share(float(flagged.sum()), len(flagged))
 
 
 def _difference(one: dict, other: dict | pd.Series) -> dict[str, float]:

@@ -18,9 +18,8 @@ from mammorgb_utils.evaluation.artefact_scores import (
     look_at,
     view_mismatch,
 )
-from mammorgb_utils.evaluation.hypothesis_tests import wilson
 from mammorgb_utils.evaluation.overlap import PairMasks
-from mammorgb_utils.evaluation.rates import patient_shares, rate
+from mammorgb_utils.evaluation.rates import rate_row
 from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of
 
 # Fitted by benchmarks/artefact_thresholds.py on one phantom cohort and scored on another; a test compares.
@@ -117,16 +116,5 @@ def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
         part = flags[flags["set"] == name]
         patients = patient_of(part.assign(pair=part.index))
         for kind in kinds:
-            shares, found = patient_shares(part[kind], patients), rate(part[kind], groups=patients)
-            rows.append({"set": name, "artefact": kind, "n": len(shares), "count": shares.sum(),
-                         "rate": found.estimate, "low": found.low, "high": found.high})
+            rows.append({"set": name, "artefact": kind} | rate_row(part[kind], groups=patients))
     return pd.DataFrame(rows, columns=["set", "artefact", "n", "count", "rate", "low", "high"])
-
-
-def wilson_share(count: float, n: int, *, level: float = 0.95) -> dict[str, float]:
-    """What `hypothesis_tests.wilson` gives, as columns.
-
-    Returns:
-        `count`, `rate`, `low`, `high`; the last three are NaN for `n` = 0.
-    """
-    return {"count": count, **dict(zip(("rate", "low", "high"), wilson(count, n, level=level), strict=True))}

@@ -41,6 +41,13 @@ def rate(flags: Sequence[bool] | np.ndarray, *, groups: Sequence | None = None, 
     return _of_share(share, flags.size / effect, level)
 
 
+def rate_row(flags: Sequence[bool] | np.ndarray, *, groups: Sequence | None = None) -> dict[str, float]:
+    """`rate` as columns: `n` (patients), `count` (sum of their shares), `rate`, `low`, `high`."""
+    shares = patient_shares(flags, np.arange(len(flags)) if groups is None else groups)
+    return {"n": shares.size, "count": float(shares.sum()),
+            **dict(zip(("rate", "low", "high"), rate(flags, groups=groups), strict=True))}
+
+
 def patient_shares(flags: Sequence[bool] | np.ndarray, groups: Sequence) -> np.ndarray:
     """`(patients,)` share of true flags of each patient, in the order of their names."""
     return pd.Series(np.asarray(flags, dtype=float)).groupby(np.asarray(groups)).mean().to_numpy()

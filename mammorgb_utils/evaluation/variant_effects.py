@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.breast_region import breast_region, chest_wall_side
-from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates, wilson_share
+from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.consistency import pairing_gain, score_of_gains, shuffled_overlap
 from mammorgb_utils.evaluation.hypothesis_tests import Effect, hodges_lehmann
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.preprocessing_variants import Variant
+from mammorgb_utils.evaluation.rates import rate_row
 from mammorgb_utils.evaluation.resampling import patient_of
 from mammorgb_utils.evaluation.trials import SetOverlap
 from mammorgb_utils.protocol import Protocol
@@ -161,9 +162,7 @@ def _consistency(real: SetOverlap, drawn: SetOverlap, protocol: Protocol) -> dic
 
 def _sides_differ(part: MeasuredSet) -> dict[str, float]:
     """Counted as `artefact_rates` counts: by patients."""
-    differ = pd.Series((part.on_right[:, 0] != part.on_right[:, 1]).astype(float))
-    shares = differ.groupby(part.flags["patient"].to_numpy()).mean()
-    return {"n": len(shares)} | wilson_share(shares.sum(), len(shares))
+    return rate_row(part.on_right[:, 0] != part.on_right[:, 1], groups=part.flags["patient"].to_numpy())
 
 
 def _bounded(stem: str, found: Effect, name: str) -> dict[str, float]:

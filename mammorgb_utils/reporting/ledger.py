@@ -32,7 +32,8 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
     for name, stage in sorted(producers.items(), key=lambda item: item[0] != CLAIMS):
         for row in _rows(tables / f"{name}.csv"):
             rows[row["id"]] = _merged(rows.get(row["id"]), row | {"judged_by": stage})
-    return pd.DataFrame([rows[name] for name in sorted(rows)], columns=list(_COLUMNS)).fillna("")
+    blank = dict.fromkeys(_COLUMNS, "")
+    return pd.DataFrame([blank | rows[name] for name in sorted(rows)], columns=list(_COLUMNS))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

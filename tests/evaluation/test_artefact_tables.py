@@ -11,17 +11,18 @@ from mammorgb_utils.evaluation.artefact_tables import (
     rate_differences,
     rates_by_fact,
 )
-from mammorgb_utils.evaluation.artefacts import DETECTORS, THRESHOLDS, wilson_share
+from mammorgb_utils.evaluation.artefacts import DETECTORS, THRESHOLDS
+from mammorgb_utils.evaluation.rates import rate_row
 
 
 def rate_rows(counts, n=50):
-    return pd.DataFrame([{"set": name, "artefact": "any", "n": n, **wilson_share(count, n)}
+    return pd.DataFrame([{"set": name, "artefact": "any", **rate_row(np.arange(n) < count)}
                          for name, count in counts.items()])
 
 
 def test_differences_have_newcombes_interval():
     # Newcombe 1998, table II, method 10: 56/70 − 48/80 gives 0.2 with 0.0524 to 0.3339
-    one, other = (pd.DataFrame([{"set": name, "artefact": "any", "n": n, **wilson_share(count, n)}])
+    one, other = (pd.DataFrame([{"set": name, "artefact": "any", **rate_row(np.arange(n) < count)}])
                   for name, count, n in (("sum", 56, 70), ("train", 48, 80)))
     row = rate_differences(pd.concat([one, other]), "train").iloc[0]
     assert row["difference"] == pytest.approx(0.2)
@@ -36,10 +37,17 @@ def test_differences_need_their_reference():
 def test_rates_by_fact_leave_out_unknown_ones():
     flagged = pd.Series([True, True, False, False, True], index=list("abcde"))
     facts = pd.DataFrame({"known": [True, True, False, False, np.nan], "never": [False] * 5}, index=list("abcde"))
-    table = rates_by_fact(flagged, facts.astype(object)).set_index("fact")
+    table = rates_by_fact(flagged, facts.astype(object), pd.Series(list("pqrst"), index=facts.index)).set_index("fact")
     assert table.loc["known", ["n_with", "n_without"]].tolist() == [2, 2]
     assert table.loc["known", "difference"] == 1.0 and table.loc["known", "low"] > 0
     assert table.loc["never", "n_with"] == 0 and np.isnan(table.loc["never", ["rate_with", "low"]].astype(float)).all()
+
+
+def test_rates_by_fact_count_patients():
+    flagged = pd.Series([True, False, False, True, True], index=list("abcde"))
+    facts = pd.DataFrame({"known": [True, True, True, False, False]}, index=flagged.index)
+    row = rates_by_fact(flagged, facts, pd.Series(list("ppqrr"), index=flagged.index)).iloc[0]
+    assert row[["n_with", "rate_with", "n_without", "rate_without"]].tolist() == [2, 0.25, 1, 1.0]
 
 
 def test_facts_join_both_views_and_the_audit():

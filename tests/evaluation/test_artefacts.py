@@ -14,11 +14,10 @@ from mammorgb_utils.evaluation.artefacts import (
     artefact_flags,
     artefact_rates,
     artefact_scores,
-    wilson_share,
 )
 from mammorgb_utils.evaluation.hypothesis_tests import wilson
 from mammorgb_utils.evaluation.overlap import pair_masks
-from mammorgb_utils.evaluation.rates import rate
+from mammorgb_utils.evaluation.rates import rate, rate_row
 from mammorgb_utils.runs import PROJECT_ROOT
 
 SIZES = (64, 256)
@@ -146,10 +145,10 @@ def test_rates_take_a_patient_once():
 
 @pytest.mark.parametrize("count, n", [(0, 7), (3, 40), (40, 40)])
 def test_whole_counts_have_the_usual_wilson_interval(count, n):
-    ours, theirs = wilson_share(count, n), binomtest(count, n).proportion_ci(method="wilson")
+    ours, theirs = rate_row(np.arange(n) < count), binomtest(count, n).proportion_ci(method="wilson")
     assert ours["low"] == pytest.approx(theirs.low, abs=1e-12) and ours["high"] == pytest.approx(theirs.high, abs=1e-12)
-    assert list(ours.values()) == [count, *wilson(count, n)]
-    assert np.isnan(wilson_share(0, 0)["rate"])
+    assert list(ours.values()) == [n, count, *wilson(count, n)]
+    assert np.isnan(rate_row([])["rate"])
 
 
 def test_thresholds_are_those_that_the_benchmark_found():

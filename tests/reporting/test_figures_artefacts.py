@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from drawn_figures import ENCODINGS, texts
 
-from mammorgb_utils.evaluation.artefacts import ANY, DETECTORS, wilson_share
+from mammorgb_utils.evaluation.artefacts import ANY, DETECTORS
+from mammorgb_utils.evaluation.rates import rate_row
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import figures
 from mammorgb_utils.reporting.appendix_claims import artefact_claim
@@ -14,7 +15,7 @@ from mammorgb_utils.runs import PROJECT_ROOT
 
 
 def rate_rows(n=400, count=28):
-    return pd.DataFrame([{"set": name, "artefact": kind, "n": n, **wilson_share(count if kind == ANY else 4, n)}
+    return pd.DataFrame([{"set": name, "artefact": kind, **rate_row(np.arange(n) < (count if kind == ANY else 4))}
                          for name in ("real", *ENCODINGS, "train") for kind in (*DETECTORS, ANY)])
 
 
