@@ -18,6 +18,7 @@ from mammorgb_utils.evaluation.artefact_scores import (
     look_at,
     view_mismatch,
 )
+from mammorgb_utils.evaluation.chunks import in_chunks
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.rates import rate_row
 from mammorgb_utils.evaluation.resampling import SET_ORDER, patient_of
@@ -60,11 +61,14 @@ def artefact_scores(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
     """
     if masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
-    rows = []
-    for pair, breast, muscle in zip(pairs, masks.breast, masks.muscle, strict=True):
-        look = look_at(pair, breast, muscle)
-        rows.append({name: detector.score(look) for name, detector in DETECTORS.items()})
-    return pd.DataFrame(rows, columns=list(DETECTORS), dtype=float)
+    scores = np.concatenate(list(in_chunks(_scores, pairs, masks.breast, masks.muscle)))
+    return pd.DataFrame(scores, columns=list(DETECTORS))
+
+
+def _scores(pairs: np.ndarray, breast: np.ndarray, muscle: np.ndarray) -> np.ndarray:
+    looks = (look_at(*views) for views in zip(pairs, breast, muscle, strict=True))
+    rows = [[detector.score(look) for detector in DETECTORS.values()] for look in looks]
+    return np.array(rows, dtype=float).reshape(len(pairs), len(DETECTORS))
 
 
 def artefact_flags(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:

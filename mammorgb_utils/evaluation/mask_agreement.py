@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.anatomy_truth import phantom_folders
 from mammorgb_utils.evaluation.bootstrap import Sample, median_draws
+from mammorgb_utils.evaluation.chunks import in_chunks
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.masks import METHODS, breast_component, foregrounds
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
@@ -41,16 +43,20 @@ def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), 
     if "background" not in done:  # the muscle is looked for inside its masks, whatever the method
         done["background"] = pair_masks(pairs)
     others = [method for method in methods if method not in done]
+    parts = list(in_chunks(partial(_other_masks, methods=others), pairs, done["background"].muscle))
+    done |= {method: PairMasks.joined(part[method] for part in parts) for method in others}
+    return {method: done[method] for method in methods}
+
+
+def _other_masks(pairs: np.ndarray, muscle: np.ndarray, methods: Sequence[str]) -> dict[str, PairMasks]:
     found = {method: (np.zeros(pairs.shape, bool), np.zeros((len(pairs), 2), bool), np.zeros((len(pairs), 2)))
-             for method in others}
+             for method in methods}
     for place in np.ndindex(pairs.shape[:2]):
-        for method, raw in foregrounds(pairs[place], others).items():
+        for method, raw in foregrounds(pairs[place], methods).items():
             breast, left, largest = found[method]
             breast[place], left[place], largest[place] = breast_component(raw)
-    muscle = done["background"].muscle
-    done |= {method: PairMasks(breast, muscle & breast[:, 1], left, largest)
-             for method, (breast, left, largest) in found.items()}
-    return {method: done[method] for method in methods}
+    return {method: PairMasks(breast, muscle & breast[:, 1], left, largest)
+            for method, (breast, left, largest) in found.items()}
 
 
 def overlap_by_method(sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],

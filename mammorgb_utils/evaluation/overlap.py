@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from mammorgb_utils.evaluation.chunks import in_chunks
 from mammorgb_utils.evaluation.masks import breast_component, foreground
 from mammorgb_utils.evaluation.muscle import pectoral_mask
 
@@ -32,6 +35,12 @@ class PairMasks:
 
     def __len__(self) -> int:
         return len(self.breast)
+
+    @classmethod
+    def joined(cls, parts: Iterable[PairMasks]) -> PairMasks:
+        """Masks of several parts of a set as one."""
+        parts = list(parts)
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     @property
     def mlo_no_muscle(self) -> np.ndarray:
@@ -93,6 +102,10 @@ def pair_masks(pairs: np.ndarray, method: str = "background") -> PairMasks:
     """
     if pairs.ndim != 4 or pairs.shape[1] != 2:
         raise ValueError(f"pairs: expected (N, 2, H, W), CC first, got shape {pairs.shape}")
+    return PairMasks.joined(in_chunks(partial(_masks_of, method=method), pairs))
+
+
+def _masks_of(pairs: np.ndarray, method: str) -> PairMasks:
     n, _, height, width = pairs.shape
     breast, muscle = np.zeros((n, 2, height, width), bool), np.zeros((n, height, width), bool)
     left, largest = np.zeros((n, 2), bool), np.zeros((n, 2))

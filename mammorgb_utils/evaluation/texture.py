@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 from skimage.feature import graycomatrix, graycoprops
 
+from mammorgb_utils.evaluation.chunks import in_chunks
 from mammorgb_utils.evaluation.masks import breast_mask
 from mammorgb_utils.evaluation.overlap import PairMasks
 
@@ -67,11 +69,17 @@ def texture_features(pairs: np.ndarray, masks: PairMasks | None = None, *, metho
         raise ValueError(f"pairs: expected (N, 2, H, W), CC first, got shape {pairs.shape}")
     if masks is not None and masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
+    stacks = [pairs] if masks is None else [pairs, masks.breast]
+    rows = np.concatenate(list(in_chunks(partial(_textures, method=method), *stacks)))
+    return pd.DataFrame(rows.reshape(len(pairs), -1), columns=feature_columns())
+
+
+def _textures(pairs: np.ndarray, breast: np.ndarray | None = None, *, method: str) -> np.ndarray:
     rows = np.full((len(pairs), 2, len(FEATURES)), np.nan)
     for i, pair in enumerate(pairs):
         for side, view in enumerate(np.asarray(pair, dtype=np.float32)):
-            rows[i, side] = view_texture(view, breast_mask(view, method) if masks is None else masks.breast[i, side])
-    return pd.DataFrame(rows.reshape(len(pairs), -1), columns=feature_columns())
+            rows[i, side] = view_texture(view, breast_mask(view, method) if breast is None else breast[i, side])
+    return rows
 
 
 def feature_columns(frame: pd.DataFrame | None = None) -> list[str]:
