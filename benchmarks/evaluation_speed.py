@@ -1,9 +1,10 @@
 """From arrays to tables: 3 × 500 synthetic against 2,500 real pairs of 256 × 256, at the draws of the paper profile.
 
 `python benchmarks/evaluation_speed.py` writes `benchmarks/results/evaluation_speed.csv`, one row a stage of notebooks
-04 and 05: seconds of wall clock, those of this process's CPU, pairs a second of wall clock. Masks, texture and
-artefacts run in as many processes as there are cores. `--scale 0.1` takes a tenth of the pairs; draws stay. Pairs are those of the laptop study, enlarged, moved and with noise, as only their
-number and size matter; some 4 GB of disk at full scale. Figures and the truth of phantoms aren't measured.
+04 and 05: seconds of wall clock, of CPU, pairs a second of wall clock. Masks, texture and artefacts run in as many
+threads as there are cores. `--scale 0.1` takes a tenth of the pairs; draws stay. Pairs are
+those of the laptop study, enlarged, moved and with noise, as only their number and size matter; some 4 GB of disk at
+full scale. Figures and the truth of phantoms aren't measured.
 
 Aim: all stages within ten minutes of wall clock, on a machine that does nothing else.
 """
@@ -122,20 +123,14 @@ def residuals(study: SimpleNamespace) -> None:
 
 
 def texture(study: SimpleNamespace) -> None:
-    study.looked_at = {TRAIN: study.sets[TRAIN], HELDOUT: study.sets["real"],
-                       **{name: study.sets[name] for name in SET_ORDER[1:]}}
-    made = {HELDOUT: study.masks["real"], **study.masks}
-    made = {name: made.get(name) if len(made.get(name, ())) == len(pairs) else None
-            for name, pairs in study.looked_at.items()}
-    study.names[HELDOUT] = study.names["real"]
-    study.texture = together(study, {name: texture_features(pairs, made[name])
-                                     for name, pairs in study.looked_at.items()})
+    study.texture = together(study, {name: texture_features(study.sets[name], study.masks[name]) for name in SET_ORDER})
 
 
 def nearest(study: SimpleNamespace) -> None:
-    planted = planted_copies(study.sets[TRAIN], seed=study.protocol.seed)
-    names = {name: [f"{name}-{i}" for i in range(len(pairs))] for name, pairs in planted.items()} | study.names
-    study.nearest = nearest_training(study.looked_at | planted, names)
+    searched = {HELDOUT if name == "real" else name: pairs for name, pairs in study.sets.items()}
+    searched |= planted_copies(study.sets[TRAIN], seed=study.protocol.seed)
+    study.nearest = nearest_training(searched, {name: [f"{name}-{i}" for i in range(len(pairs))]
+                                                for name, pairs in searched.items()})
 
 
 def methods(study: SimpleNamespace) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import sparse
 
@@ -56,6 +58,7 @@ def _displaced_weights(n_in: int, n_out: int, levels: int, extent: int) -> spars
     return sparse.diags_array(1 / weights.sum(axis=1)) @ weights
 
 
+@lru_cache(maxsize=32)
 def _area_weights(n_in: int, n_out: int) -> sparse.csr_array:
     """`(n_out, n_in)` overlap of every output interval with every input pixel; rows sum to 1."""
     return _interval_overlaps(np.linspace(0, n_in, n_out + 1), n_in, scale=n_out / n_in)

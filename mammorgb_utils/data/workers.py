@@ -61,7 +61,7 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
         WorkerError: Workers can't be kept running.
         Exception: Whatever else the function raised.
     """
-    processes = processes or _cores()
+    processes = processes or available_cores()
     source, window, restarts = iter(items), deque(), 0
     pool = _start(function, gigabytes, processes)
     try:
@@ -84,7 +84,8 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
         _stop(pool)
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, sparse
-from skimage.transform import resize
 
+from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.masks import breast_mask, checked_view
 
 _FIT_SIZE = 64  # px: the muscle's edge is fitted on this grid, whatever the image's size
@@ -69,8 +69,8 @@ def pectoral_mask(view: np.ndarray, breast: np.ndarray | None = None) -> np.ndar
 def _muscle_edge(view: np.ndarray, breast: np.ndarray) -> tuple[float, float] | None:
     """Where the muscle's edge meets the top and the left image edge, as fractions of width and height."""
     shape = (_FIT_SIZE, _FIT_SIZE)
-    small = ndimage.gaussian_filter(resize(view, shape, order=1, anti_aliasing=view.shape[0] > _FIT_SIZE), 0.8)
-    tissue = ndimage.binary_erosion(resize(breast.astype(float), shape, order=1) > 0.5, border_value=1)
+    small = ndimage.gaussian_filter(area_resize(view, shape), 0.8)
+    tissue = ndimage.binary_erosion(area_resize(breast, shape) > 0.5, border_value=1)
     lines, score = _lines(_FIND), _scores(_lines(_FIND), small, tissue, _CLIPS[0])
     found = int(np.argmax(score))
     if score[found] < _MIN_EDGE_CONTRAST:

@@ -92,12 +92,14 @@ def fidelity_rows(table: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def memorisation_rows(table: pd.DataFrame | None) -> list[dict[str, object]]:
-    """The card's row of pairs that lie nearer to a training pair of the study than held-out ones come, in pixels."""
+    """The card's row of pairs that lie nearer to a training pair of the study than held-out ones come, by the distance
+    that finds more of them."""
     if table is None:
         return []
-    rows = table[table["distance"] == "pixel"].set_index("set")
-    row = rows.loc[CANDIDATE].rename({"flagged_low": "low", "flagged_high": "high"})
-    return [_row("memorised", row, "flagged", rows.loc[HELDOUT, "flagged"], "of the study's training pairs")]
+    own = table[table["set"] == CANDIDATE].sort_values("flagged", ascending=False, kind="stable").iloc[0]
+    real = table[(table["set"] == HELDOUT) & (table["distance"] == own["distance"])]["flagged"].item()
+    row = own.rename({"flagged_low": "low", "flagged_high": "high"})
+    return [_row("memorised", row, "flagged", real, f"of the study's training pairs, by {own['distance']}")]
 
 
 def artefact_rows(table: pd.DataFrame) -> list[dict[str, object]]:

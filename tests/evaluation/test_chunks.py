@@ -21,16 +21,15 @@ def measured():
             artefact_scores(PAIRS, masks).to_numpy()]
 
 
-def test_parts_in_other_processes_give_what_one_process_gives(monkeypatch):
+def test_parts_give_what_the_whole_gives(monkeypatch):
     whole = measured()
-    monkeypatch.setattr(chunks, "WORTH", 0)
     monkeypatch.setattr(chunks, "_PIXELS", 3 * 64 * 64)  # parts of three pairs, and one of one
     for first, second in zip(whole, measured(), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-def test_an_error_in_another_process_reaches_the_caller(monkeypatch):
-    monkeypatch.setattr(chunks, "WORTH", 0)
+def test_an_error_in_a_part_reaches_the_caller(monkeypatch):
+    monkeypatch.setattr(chunks, "_PIXELS", 64 * 64)
     spoilt = PAIRS.copy()
     spoilt[4, 1, 3, 3] = np.nan
     with pytest.raises(ValueError, match="check it for NaN"):
