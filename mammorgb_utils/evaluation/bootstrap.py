@@ -45,7 +45,8 @@ def closer(first: Sample, second: Sample, real: Sample, *, n_bootstrap: int, see
     sets = (first, second, real)
     grid = np.unique(np.concatenate([sample.values for sample in sets]))
     draws = []
-    for weights in _weights(sets, n_bootstrap, seed, grid.size):
+    n_values = sum(sample.values.size for sample in sets)  # the same for all, so that blocks match
+    for weights in _weights(sets, n_bootstrap, seed, n_values):
         shares = [_distribution(grid, sample.values, weight) for sample, weight in zip(sets, weights, strict=True)]
         to_real = [np.diff(grid) @ np.abs(share - shares[2])[:-1] for share in shares[:2]]
         draws.append(to_real[1] - to_real[0])

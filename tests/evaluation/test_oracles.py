@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mammorgb_utils.evaluation import resampling
 from mammorgb_utils.evaluation.bootstrap import Sample, closer, median_difference
 from mammorgb_utils.evaluation.consistency import consistency_score, pairing_gain
 from mammorgb_utils.evaluation.distances import emd, ks, noise_floor, null_band
@@ -253,3 +254,13 @@ def test_score_is_the_ratio_of_two_gains():
     syn, real = tables([0.8, 0.82, 0.9], [0.7, 0.72, 0.71]), tables([0.9, 0.8, 0.85], [0.5, 0.6, 0.65])
     score = consistency_score(*syn, *real, n_bootstrap=50, seed=0)
     assert score.score == pytest.approx((0.82 - 0.71) / (0.85 - 0.60))
+
+
+def test_closer_with_ties_and_blocks_draws_each_set_alike(monkeypatch):
+    """Few different values of many patients, in several blocks: all sets are drawn equally often."""
+    rng = np.random.default_rng(4)
+    sets = [Sample(rng.integers(0, 4, n) / 4, np.arange(n)) for n in (30, 50, 40)]
+    whole = closer(*sets, n_bootstrap=300, seed=2)
+    monkeypatch.setattr(resampling, "_CHUNK", 1200)
+    parted = closer(*sets, n_bootstrap=300, seed=2)
+    assert parted == pytest.approx(whole)
