@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 
 from mammorgb_utils.evaluation.bootstrap import Sample, closer, median_difference
+from mammorgb_utils.evaluation.chunks import on_every_core
 from mammorgb_utils.evaluation.distances import emd, ks, noise_floor, null_band
 from mammorgb_utils.evaluation.hypothesis_tests import (
     MIN_POWER,
@@ -86,8 +87,8 @@ def distance_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         `floor_low`, `floor_median`, `floor_high`, `floor_n` (real against real); `power` (KS alone: against a
         shift of the equivalence margin), `note` ("underpowered", too few pairs, or empty).
     """
-    rows = [_distance_row(overlap, name, measure, label, protocol)
-            for label in STATISTICS for measure in MEASURES for name in sets_in(overlap, protocol)]
+    asked = product(STATISTICS, MEASURES, sets_in(overlap, protocol))
+    rows = on_every_core(lambda row: _distance_row(overlap, row[2], row[1], row[0], protocol), asked)
     return _adjusted(pd.DataFrame(rows))
 
 

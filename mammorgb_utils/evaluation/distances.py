@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp, wasserstein_distance
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
-_CHUNK = 2_000_000  # labels held in memory at once
+_CHUNK = 200_000  # labels at once: what fits a core's cache is done twice as fast as what doesn't
 _TIE = 1e-12  # a draw that differs from the observed value by rounding alone counts as a tie
 
 
@@ -87,10 +87,11 @@ def null_band(x: np.ndarray, y: np.ndarray, statistic: Statistic, *, n_draws: in
     x, y = _sample(x, "x"), _sample(y, "y")
     pooled = np.concatenate([x, y])
     codes, n_groups, n_first = _groups(groups, x.size, y.size)
-    rng = np.random.default_rng([seed, 0])
+    rng, order = np.random.default_rng([seed, 0]), np.argsort(pooled, kind="stable")
+    pooled, codes = pooled[order], codes[order]
     draws = np.concatenate([_batch(statistic, pooled, labels[:, codes])
                             for labels in _label_draws(rng, n_draws, n_groups, n_first, pooled.size)])
-    observed = _batch(statistic, pooled, (np.arange(pooled.size) < x.size)[None])[0]
+    observed = _batch(statistic, pooled, (order < x.size)[None])[0]
     p = (np.count_nonzero(draws >= observed - _TIE) + 1) / (n_draws + 1)
     return NullBand(*_band(draws, level), float(p))
 
@@ -116,7 +117,8 @@ def noise_floor(real: np.ndarray, n: int, statistic: Statistic, *, n_draws: int,
     n_groups = int(codes.max()) + 1
     if not 0 < n < n_groups:
         raise ValueError(f"n: {n} of {n_groups} real patients leave one side empty; draw fewer")
-    rng = np.random.default_rng([seed, 1])
+    rng, order = np.random.default_rng([seed, 1]), np.argsort(real, kind="stable")
+    real, codes = real[order], codes[order]
     draws = np.concatenate([_batch(statistic, real, labels[:, codes])
                             for labels in _label_draws(rng, n_draws, n_groups, n, real.size)])
     return NoiseFloor(*_band(draws, level), int(n))
@@ -146,21 +148,20 @@ def _label_draws(rng: np.random.Generator, n_draws: int, n_groups: int, n_first:
 
 
 def _batch(statistic: Statistic, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The statistic of `values[label]` against `values[~label]`, for each row of labels."""
+    """The statistic of `values[label]` against `values[~label]`, for each row of labels; values ascend."""
     if statistic is not emd and statistic is not ks:
         return np.array([statistic(values[row], values[~row]) for row in labels])
-    order = np.argsort(values, kind="stable")
-    values, labels = values[order], labels[:, order]
+    width = np.diff(values)
     first = np.cumsum(labels, axis=1, dtype=np.int32)
     n = first[:, -1:]
     m = values.size - n
-    second = np.arange(1, values.size + 1, dtype=np.int32) - first
-    gap = np.abs(first / n - second / m)[:, :-1]
-    width = np.diff(values)
+    gap = first[:, :-1] * (1.0 / n + 1.0 / m)  # first / n − (rank − first) / m
+    gap -= np.arange(1, values.size) / m
+    np.abs(gap, out=gap)
     if statistic is emd:
         return gap @ width
-    between = width > 0.0  # inside a run of ties the distribution functions haven't been read yet
-    return gap[:, between].max(axis=1) if between.any() else np.zeros(len(labels))
+    gap[:, width == 0.0] = 0.0  # inside a run of ties the distribution functions haven't been read yet
+    return gap.max(axis=1, initial=0.0)
 
 
 def _band(draws: np.ndarray, level: float) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ import pandas as pd
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.anatomy_truth import phantom_folders
 from mammorgb_utils.evaluation.bootstrap import Sample, median_draws
-from mammorgb_utils.evaluation.chunks import in_chunks
+from mammorgb_utils.evaluation.chunks import in_chunks, on_every_core
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.masks import METHODS, breast_component, foregrounds
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
@@ -73,7 +73,7 @@ def overlap_by_method(sets: Mapping[str, np.ndarray], masks: Mapping[str, Mappin
     Returns:
         Both tables, led by `mask_method`; rows of the study's own method are those of notebook 04.
     """
-    tables = [_tables_of(method, sets, masks, names, patients, protocol) for method in masks["real"]]
+    tables = on_every_core(lambda method: _tables_of(method, sets, masks, names, patients, protocol), masks["real"])
     overlap, shuffled = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
     return overlap, shuffled
 

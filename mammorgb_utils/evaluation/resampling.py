@@ -12,7 +12,7 @@ from mammorgb_utils.protocol import Protocol
 
 SET_ORDER = ("real", "sum", "absdiff", "zero")  # the order of every table and figure
 CANDIDATE = "candidate"  # pairs from elsewhere that are scored like an encoding's
-_CHUNK = 4_000_000  # weights held in memory at once
+_CHUNK = 1_000_000  # weights held in memory at once
 
 
 def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = False) -> list[str]:
