@@ -1,8 +1,8 @@
 """Freeze the artefact detectors' thresholds on one phantom cohort and score them on another.
 
 `python benchmarks/artefact_thresholds.py` writes `benchmarks/results/artefact_scores.csv`, every detector's score of
-every pair, and `artefact_detectors.csv` beside it: thresholds, false positives, sensitivity by way of planting. Ten
-minutes on one core. Pairs go through the study's own preprocessing at 64 and 256 px; each kind of artefact is then
+every pair, and `artefact_detectors.csv` beside it: thresholds, false positives, sensitivity by way of planting. Two
+minutes on two cores. Pairs go through the study's own preprocessing at 64 and 256 px; each kind of artefact is then
 planted into a random half of them by the functions below.
 
 Rule of the fit, both sizes together: where planted pairs' 10th percentile lies above clean pairs' 99th, the threshold
