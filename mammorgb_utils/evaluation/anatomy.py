@@ -24,7 +24,6 @@ BLOB_SIGMAS = (0.018, 0.028)  # of the mass detector, of the image's width: a ma
 BLOB_DEPTHS = (0.10, 0.90)  # of the nipple line, between which masses are looked for
 BLOB_MARGIN = 0.05  # of the image's width, between skin and mass
 MIN_EDGE_ROWS = 3  # rows of muscle that fix its edge
-MAX_MUSCLE = 0.35  # of the MLO's breast: a larger "muscle" is a mask gone wrong, and no edge
 NIPPLE_ROWS = (0.15, 0.85)  # of the image's height, between which the nipple is: below lies the abdominal fold
 _BLOCK = 256  # pairs in memory at once
 PROFILES = {view: [f"{view}_profile_{i:02d}" for i in range(BINS)] for view in VIEWS}
@@ -96,9 +95,7 @@ def _nipple_lines(masks: PairMasks, ratio: float) -> _Lines:
     reach = np.where(masks.breast.any(axis=3), width - np.argmax(masks.breast[..., ::-1], axis=3), np.nan) / width
     slope, start = np.zeros((n, 2)), np.zeros((n, 2))
     y = (np.arange(height) + 0.5) / height * ratio
-    share = masks.muscle.sum(axis=(1, 2)) / np.maximum(masks.breast[:, 1].sum(axis=(1, 2)), 1)
-    widths = np.where(share[:, None] <= MAX_MUSCLE, masks.muscle.sum(axis=2) / width, 0.0)
-    slope[:, 1], start[:, 1] = _pectoral_edge(widths, y)
+    slope[:, 1], start[:, 1] = _pectoral_edge(masks.muscle.sum(axis=2) / width, y)
     reach[..., (y < NIPPLE_ROWS[0] * ratio) | (y > NIPPLE_ROWS[1] * ratio)] = np.nan
     depth = (reach + slope[..., None] * y - start[..., None]) / np.hypot(1.0, slope)[..., None]
     depth = np.where(np.isnan(depth), -np.inf, depth)

@@ -16,6 +16,7 @@ _POINTS = 32  # looked at along each line
 _SEEN = 0.6  # of the points that must lie in tissue
 _FIND, _PLACE = (1.0, 2.5), (0.5,)  # px of that grid, from the edge to the strips compared: to find it, to place it
 _CLIPS = 0.10, 0.40  # drop that counts at most in each: one bright spot is no edge, but its place is where it is steep
+_MAX_MUSCLE = 0.35  # of the breast: a larger "muscle" is an edge within the tissue, and isn't looked for
 _NEAR = 0.12, 0.18  # of width and height: the edge is placed so near to where it was found
 _MIN_EDGE_CONTRAST = 0.04  # of the intensity scale: muscle against the tissue beside it
 _MIN_EDGE_SHARE = 0.80  # of the edge's length that must show the contrast's sign
@@ -29,6 +30,7 @@ class Lines(NamedTuple):
         drop: `(L · 32, 64 · 64)` sparse; times the image it gives intensity inside minus outside at each point.
         beside: `(2 · steps, L · 32)` pixels nearest to the places compared.
         inside: `(L · 32,)` bool, the point lies in the image.
+        wedge: `(L, 64 · 64)` float32, 1 in the corner that the line cuts off.
     """
 
     top: np.ndarray
@@ -36,6 +38,7 @@ class Lines(NamedTuple):
     drop: sparse.csr_array
     beside: np.ndarray
     inside: np.ndarray
+    wedge: np.ndarray
 
 
 def pectoral_mask(view: np.ndarray, breast: np.ndarray | None = None) -> np.ndarray:
@@ -71,12 +74,14 @@ def _muscle_edge(view: np.ndarray, breast: np.ndarray) -> tuple[float, float] | 
     shape = (_FIT_SIZE, _FIT_SIZE)
     small = ndimage.gaussian_filter(area_resize(view, shape), 0.8)
     tissue = ndimage.binary_erosion(area_resize(breast, shape) > 0.5, border_value=1)
-    lines, score = _lines(_FIND), _scores(_lines(_FIND), small, tissue, _CLIPS[0])
+    lines = _lines(_FIND)
+    small_enough = lines.wedge @ tissue.ravel().astype(np.float32) <= _MAX_MUSCLE * np.count_nonzero(tissue)
+    score = np.where(small_enough, _scores(lines, small, tissue, _CLIPS[0]), 0.0)
     found = int(np.argmax(score))
     if score[found] < _MIN_EDGE_CONTRAST:
         return None
     near = (np.abs(lines.top - lines.top[found]) <= _NEAR[0]) & (np.abs(lines.bottom - lines.bottom[found]) <= _NEAR[1])
-    best = int(np.argmax(np.where(near, _scores(_lines(_PLACE), small, tissue, _CLIPS[1]), -1.0)))
+    best = int(np.argmax(np.where(near & small_enough, _scores(_lines(_PLACE), small, tissue, _CLIPS[1]), -1.0)))
     return float(lines.top[best]), float(lines.bottom[best])
 
 
@@ -106,7 +111,10 @@ def _lines(steps: tuple[float, ...]) -> Lines:
             places = np.clip(places - 0.5, 0.0, _FIT_SIZE - 1.0)
             drop = drop + sign / len(steps) * _bilinear(places)
             beside.append(np.ravel_multi_index(np.floor(places + 0.5).astype(int), (_FIT_SIZE, _FIT_SIZE)))
-    return Lines(top, bottom, drop.tocsr(), np.array(beside), (y < _FIT_SIZE - 1).ravel())
+    place = (np.arange(_FIT_SIZE) + 0.5) / _FIT_SIZE
+    wedge = place[:, None] / bottom[:, None, None] + place / top[:, None, None] < 1.0
+    return Lines(top, bottom, drop.tocsr(), np.array(beside), (y < _FIT_SIZE - 1).ravel(),
+                 wedge.reshape(top.size, -1).astype(np.float32))
 
 
 def _bilinear(places: np.ndarray) -> sparse.csr_array:

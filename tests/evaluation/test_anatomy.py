@@ -29,13 +29,6 @@ def test_without_muscle_the_line_ends_at_the_images_edge_and_says_so():
     np.testing.assert_allclose(found["mlo_nipple_line"], np.array(farthest) / 64)
 
 
-def test_a_muscle_that_fills_the_breast_gives_no_edge():
-    pairs, masks = drawn_pairs(DEPTHS)
-    wrong = PairMasks(masks.breast, masks.breast[:, 1].copy(), masks.left, masks.largest)
-    found = anatomy(pairs, wrong, ratio=RATIO)
-    assert not found["pectoral"].any() and found["mlo_centroid"].notna().all()
-
-
 def test_centroid_and_profile_follow_the_gland():
     places = np.linspace(0.3, 0.7, 5)
     pairs, masks = drawn_pairs([0.5] * 5, gland=places)

@@ -44,6 +44,13 @@ def test_unusable_view_is_refused(bad):
         pectoral_mask(bad)
 
 
+def test_an_edge_that_cuts_off_most_of_the_breast_is_no_muscle():
+    body, most = mlo_breast(64), wedge(64, 0.75, 1.0)
+    image = view(body, tissue=0.35) + 0.25 * (most & body)
+    assert (most & body).sum() > 0.5 * body.sum()
+    assert pectoral_mask(image).sum() <= 0.36 * body.sum()
+
+
 def test_a_known_breast_mask_changes_nothing():
     image = view(mlo_breast(64), tissue=0.35) + 0.25 * wedge(64, 0.4, 0.6)
     assert np.array_equal(pectoral_mask(image, breast_mask(image)), pectoral_mask(image))
