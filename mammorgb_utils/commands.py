@@ -55,13 +55,13 @@ def appendices(options: argparse.Namespace) -> None:
             if any(not (run.root / file).is_file() for file in appendix_files(stage)):
                 (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
         run_snakemake(run, options, manifest, [f"notebooks/{stage}.ipynb" for stage in chosen])
-        if _is_map_outdated(run.root):
+        if _is_last_outdated(run.root):
             run_snakemake(run, argparse.Namespace(**{**vars(options), "snakemake": ["--forcerun", "stats"]}), manifest)
         _report_on(run)
 
 
-def _is_map_outdated(root: Path) -> bool:
-    """Whether notebook 05, whose map of open choices takes in the appendices, is older than one of them, or failed."""
+def _is_last_outdated(root: Path) -> bool:
+    """Whether notebook 05, whose ledger and map take in the appendices, is older than one of them, or failed."""
     last = root / "notebooks" / "05_stats.ipynb"
     if not last.is_file():
         return last.with_name("04_metrics.ipynb").is_file()
@@ -211,6 +211,7 @@ def report(options: argparse.Namespace) -> None:
 def publish(options: argparse.Namespace) -> None:
     """Copy the laptop study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
     from mammorgb_utils.reporting.documents import fill_tables
+    from mammorgb_utils.reporting.ledger import LEDGER, is_current
     from mammorgb_utils.reporting.records import AS_WRITTEN, state
 
     root = PROJECT_ROOT / "runs" / options.run
@@ -226,12 +227,17 @@ def publish(options: argparse.Namespace) -> None:
     for file in files:
         if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:
             raise RunError(f"runs/{options.run}/{file}: {found}; remove it and run its notebook again")
+    if not is_current(root / "tables"):
+        raise RunError(f"runs/{options.run}/tables/{LEDGER}.csv: an appendix judged a claim since it was written; run "
+                       f"`make appendices RUN={options.run}`")
     for file in files:
         target = "notebooks/executed" if file.startswith("notebooks/") else "figures"
         (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / file, PROJECT_ROOT / target / Path(file).name)
-    for document in [*PROJECT_ROOT.glob("README.md"), *PROJECT_ROOT.glob("docs/*.md")]:
-        document.write_text(fill_tables(document.read_text(encoding="utf-8"), PROJECT_ROOT), encoding="utf-8")
+    documents = [*PROJECT_ROOT.glob("README.md"), *PROJECT_ROOT.glob("docs/*.md")]
+    filled = [fill_tables(document.read_text(encoding="utf-8"), PROJECT_ROOT) for document in documents]
+    for document, text in zip(documents, filled, strict=True):
+        document.write_text(text, encoding="utf-8")
     print("Copied to figures/ and notebooks/executed/; the tables in README.md and docs/ are those of the files")
 
 

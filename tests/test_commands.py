@@ -15,8 +15,10 @@ import pytest
 from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting.ledger import claims_ledger
 from mammorgb_utils.reporting.producers import APPENDICES
 from mammorgb_utils.reporting.records import record
+from mammorgb_utils.reporting.tables import save_table
 from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 
 
@@ -96,6 +98,9 @@ def finished(project, source="phantom", profile="laptop"):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(f"{file}\n")
         record(root / file)
+    claims = pd.DataFrame([{"id": "C4", "verdict": "underpowered"}])
+    save_table(claims, root / "tables", "claims", caption="Claims.")
+    save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger", caption="Claims.")
     (root / "pairs" / "index.csv").write_text(f"pair,source\nP1,{source}\n")
     return root
 
@@ -142,6 +147,10 @@ def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsy
     assert "third_channel.pdf: without a record; remove it" in failure(capsys, "publish", "--run", "r")
     for file in commands.appendix_files("A5_third_channel"):
         record(root / file)
+    later = pd.DataFrame([{"id": "C4", "verdict": "not reproduced"}])
+    save_table(later, root / "tables", "third_channel_claim", caption="C4.")
+    assert "an appendix judged a claim since it was written" in failure(capsys, "publish", "--run", "r")
+    save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger", caption="Claims.")
     (root / "figures" / "samplers.png").touch()  # of an appendix that isn't finished
     assert main(["publish", "--run", "r"]) == 0
     assert (project / "figures" / "third_channel_claim.csv").is_file()

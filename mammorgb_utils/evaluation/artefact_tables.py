@@ -52,7 +52,7 @@ def rates_by_fact(flagged: pd.Series, facts: pd.DataFrame, patients: pd.Series) 
     Returns:
         One row a fact: `fact`, `n_with`, `n_without` (patients), `rate_with`, `rate_without`, `difference`, `low`,
         `high` (95 %; NaN where no pair is on one side). By patient on each side, as `rates.rate` counts; a patient
-        with pairs on both counts on both.
+        with pairs on both counts on both, though the interval takes the two rates for independent.
     """
     rows = []
     for name, known in ((name, facts[name].dropna().astype(bool)) for name in facts):

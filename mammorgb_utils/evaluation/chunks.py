@@ -22,7 +22,10 @@ def in_chunks(work: Callable[..., Result], *stacks: np.ndarray) -> Iterator[Resu
 
     Args:
         work: Takes a part of each stack.
-        stacks: `(N, …)` each; the first is `(N, 2, H, W)` and decides into how many parts they are cut.
+        stacks: `(N, …)` each, of one length; the first is `(N, 2, H, W)` and decides into how many parts they are cut.
+
+    Raises:
+        Exception: Whatever the function raised.
     """
     rows = max(1, _PIXELS // int(np.prod(stacks[0].shape[2:])))
     parts = [tuple(stack[first:first + rows] for stack in stacks) for first in range(0, len(stacks[0]), rows)]

@@ -18,9 +18,11 @@ MARGIN = 0.75  # of the smallest held-out distance: nearer than this, a pair is 
 COPIES = 0.25  # of the median held-out distance: a held-out pair nearer than this repeats a training pair
 LOW_SHARE = 0.01  # of held-out pairs lies below the quantile that shares are counted against
 PLANTED = ("planted_noise", "planted_shift", "planted_gain", "planted_blur", "planted_mixed")  # training pairs, altered
+DISGUISED = ("disguised_offset", "disguised_mirrored", "disguised_swapped", "disguised_gamma")  # beyond what is sought
 N_PLANTED = 25  # of each kind
+EITHER = "either"  # the distance column's word for a pair that one of them flags
 _FINE, _COARSE = 64, 32  # px: views are moved on the one grid and compared on the other
-_SHIFTS = (-1, 0, 1)  # px of the finer grid: an offset doesn't hide a copy
+_SHIFTS = (-1, 0, 1)  # px of the finer grid: a slight offset doesn't hide a copy
 _LOCAL = 2.0  # px of the coarser grid: SD of the Gaussian whose mean and contrast the detail distance takes out
 _FLAT = 0.02  # of the intensity scale: contrast below which there is no detail
 _AIR = 0.08  # of the intensity scale: local mean below which there is no tissue
@@ -29,7 +31,7 @@ _STREAM = 41
 
 
 def planted_copies(train: np.ndarray, *, seed: int, n: int = N_PLANTED) -> dict[str, np.ndarray]:
-    """Training pairs, slightly altered: what the search has to find.
+    """Training pairs, slightly altered: what the search has to find; and disguised, to show what it misses.
 
     Args:
         train: `(N, 2, H, W)` training pairs in [0, 1].
@@ -38,24 +40,26 @@ def planted_copies(train: np.ndarray, *, seed: int, n: int = N_PLANTED) -> dict[
 
     Returns:
         For each name in `PLANTED` `(n, 2, H, W)` float32: noise of SD 0.02, both views moved by one 64th of the width,
-        intensities times 0.85, a Gaussian blur of one 64th of the width, and each CC with the next one's MLO.
+        intensities times 0.85, a Gaussian blur of one 64th of the width, and each CC with the next one's MLO. For each
+        in `DISGUISED` both views moved by two 64ths, mirrored top to bottom, CC and MLO swapped, intensities squared.
     """
     rng = np.random.default_rng([seed, _STREAM])
     chosen = np.asarray(train[np.sort(rng.choice(len(train), min(n, len(train)), replace=False))], dtype=np.float32)
     step = max(1, round(train.shape[-1] / 64))
     altered = (np.clip(chosen + 0.02 * rng.standard_normal(chosen.shape), 0.0, 1.0), _moved(chosen, step, step),
                0.85 * chosen, ndimage.gaussian_filter(chosen, (0, 0, step, step)),
-               np.stack([chosen[:, 0], np.roll(chosen[:, 1], 1, axis=0)], axis=1))
-    return {name: pairs.astype(np.float32) for name, pairs in zip(PLANTED, altered, strict=True)}
+               np.stack([chosen[:, 0], np.roll(chosen[:, 1], 1, axis=0)], axis=1),
+               _moved(chosen, 2 * step, 2 * step), chosen[:, :, ::-1], chosen[:, ::-1], chosen**2)
+    return {name: pairs.astype(np.float32) for name, pairs in zip((*PLANTED, *DISGUISED), altered, strict=True)}
 
 
 def nearest_training(sets: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """For every pair of every set the nearest training pair, under two distances.
 
-    Both compare views on a grid of 32 × 32, over offsets of up to one 64th of the width. The pixel distance takes both
-    views at once, after mean and contrast are taken out, so that a change of intensity hides nothing. The detail
-    distance takes out the local mean and contrast as well, and is that of the nearer view: it looks at the pattern
-    inside the breast and finds a copy of one view beside a view that was never seen.
+    Both compare views on a grid of 32 × 32, over offsets of a pixel of a grid of at most 64 × 64. The pixel distance
+    takes both views at once, after mean and contrast are taken out, so that a change of intensity hides nothing. The
+    detail distance takes out the local mean and contrast as well, and is that of the nearer view: it looks at the
+    pattern inside the breast and finds a copy of one view beside a view that was never seen.
 
     Args:
         sets: `(N, 2, H, W)` pairs of each set in [0, 1]; `train` and `heldout` must be among them.
@@ -92,12 +96,11 @@ def flag_threshold(nearest: pd.DataFrame, distance: str) -> float:
         nearest: What `nearest_training` returns.
         distance: A name in `DISTANCES`.
 
-    Returns:
-        NaN, so that nothing is flagged, where no held-out distance is known.
+    Source:
+        Ours; a held-out pair nearer than `COPIES` times their median repeats a training pair and sets no threshold.
     """
     values = nearest.loc[nearest["set"] == HELDOUT, f"{distance}_distance"].to_numpy(float)
-    values = values[values >= COPIES * np.median(values)] if values.size else values
-    return MARGIN * float(values.min()) if values.size else float("nan")
+    return MARGIN * float(values[values >= COPIES * np.median(values)].min())
 
 
 def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +113,8 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
         One row a set and distance: `n`, `median`, `smallest`, `n_flagged`, `n_below`, `chance`
         (pairs expected below the smallest held-out distance by chance, n / (held-out + 1)), `flagged` (share) and
         `below` (share under the held-out 1st percentile, expected 0.01), both with `_low` and `_high` (Wilson),
-        `threshold`, `n_heldout`. The rows of planted copies tell how much the search would miss.
+        `threshold`, `n_heldout`; and one row a set for `EITHER` distance, with `n`, `n_flagged` and `flagged` alone.
+        The rows of planted and disguised copies tell how much the search would miss.
 
     Raises:
         ValueError: There is no held-out pair.
@@ -125,6 +129,8 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
             reference = heldout[f"{distance}_distance"]
             rows.append({"set": name, "distance": distance, **_rates(part, distance, reference),
                          "threshold": flag_threshold(nearest, distance), "n_heldout": len(reference)})
+        rows.append({"set": name, "distance": EITHER, "n": len(part), "n_flagged": int(part["flagged"].sum()),
+                     "n_heldout": len(heldout), **_share("flagged", int(part["flagged"].sum()), len(part))})
     return pd.DataFrame(rows)
 
 
@@ -143,7 +149,7 @@ def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_n
         A pair that the detail distance alone flags stands beside the training pair that it found.
     """
     place, shown = {name: row for row, name in enumerate(train_names)}, []
-    for name in (name for name in sets if name not in (TRAIN, HELDOUT, *PLANTED)):
+    for name in (name for name in sets if name not in (TRAIN, HELDOUT, *PLANTED, *DISGUISED)):
         part = nearest[nearest["set"] == name].reset_index(drop=True)
         part = part.assign(calm=~part["flagged"].astype(bool)).sort_values(["calm", "pixel_distance"]).head(n)
         for row, pair in part.iterrows():
@@ -158,9 +164,11 @@ def _rates(part: pd.DataFrame, distance: str, reference: pd.Series) -> dict[str,
     facts = {"n": len(values), "median": values.median(), "smallest": values.min(), "n_flagged": flagged,
              "n_below": int((values < reference.quantile(LOW_SHARE)).sum()),
              "chance": len(values) / (len(reference) + 1)}
-    for name, count in (("flagged", flagged), ("below", facts["n_below"])):
-        facts |= dict(zip((name, f"{name}_low", f"{name}_high"), wilson(count, len(values)), strict=True))
-    return facts
+    return facts | _share("flagged", flagged, len(values)) | _share("below", facts["n_below"], len(values))
+
+
+def _share(name: str, count: int, n: int) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), wilson(count, n), strict=True))
 
 
 def _check(sets: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> None:

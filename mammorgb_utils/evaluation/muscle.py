@@ -17,7 +17,7 @@ _SEEN = 0.6  # of the points that must lie in tissue
 _FIND, _PLACE = (1.0, 2.5), (0.5,)  # px of that grid, from the edge to the strips compared: to find it, to place it
 _CLIPS = 0.10, 0.40  # drop that counts at most in each: one bright spot is no edge, but its place is where it is steep
 _MAX_MUSCLE = 0.35  # of the breast: a larger "muscle" is an edge within the tissue, and isn't looked for
-_NEAR = 0.12, 0.18  # of width and height: the edge is placed so near to where it was found
+_NEAR = 0.13, 0.19  # of width and height: the edge is placed so near to where it was found
 _MIN_EDGE_CONTRAST = 0.04  # of the intensity scale: muscle against the tissue beside it
 _MIN_EDGE_SHARE = 0.80  # of the edge's length that must show the contrast's sign
 
@@ -80,8 +80,9 @@ def _muscle_edge(view: np.ndarray, breast: np.ndarray) -> tuple[float, float] | 
     found = int(np.argmax(score))
     if score[found] < _MIN_EDGE_CONTRAST:
         return None
-    near = (np.abs(lines.top - lines.top[found]) <= _NEAR[0]) & (np.abs(lines.bottom - lines.bottom[found]) <= _NEAR[1])
-    best = int(np.argmax(np.where(near & small_enough, _scores(_lines(_PLACE), small, tissue, _CLIPS[1]), -1.0)))
+    near = (np.abs(lines.top - lines.top[found]) < _NEAR[0]) & (np.abs(lines.bottom - lines.bottom[found]) < _NEAR[1])
+    placed = np.where(near & small_enough, _scores(_lines(_PLACE), small, tissue, _CLIPS[1]), 0.0)
+    best = int(np.argmax(placed)) if placed.any() else found
     return float(lines.top[best]), float(lines.bottom[best])
 
 

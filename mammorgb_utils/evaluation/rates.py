@@ -42,7 +42,15 @@ def rate(flags: Sequence[bool] | np.ndarray, *, groups: Sequence | None = None, 
 
 
 def rate_row(flags: Sequence[bool] | np.ndarray, *, groups: Sequence | None = None) -> dict[str, float]:
-    """`rate` as columns: `n` (patients), `count` (sum of their shares), `rate`, `low`, `high`."""
+    """What `rate` gives, as columns of a table.
+
+    Args:
+        flags: `(N,)` bool, one a pair.
+        groups: Patient of each flag; without it every flag is its own.
+
+    Returns:
+        `n` (patients), `count` (sum of their shares), `rate`, `low`, `high` (95 %); the last three NaN without a flag.
+    """
     shares = patient_shares(flags, np.arange(len(flags)) if groups is None else groups)
     return {"n": shares.size, "count": float(shares.sum()),
             **dict(zip(("rate", "low", "high"), rate(flags, groups=groups), strict=True))}

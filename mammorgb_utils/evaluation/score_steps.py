@@ -10,7 +10,7 @@ from mammorgb_utils.evaluation.anatomy_consistency import anatomy_table
 from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.fidelity import fidelity_table
 from mammorgb_utils.evaluation.match_test import match_table
-from mammorgb_utils.evaluation.memorisation import HELDOUT, TRAIN, memorisation_table, nearest_training
+from mammorgb_utils.evaluation.memorisation import EITHER, HELDOUT, TRAIN, memorisation_table, nearest_training
 from mammorgb_utils.evaluation.overlap import pair_masks
 from mammorgb_utils.evaluation.resampling import CANDIDATE
 from mammorgb_utils.evaluation.scored_sets import SETS, ScoredSets
@@ -92,14 +92,13 @@ def fidelity_rows(table: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def memorisation_rows(table: pd.DataFrame | None) -> list[dict[str, object]]:
-    """The card's row of pairs that lie nearer to a training pair of the study than held-out ones come, by the distance
-    that finds more of them."""
+    """The card's row of pairs that lie nearer to a training pair of the study than held-out ones come, by either
+    distance."""
     if table is None:
         return []
-    own = table[table["set"] == CANDIDATE].sort_values("flagged", ascending=False, kind="stable").iloc[0]
-    real = table[(table["set"] == HELDOUT) & (table["distance"] == own["distance"])]["flagged"].item()
-    row = own.rename({"flagged_low": "low", "flagged_high": "high"})
-    return [_row("memorised", row, "flagged", real, f"of the study's training pairs, by {own['distance']}")]
+    rows = table[table["distance"] == EITHER].set_index("set")
+    row = rows.loc[CANDIDATE].rename({"flagged_low": "low", "flagged_high": "high"})
+    return [_row("memorised", row, "flagged", rows.loc[HELDOUT, "flagged"], "of the study's training pairs")]
 
 
 def artefact_rows(table: pd.DataFrame) -> list[dict[str, object]]:

@@ -71,7 +71,7 @@ def texture_features(pairs: np.ndarray, masks: PairMasks | None = None, *, metho
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
     stacks = [pairs] if masks is None else [pairs, masks.breast]
     rows = np.concatenate(list(in_chunks(partial(_textures, method=method), *stacks)))
-    return pd.DataFrame(rows.reshape(len(pairs), -1), columns=feature_columns())
+    return pd.DataFrame(rows.reshape(len(pairs), 2 * len(FEATURES)), columns=feature_columns())
 
 
 def _textures(pairs: np.ndarray, breast: np.ndarray | None = None, *, method: str) -> np.ndarray:

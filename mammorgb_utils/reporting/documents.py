@@ -36,8 +36,12 @@ def _filled(block: re.Match[str], root: Path) -> str:
     for condition in block["where"].split(",") if block["where"] else ():
         key, value = condition.split("=")
         frame = frame[frame[key].astype(str) == value]
-    if block["columns"]:
-        frame = frame[block["columns"].split(",")]
+    asked = block["columns"].split(",") if block["columns"] else []
+    if absent := [name for name in asked if name not in frame]:
+        raise ValueError(f"{block['path']}: a document shows its column {absent[0]!r}, which isn't there; mend the "
+                         "document's table block")
+    if asked:
+        frame = frame[asked]
     table = frame if block["exact"] else rounded(frame.reset_index(drop=True))
     rows = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
     lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]

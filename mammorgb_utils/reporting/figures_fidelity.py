@@ -110,7 +110,7 @@ def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
 
     Args:
         nearest: metrics/nearest_training.csv.
-        thresholds: For each of `DISTANCES`, below which a pair is flagged; NaN for none.
+        thresholds: For each of `DISTANCES`, below which a pair is flagged.
         examples: Title, synthetic pair and its nearest training pair, `(2, H, W)` each, nearest first.
 
     Returns:
@@ -124,8 +124,7 @@ def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
     planted = nearest[nearest["set"].str.startswith("planted")]
     for axes, distance in zip(panels, DISTANCES, strict=True):
         _distances(axes, nearest, sets, planted, distance)
-        if not np.isnan(thresholds[distance]):
-            axes.axvline(thresholds[distance], color=EDGE, linewidth=0.9, linestyle=(0, (1, 1)))
+        axes.axvline(thresholds[distance], color=EDGE, linewidth=0.9, linestyle=(0, (1, 1)))
         axes.set_xlabel(DISTANCES[distance])
     panels[0].set_ylabel("Share of the set")
     parts[0].legend(handles=_legend(sets, len(planted)), loc="outside lower center", ncols=3)
@@ -137,7 +136,7 @@ def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
 
 def _distances(axes: Axes, nearest: pd.DataFrame, sets: Sequence[str], planted: pd.DataFrame, distance: str) -> None:
     column = f"{distance}_distance"
-    values = nearest[column].dropna()
+    values = nearest[column]
     edges = np.linspace(0.0, float(values.quantile(0.999)) if len(values) else 1.0, _BINS + 1)
     if len(planted):
         _histogram(axes, planted[column], edges, color=BAND, fill=True)
@@ -149,9 +148,8 @@ def _distances(axes: Axes, nearest: pd.DataFrame, sets: Sequence[str], planted: 
 
 
 def _histogram(axes: Axes, values: pd.Series, edges: np.ndarray, **look: object) -> None:
-    known = values.dropna().to_numpy(float)
-    if known.size:
-        axes.stairs(np.histogram(known, edges)[0] / known.size, edges, **look)
+    if len(values):
+        axes.stairs(np.histogram(values, edges)[0] / len(values), edges, **look)
 
 
 def _legend(sets: Sequence[str], n_planted: int) -> list:

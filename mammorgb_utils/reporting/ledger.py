@@ -36,6 +36,12 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
     return pd.DataFrame([blank | rows[name] for name in sorted(rows)], columns=list(_COLUMNS))
 
 
+def is_current(tables: Path) -> bool:
+    """Whether the ledger that notebook 05 wrote is what `claims_ledger` gives now."""
+    written = pd.read_csv(tables / f"{LEDGER}.csv", dtype=str, keep_default_na=False)
+    return written.to_dict("records") == claims_ledger(tables).to_dict("records")
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file() or state(path) in (CHANGED, FOREIGN):
         return []

@@ -19,6 +19,7 @@ TABLE_TITLES = {
     "anatomy_consistency": ("Anatomy in both views", "How far two views of a pair agree, against strangers' views."),
     "match_test": ("Match test", "How often each CC's own MLO is picked among K, by anatomy and by area alone."),
     "fidelity": ("Texture", "Distance, density, coverage, spread and diversity, beside what real against real gives."),
-    "memorisation": ("Memorisation", "Pairs nearer to a training pair of this study than held-out ones come."),
+    "memorisation": ("Memorisation", "Pairs nearer to a training pair of this study than held-out ones come, by two "
+                     "distances."),
     "artefacts": ("Artefacts", "Share of patients whose pairs carry each, with Wilson intervals."),
 }

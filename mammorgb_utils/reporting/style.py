@@ -19,7 +19,10 @@ LABELS = {"real": "Real", "sum": "Sum", "absdiff": "Absolute difference", "zero"
 CONTROL_LABELS = {"copy": "Copy of CC", "noise": "Noise", "other": "Another breast's CC"}  # of the appendices
 SAMPLER_LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmsolver++": "DPM-Solver++"}
 PLANTED_LABELS = {"heldout": "Held out", "planted_noise": "Copies with noise", "planted_shift": "Copies, moved",
-                  "planted_gain": "Copies, darker", "planted_blur": "Copies, blurred"}  # of the search for copies
+                  "planted_gain": "Copies, darker", "planted_blur": "Copies, blurred",
+                  "planted_mixed": "Copies of one view",
+                  "disguised_offset": "Copies, moved far", "disguised_mirrored": "Copies, mirrored",
+                  "disguised_swapped": "Copies, views swapped", "disguised_gamma": "Copies, squared"}
 NAMES = LABELS | PLANTED_LABELS | {"train": "Training"} | CONTROL_LABELS | SAMPLER_LABELS
 # Lightness (CIE L*) rises in steps of about 20 from real to zero, so that grey print and any colour
 # vision tell the sets apart; markers, lines and hatches say the same once more.

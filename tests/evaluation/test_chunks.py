@@ -40,3 +40,4 @@ def test_a_set_without_pairs_has_empty_masks():
     masks = pair_masks(PAIRS[:0])
     assert isinstance(masks, PairMasks) and masks.breast.shape == (0, 2, 64, 64) and len(masks) == 0
     assert artefact_scores(PAIRS[:0], masks).shape == (0, 6)
+    assert texture_features(PAIRS[:0], masks).shape == texture_features(PAIRS[:1]).iloc[:0].shape

@@ -6,6 +6,8 @@ from drawn_views import breast
 from scipy import ndimage
 
 from mammorgb_utils.evaluation.memorisation import (
+    DISGUISED,
+    EITHER,
     MARGIN,
     PLANTED,
     closest_pairs,
@@ -86,6 +88,18 @@ def test_the_detail_distance_by_another_road(sets):
             best.append(np.corrcoef(detail(moved).ravel(), detail(small["train"][0, view]).ravel())[0, 1])
     found = nearest_training(small, named(small)).set_index("set")["detail_distance"]
     assert found["sum"] == pytest.approx(np.sqrt(2 - 2 * max(best)), abs=1e-4)
+
+
+def test_what_the_search_misses_is_planted_too(sets, nearest):
+    assert set(DISGUISED) <= set(nearest["set"]) and DISGUISED[0] in sets
+    assert not nearest.loc[nearest["set"] == "disguised_mirrored", "flagged"].any()
+
+
+def test_either_distance_counts_a_pair_once(nearest):
+    table = memorisation_table(nearest).set_index(["set", "distance"])
+    row = table.loc[("planted_mixed", EITHER)]
+    assert (row["n"], row["n_flagged"], row["flagged"]) == (6, 6, 1.0) and np.isnan(row["median"])
+    assert table.loc[("planted_noise", EITHER), "n_flagged"] == 6  # flagged by both
 
 
 def test_strangers_and_held_out_pairs_are_not_flagged(nearest):
