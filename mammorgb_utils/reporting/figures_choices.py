@@ -42,6 +42,7 @@ FIELD_LABELS = {
     "mirror": "Mirroring", "reference_cdf": "Matching's reference"}
 _PANELS = {"real_median": "Real: median IoU", "shift": "Synthetic − real: IoU", "gain": "Paired − shuffled: IoU"}
 _DRAWN = {"color": QUIET, "marker": "X"}  # pairs drawn in an appendix
+_REACH = 3.0  # equivalence margins to either side that the map shows
 _OFFSETS = {"real": -0.24, "sum": -0.08, "absdiff": 0.08, "zero": 0.24, "drawn": 0.0}
 
 
@@ -132,8 +133,9 @@ def open_choices(table: pd.DataFrame, *, margin: float) -> Figure:
     Returns:
         A row a field; in three panels the move of the real median, of the shift between synthetic and real, and of
         the gain of pairing. A mark a choice and set, the farthest one named; bars are the 95 % interval of the
-        choice's own value, where the table has one. A shift is Hodges–Lehmann's, for samplers and learning rates the
-        difference of medians, without a bar. Fields without a result say so.
+        choice's own value, where the table has one; beyond `_REACH` margins stands an arrow with the value. A shift
+        is Hodges–Lehmann's, for samplers and learning rates the difference of medians, without a bar. Fields without
+        a result say so.
     """
     fields = list(dict.fromkeys(table["field"]))
     figure = new_figure(DOUBLE_COLUMN, 22.0 + 6.4 * len(fields))
@@ -148,10 +150,12 @@ def open_choices(table: pd.DataFrame, *, margin: float) -> Figure:
         axes.set_axisbelow(True)
     panels[0].set_yticks(range(len(fields)), [FIELD_LABELS.get(field, field) for field in fields])
     panels[0].set_ylim(len(fields) - 0.4, -0.6)
-    _widen(panels)
+    reach = _widen(panels, margin)
     for axes, result in zip(panels, _PANELS, strict=True):
         for place, field in enumerate(fields):
-            _name_farthest(axes, place, table[(table["field"] == field) & (table["result"] == result)])
+            rows = _moved_rows(table[(table["field"] == field) & (table["result"] == result)])
+            _mark_beyond(axes, place, rows, reach)
+            _name_farthest(axes, place, rows, reach)
     for place, field in enumerate(fields):
         _remark(panels, place, table[table["field"] == field])
     stated = [field for field in fields if not table.loc[table["field"] == field, "open"].all()]
@@ -178,12 +182,21 @@ def _moved_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(move_low=rows["low"] - base, move_high=rows["high"] - base)
 
 
-def _name_farthest(axes: Axes, place: int, rows: pd.DataFrame) -> None:
+def _mark_beyond(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:
+    """Arrows at the panel's edge for moves that lie outside it, so that one of them doesn't hide all others."""
+    for move in rows.loc[rows["moved_by"].abs() > reach, "moved_by"]:
+        side = np.sign(move)
+        axes.plot(side * reach, place, marker=">" if side > 0 else "<", markersize=4.0, color=EDGE, zorder=5)
+        axes.annotate(f"{move:+.2f}", (side * reach, place), xytext=(-5 * side, 4), textcoords="offset points",
+                      ha="right" if side > 0 else "left", va="center", fontsize=5.5, color=EDGE, zorder=5)
+
+
+def _name_farthest(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:
     """The name of the choice that moves most, on the side where there is more room."""
-    rows = _moved_rows(rows)
     if rows.empty:
         return
-    far, ends = rows.loc[rows["moved_by"].abs().idxmax()], rows[["moved_by", "move_low", "move_high"]].to_numpy(float)
+    far = rows.loc[rows["moved_by"].abs().idxmax()]
+    ends = rows[["moved_by", "move_low", "move_high"]].clip(-reach, reach).to_numpy(float)
     low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
     right = high <= -low
     name = format_rate(float(far["choice"])) if far["field"] == "learning_rate" else str(far["choice"])
@@ -192,11 +205,12 @@ def _name_farthest(axes: Axes, place: int, rows: pd.DataFrame) -> None:
                   ha="left" if right else "right", fontsize=5.5, color=EDGE, zorder=5)
 
 
-def _widen(panels: Sequence[Axes]) -> None:
-    """One scale for all panels, zero in the middle, so that moves can be compared across them."""
-    reach = max(abs(end) for axes in panels for end in axes.get_xlim())
+def _widen(panels: Sequence[Axes], margin: float) -> float:
+    """One scale for all panels, zero in the middle, so that moves can be compared across them; how far it goes."""
+    reach = min(max(abs(end) for axes in panels for end in axes.get_xlim()), _REACH * margin)
     for axes in panels:
         axes.set_xlim(-1.1 * reach, 1.1 * reach)
+    return reach
 
 
 def _remark(panels: Sequence[Axes], place: int, rows: pd.DataFrame) -> None:

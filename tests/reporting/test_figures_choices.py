@@ -92,3 +92,14 @@ def test_agreement_has_a_panel_of_truth_where_truth_is_known(with_truth):
 def test_figures_and_tables_are_declared():
     assert {"mask_agreement", "open_choices"} <= FIGURES.keys() & TABLES.keys()
     assert {"mask_effects", "mask_verdicts"} <= TABLES.keys()
+
+
+def test_one_choice_far_outside_is_an_arrow_and_hides_no_other():
+    near = {"field": "aspect", "open": True, "result": "gain", "set": "real", "value": 0.12, "low": 0.11, "high": 0.13,
+            "against": "squash", "source": "x"}
+    far = near | {"field": "mirror", "choice": "off", "moved_by": 0.4, "value": 0.5, "low": 0.48, "high": 0.52}
+    table = pd.DataFrame([near | {"choice": "pad", "moved_by": 0.02}, far])
+    panels = figures.open_choices(table, margin=0.05).axes
+    assert all(-0.2 < axes.get_xlim()[0] and axes.get_xlim()[1] < 0.2 for axes in panels)
+    assert "+0.40" in [text.get_text() for text in panels[2].texts]
+    assert [line.get_marker() for line in panels[2].lines if line.get_marker() == ">"] == [">"]
