@@ -30,7 +30,7 @@ class Lines(NamedTuple):
         drop: `(L · 32, 64 · 64)` sparse; times the image it gives intensity inside minus outside at each point.
         beside: `(2 · steps, L · 32)` pixels nearest to the places compared.
         inside: `(L · 32,)` bool, the point lies in the image.
-        wedge: `(L, 64 · 64)` float32, 1 in the corner that the line cuts off.
+        width: `(L, 64)` columns of each row that lie in the corner which the line cuts off.
     """
 
     top: np.ndarray
@@ -38,7 +38,7 @@ class Lines(NamedTuple):
     drop: sparse.csr_array
     beside: np.ndarray
     inside: np.ndarray
-    wedge: np.ndarray
+    width: np.ndarray
 
 
 def pectoral_mask(view: np.ndarray, breast: np.ndarray | None = None) -> np.ndarray:
@@ -75,7 +75,8 @@ def _muscle_edge(view: np.ndarray, breast: np.ndarray) -> tuple[float, float] | 
     small = ndimage.gaussian_filter(area_resize(view, shape), 0.8)
     tissue = ndimage.binary_erosion(area_resize(breast, shape) > 0.5, border_value=1)
     lines = _lines(_FIND)
-    small_enough = lines.wedge @ tissue.ravel().astype(np.float32) <= _MAX_MUSCLE * np.count_nonzero(tissue)
+    so_far = np.pad(np.cumsum(tissue, axis=1), ((0, 0), (1, 0)))  # tissue in each row's first columns
+    small_enough = so_far[np.arange(_FIT_SIZE), lines.width].sum(axis=1) <= _MAX_MUSCLE * np.count_nonzero(tissue)
     score = np.where(small_enough, _scores(lines, small, tissue, _CLIPS[0]), 0.0)
     found = int(np.argmax(score))
     if score[found] < _MIN_EDGE_CONTRAST:
@@ -113,9 +114,8 @@ def _lines(steps: tuple[float, ...]) -> Lines:
             drop = drop + sign / len(steps) * _bilinear(places)
             beside.append(np.ravel_multi_index(np.floor(places + 0.5).astype(int), (_FIT_SIZE, _FIT_SIZE)))
     place = (np.arange(_FIT_SIZE) + 0.5) / _FIT_SIZE
-    wedge = place[:, None] / bottom[:, None, None] + place / top[:, None, None] < 1.0
-    return Lines(top, bottom, drop.tocsr(), np.array(beside), (y < _FIT_SIZE - 1).ravel(),
-                 wedge.reshape(top.size, -1).astype(np.float32))
+    width = (place[:, None] / bottom[:, None, None] + place / top[:, None, None] < 1.0).sum(axis=2)
+    return Lines(top, bottom, drop.tocsr(), np.array(beside), (y < _FIT_SIZE - 1).ravel(), width)
 
 
 def _bilinear(places: np.ndarray) -> sparse.csr_array:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.diffusion.encoding import encode_pair
+from mammorgb_utils.evaluation.chunks import on_every_core
 from mammorgb_utils.evaluation.consistency import derangement
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.protocol import Protocol
@@ -62,14 +63,14 @@ def third_residuals(pairs: np.ndarray, third: np.ndarray | None, masks: PairMask
     expected = computed_third(pairs[:n], encoding, sum_scale=protocol.sum_scale)
     third = np.asarray(expected if third is None else third[:n], np.float32)
     inside = masks.breast[:n].any(axis=1)
-    rng, tables = np.random.default_rng([protocol.seed, STREAM]), []
-    for null, draws, labels in ((OWN, 1, None), ("global", protocol.n_derangements, None),
-                                ("strata", protocol.n_derangements, strata)):
-        for draw in range(draws):
-            partner = np.arange(n) if null == OWN else derangement(n, rng, patients=patients, strata=labels)
-            tables.append(pd.DataFrame({"null": null, "draw": draw, "cc_pair": names, "mlo_pair": names[partner],
-                                        "residual": _residual(expected, third, inside, partner)}))
-    table = pd.concat(tables, ignore_index=True)
+    rng, asked = np.random.default_rng([protocol.seed, STREAM]), [(OWN, 0, np.arange(n))]
+    for null, labels in (("global", None), ("strata", strata)):
+        asked += [(null, draw, derangement(n, rng, patients=patients, strata=labels))
+                  for draw in range(protocol.n_derangements)]
+    found = on_every_core(lambda row: _residual(expected, third, inside, row[2]), asked)
+    table = pd.concat([pd.DataFrame({"null": null, "draw": draw, "cc_pair": names, "mlo_pair": names[partner],
+                                     "residual": residual})
+                       for (null, draw, partner), residual in zip(asked, found, strict=True)], ignore_index=True)
     spread = float(np.std(expected[inside], dtype=float)) if inside.any() else 0.0
     table["residual"] /= spread or 1.0
     table.insert(0, "measure", f"third_{encoding}")
