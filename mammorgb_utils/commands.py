@@ -210,7 +210,7 @@ def report(options: argparse.Namespace) -> None:
 
 def publish(options: argparse.Namespace) -> None:
     """Copy the laptop study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
-    from mammorgb_utils.reporting.documents import fill_tables
+    from mammorgb_utils.reporting.documents import fill_documents
     from mammorgb_utils.reporting.ledger import LEDGER, is_current
     from mammorgb_utils.reporting.records import AS_WRITTEN, state
 
@@ -234,10 +234,7 @@ def publish(options: argparse.Namespace) -> None:
         target = "notebooks/executed" if file.startswith("notebooks/") else "figures"
         (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / file, PROJECT_ROOT / target / Path(file).name)
-    documents = [*PROJECT_ROOT.glob("README.md"), *PROJECT_ROOT.glob("docs/*.md")]
-    filled = [fill_tables(document.read_text(encoding="utf-8"), PROJECT_ROOT) for document in documents]
-    for document, text in zip(documents, filled, strict=True):
-        document.write_text(text, encoding="utf-8")
+    fill_documents(PROJECT_ROOT)
     print("Copied to figures/ and notebooks/executed/; the tables in README.md and docs/ are those of the files")
 
 

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from mammorgb_utils.reporting.documents import fill_tables
+from mammorgb_utils.reporting.documents import fill_documents, fill_tables
 from mammorgb_utils.reporting.producers import FIGURES
 from mammorgb_utils.runs import PROJECT_ROOT
 
@@ -43,6 +43,20 @@ def test_a_block_is_filled_filtered_and_left_alone_without_its_file(tmp_path):
     assert "| Sum | 4 |" in both and "Real" not in both
     absent = text.replace("a.csv", "b.csv")
     assert fill_tables(absent, tmp_path) == absent
+
+
+def test_a_block_with_a_wrong_column_is_named_and_no_document_is_touched(tmp_path):
+    pd.DataFrame({"n": [3]}).to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "docs").mkdir()
+    block = "<!-- table: a.csv columns: {} -->\nold\n<!-- end -->"
+    (tmp_path / "README.md").write_text(block.format("n"))
+    (tmp_path / "docs" / "x.md").write_text(block.format("m"))
+    with pytest.raises(ValueError, match="a.csv: a document shows its column 'm'"):
+        fill_documents(tmp_path)
+    assert "old" in (tmp_path / "README.md").read_text()
+    (tmp_path / "docs" / "x.md").write_text(block.format("n"))
+    fill_documents(tmp_path)
+    assert "| 3 |" in (tmp_path / "README.md").read_text() and "| 3 |" in (tmp_path / "docs" / "x.md").read_text()
 
 
 def test_executed_notebooks_name_no_folder_of_the_machine_that_ran_them():

@@ -13,6 +13,21 @@ _BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?P<exact> exact)?(?: columns: 
                     r"(?: where: (?P<where>[\w=,]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+def fill_documents(root: Path) -> None:
+    """Fill the tables of `README.md` and `docs/*.md`; a wrong block leaves all of them as they are.
+
+    Args:
+        root: The project's folder.
+
+    Raises:
+        ValueError: As `fill_tables`.
+    """
+    documents = [*root.glob("README.md"), *root.glob("docs/*.md")]
+    filled = [fill_tables(document.read_text(encoding="utf-8"), root) for document in documents]
+    for document, text in zip(documents, filled, strict=True):
+        document.write_text(text, encoding="utf-8")
+
+
 def fill_tables(text: str, root: Path) -> str:
     """Replace what stands between a table's marker and its end by the table as it is now.
 
@@ -24,6 +39,9 @@ def fill_tables(text: str, root: Path) -> str:
 
     Returns:
         The text with every block filled; a block whose file isn't there keeps what it has.
+
+    Raises:
+        ValueError: A block asks for a column that its file doesn't have.
     """
     return _BLOCK.sub(lambda block: _filled(block, root), text)
 
