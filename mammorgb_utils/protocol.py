@@ -58,7 +58,9 @@ class Protocol(BaseModel):
     batch_size: PositiveInt = 16
     accumulation: PositiveInt = 1  # passes that a process's share of a batch is split into; saves memory alone
     epochs: float = Field(6.0, gt=0.0)  # passes over the training pairs
-    learning_rate: float = Field(2e-4, gt=0.0)
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: on the kernels, with adamw on the rest
+    learning_rate: float = Field(2e-4, gt=0.0)  # of adamw
+    muon_learning_rate: float = Field(0.01, gt=0.0)  # of muon, which moves each kernel by an orthogonal matrix
     lr_schedule: Literal["constant", "cosine"] = "constant"  # open
     warmup_steps: int = Field(0, ge=0)  # open: linear warm-up
     weight_decay: float = Field(0.01, ge=0.0)  # open: AdamW

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +15,34 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from mammorgb_utils.diffusion.checkpoints import atomic_folder, digest
 from mammorgb_utils.diffusion.encoding import check_views
-from mammorgb_utils.diffusion.loop import Recipe, TrainingError, fit
+from mammorgb_utils.diffusion.loop import Recipe, State, TrainingError, fit
 from mammorgb_utils.diffusion.randomness import batch_indices, initial_weights_seed
-from mammorgb_utils.diffusion.training import RECORD, array_sha256, is_finished, write_pipeline
+from mammorgb_utils.diffusion.training import RECORD, array_sha256, is_finished, milestone_dir, write_pipeline
 from mammorgb_utils.diffusion.unet import device_name, pick_device, resolve_precision
 
 CHANNELS = (16, 32, 96, 160)  # 4 M parameters: 8 MB in half precision, 0.7 s a step of 16 on two cores
 FINGERPRINT = "fingerprint.json"
+RECIPE = {"batch_size": 16, "optimizer": "muon", "learning_rate": 5e-4, "muon_learning_rate": 0.01,
+          "timestep_mix": "middle", "lr_schedule": "cosine", "warmup_steps": 100, "ema_decay": 0.999}
 
 
 def pretrain_base(views: np.ndarray, out_dir: Path, *, steps: int, seed: int, work_dir: Path,
-                  fingerprint: dict[str, Any], batch_size: int = 16, learning_rate: float = 4e-4,
-                  warmup_steps: int = 100, ema_decay: float = 0.999, checkpoint_every: int = 100,
-                  channels: tuple[int, ...] = CHANNELS, progress: bool = True) -> Path:
+                  fingerprint: dict[str, Any], channels: tuple[int, ...] = CHANNELS, checkpoint_every: int = 200,
+                  milestones: Collection[int] = (), progress: bool = True, **choices: Any) -> Path:
     """Pretrain a DDPM on unrelated views, three an image, so that pairing is left to fine-tuning.
 
     Args:
         views: `(M, H, H)` float32 in [0, 1], CC and MLO mixed.
         out_dir: Gets the pipeline in half precision, `README.md` (the model card) and `fingerprint.json`.
-        steps, batch_size, learning_rate, warmup_steps, ema_decay, seed: The training; the rate decays as a cosine.
-        work_dir: Gets `stats.jsonl` and checkpoints; a killed pretraining goes on from there.
+        steps, seed: Length of the training, whose rate decays as a cosine, and what it draws.
+        work_dir: Gets `stats.jsonl` and checkpoints; a killed pretraining goes on from there, on another machine at
+            that one's precision too: `stats.jsonl` has the precision of each step.
         fingerprint: What identifies the preprocessed phantoms, compared by a test with today's.
-        checkpoint_every: Steps between checkpoints.
         channels: Channels of the UNet's levels.
+        checkpoint_every: Steps between checkpoints.
+        milestones: Steps after which the model as it is then is kept in `milestone_dir(work_dir, step)`.
         progress: Whether to show a progress bar.
+        choices: Fields of `Recipe` that replace those of `RECIPE`.
 
     Returns:
         `out_dir`, at once when it already holds this very base.
@@ -50,8 +56,7 @@ def pretrain_base(views: np.ndarray, out_dir: Path, *, steps: int, seed: int, wo
     if views.ndim != 3 or views.shape[1] != views.shape[2] or len(views) < 3:
         raise TrainingError(f"views have shape {views.shape}; (M, H, H) with at least 3 views is needed")
     check_views(views, "views")
-    recipe = Recipe(steps=steps, batch_size=batch_size, seed=seed, learning_rate=learning_rate, lr_schedule="cosine",
-                    warmup_steps=warmup_steps, ema_decay=ema_decay)
+    recipe = Recipe(steps=steps, seed=seed, **RECIPE | choices)
     source = ViewSource(views, recipe)
     unet, scheduler = small_unet(views.shape[-1], channels, seed), noise_schedule()
     identity = {"encoding": "unrelated views", "unet": dict(unet.config), "scheduler": dict(scheduler.config)}
@@ -60,11 +65,18 @@ def pretrain_base(views: np.ndarray, out_dir: Path, *, steps: int, seed: int, wo
     if is_finished(out_dir, finished):
         return out_dir
     state = fit(unet, scheduler, source, recipe, work_dir, identity, checkpoint_every=checkpoint_every,
-                progress=progress, what="pretraining")
+                progress=progress, what="pretraining", after_step=partial(_keep, scheduler, work_dir, milestones))
     with atomic_folder(out_dir) as temporary:
-        write_pipeline(temporary, state, scheduler, "ema" if ema_decay else "raw", half=True)
+        write_pipeline(temporary, state, scheduler, "ema" if recipe.ema_decay else "raw", half=True)
         _describe(temporary, unet, recipe, finished, fingerprint, n_views=len(views))
     return out_dir
+
+
+def _keep(scheduler: DDPMScheduler, work_dir: Path, milestones: Collection[int], state: State) -> None:
+    folder = milestone_dir(work_dir, state.step)
+    if state.step in milestones and not folder.is_dir():
+        with atomic_folder(folder) as temporary:
+            write_pipeline(temporary, state, scheduler, "ema" if state.ema else "raw", half=True)
 
 
 class ViewSource:

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DModel
 
 from mammorgb_utils.diffusion.checkpoints import StatsLog, Tensors, load_checkpoint, save_checkpoint
+from mammorgb_utils.diffusion.optimizers import Optimizer
 from mammorgb_utils.diffusion.progress import peak_memory_mb, progress_bar
 from mammorgb_utils.diffusion.randomness import timesteps, training_noise
 from mammorgb_utils.diffusion.team import Team
-from mammorgb_utils.diffusion.unet import compiled, resolve_precision
+from mammorgb_utils.diffusion.unet import compiled, fast_attention, resolve_precision
 
 CHECKPOINTS, STATS = "checkpoints", "stats.jsonl"
 
@@ -37,7 +38,10 @@ class Recipe:
     steps: int
     batch_size: int
     seed: int
-    learning_rate: float
+    learning_rate: float  # of AdamW
+    optimizer: str = "adamw"  # or "muon": Muon on the kernels, AdamW on the rest
+    muon_learning_rate: float = 0.01
+    timestep_mix: str = "uniform"  # or "middle"
     lr_schedule: str = "constant"  # or "cosine", to 0 at the last step
     warmup_steps: int = 0  # linear
     weight_decay: float = 0.01
@@ -45,11 +49,15 @@ class Recipe:
     ema_decay: float = 0.0  # 0 = no average kept
     precision: str = "auto"
 
-    def lr(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+    def rate_share(self, step: int) -> float:
+        """Share of the full learning rates at a step, counted from 0."""
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         decay = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.lr_schedule == "cosine" else 1.0
-        return self.learning_rate * warm * decay
+        return warm * decay
+
+    def lr(self, step: int) -> float:
+        """AdamW's learning rate at a step, counted from 0."""
+        return self.learning_rate * self.rate_share(step)
 
     def ema_decay_at(self, step: int) -> float:
         """Decay of the weight average, low at first so that the starting weights are soon forgotten."""
@@ -72,21 +80,18 @@ class State:
     """Weights, their average, the optimiser and the number of finished steps: all that a checkpoint holds."""
 
     def __init__(self, unet: UNet2DModel, recipe: Recipe, device: torch.device) -> None:
-        bf16 = resolve_precision(recipe.precision, device) == "bf16"
-        layout = torch.channels_last if bf16 or device.type == "cuda" else torch.contiguous_format  # slower in CPU fp32
+        # With gradients, CPUs are faster in the plain layout, at bf16 too.
+        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self.unet = unet.to(device, memory_format=layout).train()
         self.model: torch.nn.Module = self.unet  # what is called: the same weights, compiled or joined to others
         self.weights = dict(self.unet.named_parameters())
         self.ema = {name: w.detach().clone() for name, w in self.weights.items()} if recipe.ema_decay else {}
-        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.learning_rate,
-                                           weight_decay=recipe.weight_decay, fused=True)
+        self.optimizer = Optimizer(self.weights, recipe)
         self.step = 0
 
     def tensors(self) -> Tensors:
         """Groups for a checkpoint."""
-        moments = {f"{name}/{key}": value for name, weight in self.weights.items()
-                   for key, value in self.optimizer.state[weight].items()}
-        groups = {"weights": dict(self.weights), "optimizer": moments}
+        groups = {"weights": dict(self.weights), "optimizer": self.optimizer.tensors()}
         return groups | ({"ema": self.ema} if self.ema else {})
 
     @torch.no_grad()
@@ -95,12 +100,9 @@ class State:
         self.step = step
         for name, weight in self.weights.items():
             weight.copy_(tensors["weights"][name])
-            saved = {key: tensors["optimizer"][f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            self.optimizer.state[weight] = {
-                key: value.to(weight.device) if key == "step" else torch.empty_like(weight).copy_(value)
-                for key, value in saved.items()}
             if self.ema:
                 self.ema[name].copy_(tensors["ema"][name])
+        self.optimizer.restore(tensors["optimizer"])
 
     @torch.no_grad()
     def update_ema(self, decay: float) -> None:
@@ -181,9 +183,7 @@ def training_step(state: State, scheduler: DDPMScheduler, source: BatchSource, r
         Diverged: One of them isn't finite; the weights are then as before the step.
     """
     team = team or Team()
-    for group in state.optimizer.param_groups:
-        group["lr"] = recipe.lr(state.step)
-    state.optimizer.zero_grad(set_to_none=True)
+    state.unet.zero_grad(set_to_none=True)
     share, total = team.share(recipe.batch_size), torch.zeros((), device=team.device)
     for i in range(passes):
         part = share[i * len(share) // passes:(i + 1) * len(share) // passes]
@@ -195,7 +195,7 @@ def training_step(state: State, scheduler: DDPMScheduler, source: BatchSource, r
     _refuse_not_finite("loss", mean, state, recipe)
     norm = float(torch.nn.utils.clip_grad_norm_(state.weights.values(), recipe.max_grad_norm))
     _refuse_not_finite("gradient norm", norm, state, recipe)
-    state.optimizer.step()
+    state.optimizer.step(recipe.rate_share(state.step))
     state.update_ema(recipe.ema_decay_at(state.step))
     state.step += 1
     return mean, norm
@@ -211,16 +211,18 @@ def denoising_loss(state: State, scheduler: DDPMScheduler, source: BatchSource, 
     clean = source.images(state.step, examples)
     device = clean.device
     noise = training_noise(tuple(clean.shape[1:]), recipe.seed, state.step, examples).to(device)
-    drawn = timesteps(scheduler.config.num_train_timesteps, recipe.batch_size, recipe.seed, state.step)
+    drawn = timesteps(scheduler.config.num_train_timesteps, recipe.batch_size, recipe.seed, state.step,
+                      recipe.timestep_mix)
     t = torch.from_numpy(drawn[examples.start:examples.stop]).to(device)
     noisy = scheduler.add_noise(clean, noise, t)
     bf16 = resolve_precision(recipe.precision, device) == "bf16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fast_attention(device):
         prediction = state.model(noisy, t).sample
-    return F.mse_loss(prediction.float(), _target(scheduler, clean, noise, t))
+    return F.mse_loss(prediction.float(), prediction_target(scheduler, clean, noise, t))
 
 
-def _target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+def prediction_target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """What the model learns to predict from the noisy images, by its scheduler's prediction type."""
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
         return noise
@@ -266,7 +268,7 @@ def _logged_step(state: State, scheduler: DDPMScheduler, source: BatchSource, re
     seconds = time.perf_counter() - start
     return {"step": state.step, "epoch": round(state.step * recipe.batch_size / len(source), 4), "loss": loss, "lr": lr,
             "grad_norm": norm, "images_per_second": round(recipe.batch_size / seconds, 2), "seconds": round(seconds, 4),
-            "peak_memory_mb": peak_memory_mb(team.device)}
+            "precision": resolve_precision(recipe.precision, team.device), "peak_memory_mb": peak_memory_mb(team.device)}
 
 
 def _save(state: State, journal: _Journal, folder: Path, identity: dict[str, Any], team: Team) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-_ORDER, _TIMESTEP, _NOISE, _SAMPLE, _WEIGHTS, _CONTROL = range(6)  # streams that never share a draw
+_ORDER, _TIMESTEP, _NOISE, _SAMPLE, _WEIGHTS, _CONTROL, _PROBE = range(7)  # streams that never share a draw
 
 
 def batch_indices(n: int, batch_size: int, seed: int, step: int, stream: int = 0) -> np.ndarray:
@@ -29,16 +29,42 @@ def batch_indices(n: int, batch_size: int, seed: int, step: int, stream: int = 0
     return np.array([_epoch_order(n, seed, int(e), stream)[o] for e, o in zip(epochs, offsets, strict=True)])
 
 
-def timesteps(n_timesteps: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Diffusion timesteps of one step's batch: `(batch_size,)` int64, uniform in [0, n_timesteps)."""
-    return _generator(seed, _TIMESTEP, step).integers(0, n_timesteps, size=batch_size)
+def timesteps(n_timesteps: int, batch_size: int, seed: int, step: int, mix: str = "uniform") -> np.ndarray:
+    """Diffusion timesteps of one step's batch.
+
+    Args:
+        n_timesteps: Length of the noise schedule.
+        batch_size, seed, step: Which batch.
+        mix: `"uniform"`; `"middle"`: every second one logit-normal, as middle timesteps hold most of the structure.
+
+    Returns:
+        `(batch_size,)` int64 in [0, n_timesteps).
+
+    Source:
+        Ho et al. 2020 (uniform), Esser et al. 2024 (logit-normal).
+    """
+    generator = _generator(seed, _TIMESTEP, step)
+    drawn = generator.integers(0, n_timesteps, size=batch_size)
+    if mix == "middle":
+        normal = generator.standard_normal(batch_size // 2)
+        drawn[1::2] = np.floor(n_timesteps / (1 + np.exp(-normal))).astype(np.int64)
+    return drawn
 
 
 def training_noise(shape: tuple[int, ...], seed: int, step: int, examples: range) -> torch.Tensor:
     """Gaussian noise `(len(examples), *shape)` float32; example j's depends on (seed, step, j) alone."""
-    noise = np.empty((len(examples), *shape), dtype=np.float32)
-    for row, example in zip(noise, examples, strict=True):
-        _generator(seed, _NOISE, step, example).standard_normal(dtype=np.float32, out=row)
+    return _normal(shape, (seed, _NOISE, step), examples)
+
+
+def probe_noise(shape: tuple[int, ...], seed: int, timestep: int, images: range) -> torch.Tensor:
+    """As `training_noise`, for measuring a model: image i's at a timestep is the same in every model."""
+    return _normal(shape, (seed, _PROBE, timestep), images)
+
+
+def _normal(shape: tuple[int, ...], key: tuple[int, ...], members: range) -> torch.Tensor:
+    noise = np.empty((len(members), *shape), dtype=np.float32)
+    for row, member in zip(noise, members, strict=True):
+        _generator(*key, member).standard_normal(dtype=np.float32, out=row)
     return torch.from_numpy(noise)
 
 

@@ -175,7 +175,7 @@ def _check_request(pairs: np.ndarray, protocol: Protocol, encoding: str) -> None
 
 
 def _recipe(protocol: Protocol, n_pairs: int) -> Recipe:
-    same = ("batch_size", "seed", "learning_rate", "lr_schedule", "warmup_steps", "weight_decay", "max_grad_norm",
+    same = ("batch_size", "seed", "learning_rate", "optimizer", "muon_learning_rate", "lr_schedule", "warmup_steps", "weight_decay", "max_grad_norm",
             "ema_decay", "precision")
     return Recipe(steps=training_steps(protocol, n_pairs), **{name: getattr(protocol, name) for name in same})
 
