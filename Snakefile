@@ -87,7 +87,7 @@ rule metrics:
     output:
         "notebooks/04_metrics.ipynb",
     params:
-        source=source("04_metrics", "mammorgb_utils/evaluation/*.py", "mammorgb_utils/reporting/*.py"),
+        source=source("04_metrics", "mammorgb_utils/evaluation/**/*.py", "mammorgb_utils/reporting/**/*.py"),
     threads: workflow.cores
     shell:
         RUN + " 04_metrics {output:q} " + STUDY
@@ -100,7 +100,7 @@ rule stats:
         "notebooks/05_stats.ipynb",
     params:
         source=source(
-            "05_stats", "mammorgb_utils/evaluation/*.py", "mammorgb_utils/reporting/*.py", "claims.yaml"
+            "05_stats", "mammorgb_utils/evaluation/**/*.py", "mammorgb_utils/reporting/**/*.py", "claims.yaml"
         ),
     threads: workflow.cores
     shell:
@@ -108,7 +108,7 @@ rule stats:
 
 
 # The appendices are targets of their own: `make reproduce` never makes them.
-JUDGED = ("mammorgb_utils/evaluation/*.py", "mammorgb_utils/reporting/*.py", "claims.yaml")
+JUDGED = ("mammorgb_utils/evaluation/**/*.py", "mammorgb_utils/reporting/**/*.py", "claims.yaml")
 
 
 rule learning_rate:
@@ -157,7 +157,7 @@ rule reader_study:
     output:
         "notebooks/A4_reader_study.ipynb",
     params:
-        source=source("A4_reader_study", "mammorgb_utils/reporting/reader_study/*.py", *JUDGED,
+        source=source("A4_reader_study", "mammorgb_utils/experiments/readers/*.py", *JUDGED,
                       data=("reader_study/results/*.json",)),
     threads: workflow.cores
     shell:

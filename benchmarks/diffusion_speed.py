@@ -23,13 +23,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.diffusion_peer import train
 from mammorgb_utils.diffusion.encoding import encode_batch
+from mammorgb_utils.diffusion.engine.base import device_name, load_base
+from mammorgb_utils.diffusion.engine.progress import peak_memory_mb
+from mammorgb_utils.diffusion.engine.team import Team
 from mammorgb_utils.diffusion.loop import Recipe, State, training_step
-from mammorgb_utils.diffusion.progress import peak_memory_mb
 from mammorgb_utils.diffusion.sampling import sample_pairs
-from mammorgb_utils.diffusion.team import Team
 from mammorgb_utils.diffusion.training import PairSource
 from mammorgb_utils.diffusion.training import train as fine_tune
-from mammorgb_utils.diffusion.unet import device_name, load_base
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 

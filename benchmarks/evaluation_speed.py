@@ -23,22 +23,28 @@ import pandas as pd
 from scipy.ndimage import zoom
 
 from mammorgb_utils.data.workers import available_cores
-from mammorgb_utils.evaluation.anatomy import anatomy
-from mammorgb_utils.evaluation.anatomy_consistency import anatomy_table, strata_of
-from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
-from mammorgb_utils.evaluation.choice_effects import MAX_PAIRS, contrast_tests, split_effects
-from mammorgb_utils.evaluation.comparison import contrast_table, distance_table, effect_table, overlap_summary
-from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
-from mammorgb_utils.evaluation.consistency_summary import consistency_table
-from mammorgb_utils.evaluation.fidelity import fidelity_table
-from mammorgb_utils.evaluation.mask_agreement import mask_agreement, mask_examples, masks_by_method, overlap_by_method
-from mammorgb_utils.evaluation.match_test import match_table
-from mammorgb_utils.evaluation.memorisation import HELDOUT, TRAIN, memorisation_table, nearest_training, planted_copies
-from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.resampling import SET_ORDER
+from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table, strata_of
+from mammorgb_utils.evaluation.anatomy.matching import match_table
+from mammorgb_utils.evaluation.anatomy.measure import anatomy
+from mammorgb_utils.evaluation.anatomy.third_channel import computed_third, third_residuals
+from mammorgb_utils.evaluation.artefacts.rates import artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
+from mammorgb_utils.evaluation.consistency.summary import consistency_table
+from mammorgb_utils.evaluation.fidelity.memorisation import (
+    HELDOUT,
+    TRAIN,
+    memorisation_table,
+    nearest_training,
+    planted_copies,
+)
+from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
+from mammorgb_utils.evaluation.fidelity.texture import texture_features
+from mammorgb_utils.evaluation.masks.agreement import mask_agreement, mask_examples, masks_by_method, overlap_by_method
+from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.score_steps import MAX_TRAIN
-from mammorgb_utils.evaluation.texture import texture_features
-from mammorgb_utils.evaluation.third_channel import computed_third, third_residuals
+from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER
+from mammorgb_utils.evaluation.statistics.tables import contrast_table, distance_table, effect_table, overlap_summary
+from mammorgb_utils.experiments.choice_effects import MAX_PAIRS, contrast_tests, split_effects
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.mask_verdicts import verdicts_by_method
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv

@@ -14,9 +14,9 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mammorgb_utils.diffusion.engine.base import device_name, pick_device
+from mammorgb_utils.diffusion.engine.progress import peak_memory_mb
 from mammorgb_utils.diffusion.loop import Recipe, State, training_step
-from mammorgb_utils.diffusion.progress import peak_memory_mb
-from mammorgb_utils.diffusion.unet import device_name, pick_device
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "paper_model.csv"

@@ -23,10 +23,9 @@ import pandas as pd
 from scipy.stats import norm
 from tqdm import tqdm
 
-from mammorgb_utils.evaluation.agreement import accuracy, auc, kappa
-from mammorgb_utils.evaluation.bootstrap import Sample, closer, median_difference
-from mammorgb_utils.evaluation.distances import emd, ks, null_band
-from mammorgb_utils.evaluation.hypothesis_tests import (
+from mammorgb_utils.evaluation.statistics.bootstrap import Sample, closer, median_difference
+from mammorgb_utils.evaluation.statistics.distances import emd, ks, null_band
+from mammorgb_utils.evaluation.statistics.effects import (
     Effect,
     cliffs_delta,
     equivalence,
@@ -34,7 +33,8 @@ from mammorgb_utils.evaluation.hypothesis_tests import (
     mann_whitney,
     wilson,
 )
-from mammorgb_utils.evaluation.rates import rate
+from mammorgb_utils.evaluation.statistics.rates import rate
+from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "statistics_coverage.csv"

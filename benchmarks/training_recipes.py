@@ -18,10 +18,10 @@ import pandas as pd
 import torch
 
 from mammorgb_utils.data.base_views import base_views
-from mammorgb_utils.diffusion.base_model import RECIPE, ViewSource, noise_schedule, small_unet
-from mammorgb_utils.diffusion.learning import TIMESTEPS, denoising_losses
+from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
+from mammorgb_utils.diffusion.engine.learning import TIMESTEPS, denoising_losses
+from mammorgb_utils.diffusion.engine.pretrain import RECIPE, ViewSource, noise_schedule, small_unet
 from mammorgb_utils.diffusion.loop import Recipe, State, fit, training_step
-from mammorgb_utils.diffusion.unet import device_name, pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 

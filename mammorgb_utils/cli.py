@@ -94,7 +94,7 @@ def _add_score(sub: argparse.ArgumentParser) -> None:
 
 
 def _reader_study(options: argparse.Namespace) -> None:
-    from mammorgb_utils.reporting.reader_study import commands as readers  # takes seconds
+    from mammorgb_utils.experiments.readers import commands as readers  # takes seconds
 
     getattr(readers, options.step)(options)
 

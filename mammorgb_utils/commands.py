@@ -13,14 +13,14 @@ from pathlib import Path
 
 import filelock
 
-from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.study_files import (
+from mammorgb_utils.output.study_files import (
     appendix_files,
     declared_files,
     finished_appendices,
     forget_lost_stages,
     missing_files,
 )
+from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, read_table
 
 DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
@@ -41,7 +41,7 @@ def reproduce(options: argparse.Namespace) -> None:
 
 def appendices(options: argparse.Namespace) -> None:
     """Run the appendices, or some of them; finished trainings are loaded, a killed call continues."""
-    from mammorgb_utils.reporting.producers import APPENDICES
+    from mammorgb_utils.output.producers import APPENDICES
 
     protocol = Protocol.load(options.profile)
     name = options.run or protocol.profile
@@ -113,8 +113,8 @@ def manifest(options: argparse.Namespace) -> None:
 
 
 def _write_manifest(options: argparse.Namespace, out: Path) -> None:
-    from mammorgb_utils.data.adapters import build_manifest
-    from mammorgb_utils.data.adapters.pseudonyms import read_secret
+    from mammorgb_utils.data.archives import build_manifest
+    from mammorgb_utils.data.archives.pseudonyms import read_secret
 
     secret = read_secret(options.secret_file) if options.secret_file else None
     summary = build_manifest(options.source, options.root, out, heldout_fraction=options.heldout_fraction,
@@ -135,7 +135,7 @@ def reference_cdf(options: argparse.Namespace) -> None:
 def base_model(options: argparse.Namespace) -> None:
     """Pretrain the small base model; a killed call continues."""
     from mammorgb_utils.data.base_views import base_views, fingerprint
-    from mammorgb_utils.diffusion.base_model import pretrain_base
+    from mammorgb_utils.diffusion.engine.pretrain import pretrain_base
 
     protocol = Protocol.load("laptop")
     views = base_views(options.breasts, options.seed, protocol, cache=options.work / "views.npy")
@@ -156,7 +156,7 @@ def train(options: argparse.Namespace) -> None:
 
 def sample(options: argparse.Namespace) -> None:
     """Draw a study's synthetic pairs, on all processes that a launcher started; notebook 03 then loads them."""
-    from mammorgb_utils.diffusion.sample_store import sample_study
+    from mammorgb_utils.diffusion.engine.sample_store import sample_study
 
     run = Run.open(options.run or options.profile, options.profile, options.manifest)
     for name in run.encodings(options.encoding):
@@ -210,9 +210,9 @@ def report(options: argparse.Namespace) -> None:
 
 def publish(options: argparse.Namespace) -> None:
     """Copy the laptop study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
+    from mammorgb_utils.output.records import AS_WRITTEN, state
     from mammorgb_utils.reporting.documents import fill_documents
     from mammorgb_utils.reporting.ledger import LEDGER, is_current
-    from mammorgb_utils.reporting.records import AS_WRITTEN, state
 
     root = PROJECT_ROOT / "runs" / options.run
     if not (root / "protocol.json").is_file() or missing_files(root):

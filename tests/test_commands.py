@@ -14,11 +14,11 @@ import pytest
 
 from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
+from mammorgb_utils.output.producers import APPENDICES
+from mammorgb_utils.output.records import record
+from mammorgb_utils.output.tables import save_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.ledger import claims_ledger
-from mammorgb_utils.reporting.producers import APPENDICES
-from mammorgb_utils.reporting.records import record
-from mammorgb_utils.reporting.tables import save_table
 from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 
 

@@ -5,8 +5,8 @@ import re
 import pandas as pd
 import pytest
 
+from mammorgb_utils.output.producers import FIGURES
 from mammorgb_utils.reporting.documents import fill_documents, fill_tables
-from mammorgb_utils.reporting.producers import FIGURES
 from mammorgb_utils.runs import PROJECT_ROOT
 
 DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/*.md")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mammorgb_utils.data.base_views import fingerprint
-from mammorgb_utils.diffusion.unet import load_base
+from mammorgb_utils.diffusion.engine.base import load_base
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.kill_and_continue import kill_tree, tables
 from mammorgb_utils.cli import main
-from mammorgb_utils.reporting.producers import APPENDICES, FIGURES, TABLES
+from mammorgb_utils.output.producers import APPENDICES, FIGURES, TABLES
 from mammorgb_utils.runs import PROJECT_ROOT
 
 STAGES = ["01_preprocess", *(f"{stage}_{encoding}" for stage in ("02_train", "03_sample")

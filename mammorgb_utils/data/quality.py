@@ -18,7 +18,7 @@ from pydicom import uid
 from tqdm import tqdm
 
 from mammorgb_utils.data import headers
-from mammorgb_utils.data.adapters.build import CACHE_FOLDER
+from mammorgb_utils.data.archives.build import CACHE_FOLDER
 from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file, read_mammogram
 from mammorgb_utils.data.geometry import area_resize

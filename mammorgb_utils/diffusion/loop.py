@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DModel
 
-from mammorgb_utils.diffusion.checkpoints import StatsLog, Tensors, load_checkpoint, save_checkpoint
-from mammorgb_utils.diffusion.optimizers import Optimizer
-from mammorgb_utils.diffusion.progress import peak_memory_mb, progress_bar
+from mammorgb_utils.diffusion.engine.base import compiled, fast_attention, resolve_precision
+from mammorgb_utils.diffusion.engine.checkpoints import StatsLog, Tensors, load_checkpoint, save_checkpoint
+from mammorgb_utils.diffusion.engine.optimizers import Optimizer
+from mammorgb_utils.diffusion.engine.progress import peak_memory_mb, progress_bar
+from mammorgb_utils.diffusion.engine.team import Team
 from mammorgb_utils.diffusion.randomness import timesteps, training_noise
-from mammorgb_utils.diffusion.team import Team
-from mammorgb_utils.diffusion.unet import compiled, fast_attention, resolve_precision
 
 CHECKPOINTS, STATS = "checkpoints", "stats.jsonl"
 
@@ -221,7 +221,8 @@ def denoising_loss(state: State, scheduler: DDPMScheduler, source: BatchSource, 
     return F.mse_loss(prediction.float(), prediction_target(scheduler, clean, noise, t))
 
 
-def prediction_target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+def prediction_target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torch.Tensor,
+                      t: torch.Tensor) -> torch.Tensor:
     """What the model learns to predict from the noisy images, by its scheduler's prediction type."""
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
@@ -268,7 +269,8 @@ def _logged_step(state: State, scheduler: DDPMScheduler, source: BatchSource, re
     seconds = time.perf_counter() - start
     return {"step": state.step, "epoch": round(state.step * recipe.batch_size / len(source), 4), "loss": loss, "lr": lr,
             "grad_norm": norm, "images_per_second": round(recipe.batch_size / seconds, 2), "seconds": round(seconds, 4),
-            "precision": resolve_precision(recipe.precision, team.device), "peak_memory_mb": peak_memory_mb(team.device)}
+            "precision": resolve_precision(recipe.precision, team.device),
+            "peak_memory_mb": peak_memory_mb(team.device)}
 
 
 def _save(state: State, journal: _Journal, folder: Path, identity: dict[str, Any], team: Team) -> None:

@@ -11,9 +11,9 @@ from diffusers import DDPMScheduler, SchedulerMixin, UNet2DModel
 
 from mammorgb_utils.diffusion.denoising import SamplingError, denoise, solver
 from mammorgb_utils.diffusion.encoding import decode_batch
-from mammorgb_utils.diffusion.progress import progress_bar
+from mammorgb_utils.diffusion.engine.base import pick_device, resolve_precision
+from mammorgb_utils.diffusion.engine.progress import progress_bar
 from mammorgb_utils.diffusion.training import RECORD
-from mammorgb_utils.diffusion.unet import pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
 
 

@@ -14,14 +14,14 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 from diffusers.utils.logging import disable_progress_bar
 
-from mammorgb_utils.diffusion.checkpoints import atomic_folder, differences, digest
 from mammorgb_utils.diffusion.controls import CONTROLS, control_channel
 from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS, check_views, encode_batch, stack_batch
+from mammorgb_utils.diffusion.engine.base import base_sha256, device_name, load_base, pick_device, resolve_precision
+from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder, differences, digest
+from mammorgb_utils.diffusion.engine.strips import STRIPS, draw_strip, strip_steps
+from mammorgb_utils.diffusion.engine.team import Team
 from mammorgb_utils.diffusion.loop import Recipe, State, TrainingError, fit
 from mammorgb_utils.diffusion.randomness import batch_indices
-from mammorgb_utils.diffusion.strips import STRIPS, draw_strip, strip_steps
-from mammorgb_utils.diffusion.team import Team
-from mammorgb_utils.diffusion.unet import base_sha256, device_name, load_base, pick_device, resolve_precision
 from mammorgb_utils.protocol import Protocol
 
 RECORD = "mammorgb.json"
@@ -175,8 +175,8 @@ def _check_request(pairs: np.ndarray, protocol: Protocol, encoding: str) -> None
 
 
 def _recipe(protocol: Protocol, n_pairs: int) -> Recipe:
-    same = ("batch_size", "seed", "learning_rate", "optimizer", "muon_learning_rate", "lr_schedule", "warmup_steps", "weight_decay", "max_grad_norm",
-            "ema_decay", "precision")
+    same = ("batch_size", "seed", "optimizer", "learning_rate", "muon_learning_rate", "lr_schedule", "warmup_steps",
+            "weight_decay", "max_grad_norm", "ema_decay", "precision")
     return Recipe(steps=training_steps(protocol, n_pairs), **{name: getattr(protocol, name) for name in same})
 
 

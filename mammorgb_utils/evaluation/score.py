@@ -7,17 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.comparison import (
-    MEASURES,
-    PRIMARY,
-    distance_table,
-    effect_table,
-    overlap_summary,
-)
-from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
-from mammorgb_utils.evaluation.consistency_summary import consistency_table
-from mammorgb_utils.evaluation.overlap import pair_metrics, plausible
-from mammorgb_utils.evaluation.resampling import CANDIDATE
+from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
+from mammorgb_utils.evaluation.consistency.summary import consistency_table
+from mammorgb_utils.evaluation.overlap.pairs import pair_metrics, plausible
 from mammorgb_utils.evaluation.score_steps import (
     artefact_rows,
     fidelity_rows,
@@ -27,7 +19,15 @@ from mammorgb_utils.evaluation.score_steps import (
     measure_texture,
     memorisation_rows,
 )
-from mammorgb_utils.evaluation.scored_sets import SETS, ScoredSets, ScoreError, scored_sets
+from mammorgb_utils.evaluation.sets import SETS, ScoredSets, ScoreError, scored_sets
+from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
+from mammorgb_utils.evaluation.statistics.tables import (
+    MEASURES,
+    PRIMARY,
+    distance_table,
+    effect_table,
+    overlap_summary,
+)
 
 _SAME_SIZE = ("a real CC overlaps the nearest-area MLO of another breast as much as its own: IoU says only "
               "'same size'")

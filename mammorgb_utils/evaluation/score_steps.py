@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.anatomy import anatomy, height_over_width
-from mammorgb_utils.evaluation.anatomy_consistency import anatomy_table
-from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
-from mammorgb_utils.evaluation.fidelity import fidelity_table
-from mammorgb_utils.evaluation.match_test import match_table
-from mammorgb_utils.evaluation.memorisation import EITHER, HELDOUT, TRAIN, memorisation_table, nearest_training
-from mammorgb_utils.evaluation.overlap import pair_masks
-from mammorgb_utils.evaluation.resampling import CANDIDATE
-from mammorgb_utils.evaluation.scored_sets import SETS, ScoredSets
-from mammorgb_utils.evaluation.texture import texture_features
+from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table
+from mammorgb_utils.evaluation.anatomy.matching import match_table
+from mammorgb_utils.evaluation.anatomy.measure import anatomy, height_over_width
+from mammorgb_utils.evaluation.artefacts.rates import artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.fidelity.memorisation import EITHER, HELDOUT, TRAIN, memorisation_table, nearest_training
+from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
+from mammorgb_utils.evaluation.fidelity.texture import texture_features
+from mammorgb_utils.evaluation.overlap.pairs import pair_masks
+from mammorgb_utils.evaluation.sets import SETS, ScoredSets
+from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
 
 MAX_TRAIN = 1000  # training pairs that the match test learns from: more cost time alone
 MATCH_AMONG = 5  # MLO views among which the card's match accuracy is

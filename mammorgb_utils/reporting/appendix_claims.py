@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.reporting.style import format_rate
+from mammorgb_utils.output.style import format_rate
 from mammorgb_utils.reporting.verdicts import NOT_REPRODUCED, NOT_RUN, NOT_TESTABLE, REPRODUCED, UNDERPOWERED
 
 SLOW, FAST = 1e-5, 1e-4  # the rates that the claim compares

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammorgb_utils.reporting.tables import rounded
+from mammorgb_utils.output.tables import rounded
 
 _BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?P<exact> exact)?(?: columns: (?P<columns>[\w,]+))?"
                     r"(?: where: (?P<where>[\w=,]+))? -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mammorgb_utils.reporting.style import BAND, COLOURS, QUIET, new_figure, rc, styled
+from mammorgb_utils.output.style import BAND, COLOURS, QUIET, new_figure, rc, styled
 
 _WIDTH, _HEIGHT = 65.0, 40.0  # mm; shown at 1.4 times this, so that the text is of a page's size
 _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}

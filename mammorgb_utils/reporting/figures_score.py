@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mammorgb_utils.evaluation.resampling import CANDIDATE
-from mammorgb_utils.evaluation.scored_sets import SETS
-from mammorgb_utils.reporting.style import COLOURS, new_figure, styled
+from mammorgb_utils.evaluation.sets import SETS
+from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
+from mammorgb_utils.output.style import COLOURS, new_figure, styled
 
 _WIDTH, _HEIGHT = 140.0, 58.0  # mm
 _COLOURS = {"real": COLOURS["real"], CANDIDATE: COLOURS["sum"]}

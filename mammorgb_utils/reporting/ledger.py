@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammorgb_utils.reporting.producers import TABLES
-from mammorgb_utils.reporting.records import CHANGED, FOREIGN, state
+from mammorgb_utils.output.producers import TABLES
+from mammorgb_utils.output.records import CHANGED, FOREIGN, state
 from mammorgb_utils.reporting.verdicts import NOT_RUN
 from mammorgb_utils.runs import read_table
 

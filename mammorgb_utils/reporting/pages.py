@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from mammorgb_utils.reporting.tables import rounded
+from mammorgb_utils.output.tables import rounded
 from mammorgb_utils.runs import atomic_path
 
 MAX_ROWS = 60  # of a table on a page; the CSV has all

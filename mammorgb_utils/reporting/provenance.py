@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.reporting.style import NAMES
+from mammorgb_utils.output.style import NAMES
 from mammorgb_utils.runs import Run, read_table, sha256
 
 _QUESTION = "**Question.**"

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from mammorgb_utils.reporting.captions import FIGURE_CAPTIONS, TABLE_CAPTIONS, Caption
+from mammorgb_utils.output.captions import FIGURE_CAPTIONS, TABLE_CAPTIONS, Caption
+from mammorgb_utils.output.producers import APPENDICES, FIGURES, TABLES
+from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, shown_columns, state
+from mammorgb_utils.output.study_files import missing_files
 from mammorgb_utils.reporting.ledger import CLAIMS, LEDGER, claims_ledger
 from mammorgb_utils.reporting.pages import page_picture, page_table, write_page
-from mammorgb_utils.reporting.producers import APPENDICES, FIGURES, TABLES
 from mammorgb_utils.reporting.protocol_fields import protocol_rows
 from mammorgb_utils.reporting.provenance import Stage, data_flow, digest_table, stage_table, stages, version_table
-from mammorgb_utils.reporting.records import CHANGED, FOREIGN, UNRECORDED, shown_columns, state
 from mammorgb_utils.reporting.score_folder import score_rows
-from mammorgb_utils.reporting.study_files import missing_files
 from mammorgb_utils.runs import Run, read_table
 
 MAIN = ("01_preprocess", "02_train", "03_sample", "04_metrics", "05_stats")

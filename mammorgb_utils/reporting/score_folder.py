@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pair_folder import pairs_digest
-from mammorgb_utils.evaluation.resampling import CANDIDATE
-from mammorgb_utils.evaluation.scored_sets import ScoredSets
+from mammorgb_utils.evaluation.sets import ScoredSets
+from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
+from mammorgb_utils.output.records import study_digest
+from mammorgb_utils.output.score_captions import FIGURE_NAMES, TABLE_TITLES
 from mammorgb_utils.reporting.figures_quality import as_svg
 from mammorgb_utils.reporting.figures_score import score_overlap
 from mammorgb_utils.reporting.pages import data_uri, page_table, write_page
-from mammorgb_utils.reporting.records import study_digest
-from mammorgb_utils.reporting.score_captions import FIGURE_NAMES, TABLE_TITLES
 from mammorgb_utils.runs import NAME, Run, atomic_path, provenance, read_table, sha256, write_csv, write_json
 
 PROVENANCE = "provenance.json"  # written last: a folder without it isn't a score

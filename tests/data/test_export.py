@@ -9,7 +9,7 @@ from PIL import Image
 
 from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
-from mammorgb_utils.reporting.records import record, write_metric
+from mammorgb_utils.output.records import record, write_metric
 from mammorgb_utils.runs import write_array, write_csv, write_json
 
 PAIRS = np.random.default_rng(0).random((3, 2, 8, 8)).astype(np.float32)

@@ -2,7 +2,7 @@
 
 import pydicom
 
-from mammorgb_utils.data.adapters import build_manifest
+from mammorgb_utils.data.archives import build_manifest
 from mammorgb_utils.data.headers import FOR_PROCESSING
 
 KEPT = "for processing (kept, but rejected by the study unless for_processing: convert)"

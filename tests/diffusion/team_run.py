@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.sample_store import sample_study
+from mammorgb_utils.diffusion.engine.team import Team
 from mammorgb_utils.diffusion.loop import Recipe, State, training_step
-from mammorgb_utils.diffusion.sample_store import sample_study
-from mammorgb_utils.diffusion.team import Team
 from mammorgb_utils.diffusion.training import PairSource, train
-from mammorgb_utils.diffusion.unet import load_base
 from mammorgb_utils.protocol import Protocol
 
 

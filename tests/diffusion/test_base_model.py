@@ -6,12 +6,12 @@ import torch
 from diffusers import DDPMPipeline
 from tiny_models import SIZE, blob_pairs, equal, weights
 
-from mammorgb_utils.diffusion import base_model
-from mammorgb_utils.diffusion.base_model import ViewSource, noise_schedule, pretrain_base, small_unet
 from mammorgb_utils.diffusion.encoding import EncodingError
+from mammorgb_utils.diffusion.engine import pretrain as base_model
+from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.pretrain import ViewSource, noise_schedule, pretrain_base, small_unet
 from mammorgb_utils.diffusion.loop import Recipe, TrainingError
 from mammorgb_utils.diffusion.training import train
-from mammorgb_utils.diffusion.unet import load_base
 
 VIEWS = blob_pairs(10).reshape(20, SIZE, SIZE)
 ASKED = {"steps": 4, "seed": 1, "batch_size": 4, "checkpoint_every": 2, "channels": (8, 16), "progress": False,

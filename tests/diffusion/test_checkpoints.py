@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mammorgb_utils.diffusion.checkpoints import (
+from mammorgb_utils.diffusion.engine.checkpoints import (
     CheckpointError,
     StatsLog,
     atomic_folder,

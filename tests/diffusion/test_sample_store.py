@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from mammorgb_utils.diffusion import sample_store
-from mammorgb_utils.diffusion.sample_store import load_third, sample_study
+from mammorgb_utils.diffusion.engine import sample_store
+from mammorgb_utils.diffusion.engine.sample_store import load_third, sample_study
 from mammorgb_utils.diffusion.sampling import SamplingError, sample_pairs
 
 

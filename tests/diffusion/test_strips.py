@@ -4,10 +4,10 @@ import torch
 from PIL import Image
 from tiny_models import SIZE, blob_pairs
 
+from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.strips import draw_strip, strip_steps
 from mammorgb_utils.diffusion.loop import Recipe, State, training_step
-from mammorgb_utils.diffusion.strips import draw_strip, strip_steps
 from mammorgb_utils.diffusion.training import PairSource
-from mammorgb_utils.diffusion.unet import load_base
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(6, {1, 2, 3, 4, 5, 6}), (60, {10, 20, 30, 40, 50, 60}), (1, {1}),

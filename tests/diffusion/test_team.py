@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_models import SIZE, blob_pairs, weights
 
-from mammorgb_utils.diffusion.sample_store import sample_study
+from mammorgb_utils.diffusion.engine.sample_store import sample_study
 
 SCRIPT = team_run.__file__
 # What `accelerate launch` starts on several GPUs; for several CPU processes it asks for MPI instead.

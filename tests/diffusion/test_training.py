@@ -13,8 +13,9 @@ from diffusers import DDPMPipeline
 from tiny_models import SIZE, blob_pairs, equal, save_base, weights
 
 from benchmarks.paper_model import ARCHITECTURE
-from mammorgb_utils.diffusion.checkpoints import CheckpointError, load_checkpoint
 from mammorgb_utils.diffusion.encoding import EncodingError
+from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError, load_checkpoint
 from mammorgb_utils.diffusion.loop import (
     CHECKPOINTS,
     Diverged,
@@ -26,7 +27,6 @@ from mammorgb_utils.diffusion.loop import (
     training_step,
 )
 from mammorgb_utils.diffusion.training import PairSource, milestone_dir, train, training_steps
-from mammorgb_utils.diffusion.unet import load_base
 
 
 def stats(run_dir):

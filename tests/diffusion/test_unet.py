@@ -6,7 +6,7 @@ from diffusers import UNet2DModel
 from tiny_models import SIZE, save_base
 
 from benchmarks.paper_model import ARCHITECTURE
-from mammorgb_utils.diffusion.unet import (
+from mammorgb_utils.diffusion.engine.base import (
     BaseModelError,
     base_folder,
     base_sha256,
@@ -56,7 +56,7 @@ def test_absent_folder_and_absent_hub_id_say_how_to_get_it(tmp_path, monkeypatch
 
 def test_the_published_name_must_have_the_published_parameters(tmp_path, monkeypatch):
     folder = save_base(tmp_path / "base", nested=False)
-    monkeypatch.setattr("mammorgb_utils.diffusion.unet.base_folder", lambda base: folder)
+    monkeypatch.setattr("mammorgb_utils.diffusion.engine.base.base_folder", lambda base: folder)
     with pytest.raises(BaseModelError, match="the published model has 113,673,219"):
         load_base("google/ddpm-celebahq-256", SIZE)
 

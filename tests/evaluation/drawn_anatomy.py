@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.anatomy import PROFILES
-from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.anatomy.measure import PROFILES
+from mammorgb_utils.evaluation.overlap.pairs import PairMasks
 
 RATIO = 1.25  # height over width of the drawn field
 

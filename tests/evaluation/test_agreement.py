@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from mammorgb_utils.evaluation.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
+from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
 
 
 def tail(k, n, p):

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 from drawn_anatomy import anatomy_rows
 
-from mammorgb_utils.evaluation.anatomy import PROFILES
-from mammorgb_utils.evaluation.anatomy_consistency import (
+from mammorgb_utils.evaluation.anatomy.agreement import (
     MEASURES,
     NULL_DRAWS,
     anatomy_table,
@@ -12,7 +11,8 @@ from mammorgb_utils.evaluation.anatomy_consistency import (
     strata_of,
     usual_differences,
 )
-from mammorgb_utils.evaluation.consistency import area_density_strata
+from mammorgb_utils.evaluation.anatomy.measure import PROFILES
+from mammorgb_utils.evaluation.consistency.pairing import area_density_strata
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol.load("smoke", n_bootstrap=100)

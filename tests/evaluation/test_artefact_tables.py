@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation.artefact_tables import (
+from mammorgb_utils.evaluation.artefacts.rates import DETECTORS, THRESHOLDS
+from mammorgb_utils.evaluation.artefacts.tables import (
     detector_performance,
     drawn_pairs,
     facts_of_pairs,
     rate_differences,
     rates_by_fact,
 )
-from mammorgb_utils.evaluation.artefacts import DETECTORS, THRESHOLDS
-from mammorgb_utils.evaluation.rates import rate_row
+from mammorgb_utils.evaluation.statistics.rates import rate_row
 
 
 def rate_rows(counts, n=50):

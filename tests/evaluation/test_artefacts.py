@@ -6,8 +6,7 @@ import pytest
 from drawn_views import breast, mlo_breast, wedge
 from scipy.stats import binomtest
 
-from mammorgb_utils.evaluation import artefacts
-from mammorgb_utils.evaluation.artefacts import (
+from mammorgb_utils.evaluation.artefacts.rates import (
     ANY,
     DETECTORS,
     THRESHOLDS,
@@ -15,9 +14,10 @@ from mammorgb_utils.evaluation.artefacts import (
     artefact_rates,
     artefact_scores,
 )
-from mammorgb_utils.evaluation.hypothesis_tests import wilson
-from mammorgb_utils.evaluation.overlap import pair_masks
-from mammorgb_utils.evaluation.rates import rate, rate_row
+from mammorgb_utils.evaluation.artefacts.rates import rates as artefacts
+from mammorgb_utils.evaluation.overlap.pairs import pair_masks
+from mammorgb_utils.evaluation.statistics.effects import wilson
+from mammorgb_utils.evaluation.statistics.rates import rate, rate_row
 from mammorgb_utils.runs import PROJECT_ROOT
 
 SIZES = (64, 256)

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation.comparison import contrast_table, distance_table, effect_table, overlap_summary
-from mammorgb_utils.evaluation.consistency import NEAREST_AREA
-from mammorgb_utils.evaluation.consistency_summary import consistency_table
-from mammorgb_utils.evaluation.distances import emd, ks
-from mammorgb_utils.evaluation.hypothesis_tests import cliffs_delta, holm
+from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA
+from mammorgb_utils.evaluation.consistency.summary import consistency_table
+from mammorgb_utils.evaluation.statistics.distances import emd, ks
+from mammorgb_utils.evaluation.statistics.effects import cliffs_delta, holm
+from mammorgb_utils.evaluation.statistics.tables import contrast_table, distance_table, effect_table, overlap_summary
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol(n_permutations=99, n_bootstrap=100)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from drawn_views import pairs_of
 
-from mammorgb_utils.evaluation.consistency import (
+from mammorgb_utils.evaluation.consistency.pairing import (
     area_strata,
     consistency_score,
     derangement,
@@ -11,8 +11,8 @@ from mammorgb_utils.evaluation.consistency import (
     nearest_area_pairing,
     shuffled_overlap,
 )
-from mammorgb_utils.evaluation.overlap import iou, pair_masks
-from mammorgb_utils.evaluation.resampling import patient_of, weighted_median
+from mammorgb_utils.evaluation.overlap.pairs import iou, pair_masks
+from mammorgb_utils.evaluation.statistics.resampling import patient_of, weighted_median
 
 DEPTHS = [(0.3, 0.35), (0.5, 0.55), (0.7, 0.75), (0.9, 0.95), (0.4, 0.45), (0.6, 0.65)]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation.fidelity import (
+from mammorgb_utils.evaluation.fidelity.metrics import (
     METRICS,
     coverage,
     density,
@@ -14,7 +14,7 @@ from mammorgb_utils.evaluation.fidelity import (
     nearest_distance,
     texture_shift,
 )
-from mammorgb_utils.evaluation.texture import FEATURE_SET, feature_columns
+from mammorgb_utils.evaluation.fidelity.texture import FEATURE_SET, feature_columns
 from mammorgb_utils.protocol import Protocol
 
 COLUMNS = feature_columns()

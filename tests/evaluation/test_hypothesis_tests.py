@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from mammorgb_utils.evaluation.hypothesis_tests import (
+from mammorgb_utils.evaluation.statistics.effects import (
     benjamini_hochberg,
     cliffs_delta,
     equivalence,
@@ -15,7 +15,7 @@ from mammorgb_utils.evaluation.hypothesis_tests import (
     mann_whitney,
     wilson,
 )
-from mammorgb_utils.evaluation.paper import paper_arithmetic
+from mammorgb_utils.evaluation.statistics.paper import paper_arithmetic
 
 FIGURES = {"ks": 0.077, "n_synthetic": 500, "n_real": 2500, "artefact_rate_low": 0.06, "artefact_rate_high": 0.08}
 

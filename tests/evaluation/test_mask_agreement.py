@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from drawn_views import breast, pairs_of, view
 
-from mammorgb_utils.evaluation.mask_agreement import (
+from mammorgb_utils.evaluation.masks.agreement import (
     TRUTH,
     mask_agreement,
     mask_examples,
@@ -15,8 +15,8 @@ from mammorgb_utils.evaluation.mask_agreement import (
     overlap_by_method,
     true_masks,
 )
-from mammorgb_utils.evaluation.masks import METHODS
-from mammorgb_utils.evaluation.overlap import PairMasks, iou, pair_masks, pair_metrics
+from mammorgb_utils.evaluation.masks.breast import METHODS
+from mammorgb_utils.evaluation.overlap.pairs import PairMasks, iou, pair_masks, pair_metrics
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run
 

@@ -3,9 +3,16 @@ import pandas as pd
 import pytest
 from drawn_anatomy import anatomy_rows, drawn_pairs
 
-from mammorgb_utils.evaluation.hypothesis_tests import wilson
-from mammorgb_utils.evaluation.match_test import CANDIDATES, FEATURES, TooFewPairs, fit_matcher, match_table, match_test
-from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.anatomy.matching import (
+    CANDIDATES,
+    FEATURES,
+    TooFewPairs,
+    fit_matcher,
+    match_table,
+    match_test,
+)
+from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.statistics.effects import wilson
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol.load("smoke", n_bootstrap=100)

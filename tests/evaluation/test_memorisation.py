@@ -5,7 +5,7 @@ import pytest
 from drawn_views import breast
 from scipy import ndimage
 
-from mammorgb_utils.evaluation.memorisation import (
+from mammorgb_utils.evaluation.fidelity.memorisation import (
     DISGUISED,
     EITHER,
     MARGIN,

@@ -6,8 +6,9 @@ import pytest
 from drawn_views import pairs_of
 from scipy.stats import mannwhitneyu
 
-from mammorgb_utils.evaluation.choice_effects import SPLITS, TESTS, contrast_tests, split_effects
-from mammorgb_utils.evaluation.open_choices import (
+from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
+from mammorgb_utils.experiments.choice_effects import SPLITS, TESTS, contrast_tests, split_effects
+from mammorgb_utils.experiments.open_choices import (
     NOT_RUN,
     OPEN_FIELDS,
     STATED_FIELDS,
@@ -15,7 +16,6 @@ from mammorgb_utils.evaluation.open_choices import (
     open_choices,
     study_choice,
 )
-from mammorgb_utils.evaluation.overlap import pair_metrics
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.protocol_fields import protocol_fields
 from mammorgb_utils.runs import write_csv

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation import resampling
-from mammorgb_utils.evaluation.bootstrap import Sample, closer, median_difference
-from mammorgb_utils.evaluation.consistency import consistency_score, pairing_gain
-from mammorgb_utils.evaluation.distances import emd, ks, noise_floor, null_band
-from mammorgb_utils.evaluation.dominance import ranked_differences
-from mammorgb_utils.evaluation.hypothesis_tests import (
+from mammorgb_utils.evaluation.consistency.pairing import consistency_score, pairing_gain
+from mammorgb_utils.evaluation.statistics import resampling
+from mammorgb_utils.evaluation.statistics.bootstrap import Sample, closer, median_difference
+from mammorgb_utils.evaluation.statistics.distances import emd, ks, noise_floor, null_band
+from mammorgb_utils.evaluation.statistics.dominance import ranked_differences
+from mammorgb_utils.evaluation.statistics.effects import (
     benjamini_hochberg,
     cliffs_delta,
     equivalence,
@@ -22,7 +22,7 @@ from mammorgb_utils.evaluation.hypothesis_tests import (
     mann_whitney,
     wilson,
 )
-from mammorgb_utils.evaluation.rates import rate
+from mammorgb_utils.evaluation.statistics.rates import rate
 
 Z = 1.959963984540054
 X, Y = [0.81, 0.84, 0.86, 0.90, 0.84], [0.70, 0.79, 0.84, 0.85, 0.88, 0.91, 0.75]

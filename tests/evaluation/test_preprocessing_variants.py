@@ -14,8 +14,9 @@ from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.pairs import load_pairs, real_pairs
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
-from mammorgb_utils.evaluation import preprocessing_variants, trials
-from mammorgb_utils.evaluation.preprocessing_variants import (
+from mammorgb_utils.experiments import preprocessing as preprocessing_variants
+from mammorgb_utils.experiments import trial as trials
+from mammorgb_utils.experiments.preprocessing import (
     FILM_GAMMA,
     STUDY,
     Variant,
@@ -26,8 +27,8 @@ from mammorgb_utils.evaluation.preprocessing_variants import (
     variant_run,
     variants_of,
 )
-from mammorgb_utils.evaluation.trials import TrialError
-from mammorgb_utils.evaluation.variant_effects import measure_set
+from mammorgb_utils.experiments.preprocessing_effects import measure_set
+from mammorgb_utils.experiments.trial import TrialError
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, write_csv
 from tests.diffusion.tiny_models import SIZE, save_base

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import permutation_test, ttest_1samp
 
-from mammorgb_utils.evaluation.run_contrasts import paired_contrast, run_contrasts, runs_per_encoding
+from mammorgb_utils.experiments.third_channel import paired_contrast, run_contrasts, runs_per_encoding
 
 CHANNELS = ("sum", "absdiff", "zero", "copy")
 

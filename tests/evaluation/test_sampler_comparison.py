@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation import sampler_comparison
-from mammorgb_utils.evaluation.distances import emd
-from mammorgb_utils.evaluation.overlap import pair_metrics
-from mammorgb_utils.evaluation.sampler_comparison import draw_with, safe_from, sampler_table
+from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
+from mammorgb_utils.evaluation.statistics.distances import emd
+from mammorgb_utils.experiments import samplers as sampler_comparison
+from mammorgb_utils.experiments.samplers import draw_with, safe_from, sampler_table
 from mammorgb_utils.protocol import Protocol
 from tests.diffusion.tiny_models import blob_pairs
 

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from drawn_views import breast, pairs_of, view
 
-from mammorgb_utils.evaluation.overlap import pair_masks
-from mammorgb_utils.evaluation.texture import FEATURES, MIN_PIXELS, feature_columns, texture_features, view_texture
+from mammorgb_utils.evaluation.fidelity.texture import (
+    FEATURES,
+    MIN_PIXELS,
+    feature_columns,
+    texture_features,
+    view_texture,
+)
+from mammorgb_utils.evaluation.overlap.pairs import pair_masks
 
 NAMES = list(FEATURES)
 FULL = np.ones((64, 64), bool)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from mammorgb_utils.diffusion.loop import STATS, Diverged
-from mammorgb_utils.evaluation import trials
-from mammorgb_utils.evaluation.distances import emd
-from mammorgb_utils.evaluation.overlap import plausible
-from mammorgb_utils.evaluation.trials import (
+from mammorgb_utils.evaluation.overlap.pairs import plausible
+from mammorgb_utils.evaluation.statistics.distances import emd
+from mammorgb_utils.experiments import trial as trials
+from mammorgb_utils.experiments.trial import (
     TrialError,
     quality,
     real_floor,
@@ -86,8 +86,8 @@ def test_a_killed_trial_continues_to_the_same_result(tmp_path, finished, protoco
     def killed(*arguments, **options):
         raise Killed
 
-    for name in ("mammorgb_utils.diffusion.training.write_pipeline", "mammorgb_utils.evaluation.trials.quality",
-                 "mammorgb_utils.evaluation.trials.write_csv"):
+    for name in ("mammorgb_utils.diffusion.training.write_pipeline", "mammorgb_utils.experiments.trial.quality",
+                 "mammorgb_utils.experiments.trial.write_csv"):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(name, killed)
             run_trial(PAIRS, real, protocol, "sum", tmp_path / "t", milestones=2, progress=False)

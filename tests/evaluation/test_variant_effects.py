@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from drawn_views import breast, pairs_of, view
 
-from mammorgb_utils.evaluation.artefacts import artefact_flags
-from mammorgb_utils.evaluation.hypothesis_tests import hodges_lehmann
-from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
-from mammorgb_utils.evaluation.preprocessing_variants import Variant
-from mammorgb_utils.evaluation.variant_effects import (
+from mammorgb_utils.evaluation.artefacts.rates import artefact_flags
+from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics
+from mammorgb_utils.evaluation.statistics.effects import hodges_lehmann
+from mammorgb_utils.experiments.preprocessing import Variant
+from mammorgb_utils.experiments.preprocessing_effects import (
     EFFECT_COLUMNS,
     SIDES_DIFFER,
     measure_set,

@@ -6,14 +6,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.reader_study import (
+from mammorgb_utils.experiments.readers import (
     Key,
     artefact_rates,
     build_study,
     readings_at_hand,
     score_readers,
 )
+from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, write_array, write_csv
 
 SIDE, N_REAL = 16, 30

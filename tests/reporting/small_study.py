@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils import runs
+from mammorgb_utils.output.tables import save_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.figures import save_figure
-from mammorgb_utils.reporting.tables import save_table
 from mammorgb_utils.runs import Run, write_array, write_csv, write_json
 
 SIZE, N = 64, 24

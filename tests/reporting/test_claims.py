@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mammorgb_utils.evaluation.run_contrasts import run_contrasts, runs_per_encoding
+from mammorgb_utils.experiments.third_channel import run_contrasts, runs_per_encoding
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.appendix_claims import learning_rate_claim
 from mammorgb_utils.reporting.claims import ClaimsError, evaluate_claims, load_claims, paper_figures

@@ -16,7 +16,8 @@ from matplotlib.text import Text
 from PIL import Image
 from skimage.color import rgb2lab
 
-from mammorgb_utils.reporting import figures, producers, style
+from mammorgb_utils.output import producers, style
+from mammorgb_utils.reporting import figures
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,8 +5,8 @@ import pytest
 from drawn_figures import channel_runs, rate_tables, sampler_rows, texts
 from matplotlib.colors import to_hex
 
+from mammorgb_utils.output.style import COLOURS, QUIET, format_rate
 from mammorgb_utils.reporting import figures
-from mammorgb_utils.reporting.style import COLOURS, QUIET, format_rate
 
 REAL = {"iou_median": 0.84, "plausible": 0.95, "gain": 0.11}
 

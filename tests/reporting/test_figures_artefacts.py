@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from drawn_figures import ENCODINGS, texts
 
-from mammorgb_utils.evaluation.artefacts import ANY, DETECTORS
-from mammorgb_utils.evaluation.rates import rate_row
+from mammorgb_utils.evaluation.artefacts.rates import ANY, DETECTORS
+from mammorgb_utils.evaluation.statistics.rates import rate_row
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import figures
 from mammorgb_utils.reporting.appendix_claims import artefact_claim

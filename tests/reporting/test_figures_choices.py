@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from mammorgb_utils.evaluation.masks import METHODS
-from mammorgb_utils.evaluation.open_choices import COLUMNS, NOT_RUN, OPEN_FIELDS, STATED_FIELDS, open_choices
+from mammorgb_utils.evaluation.masks.breast import METHODS
+from mammorgb_utils.experiments.figures_choices import FIELD_LABELS, METHOD_LABELS
+from mammorgb_utils.experiments.open_choices import COLUMNS, NOT_RUN, OPEN_FIELDS, STATED_FIELDS, open_choices
+from mammorgb_utils.output.producers import FIGURES, TABLES
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import figures
-from mammorgb_utils.reporting.figures_choices import FIELD_LABELS, METHOD_LABELS
-from mammorgb_utils.reporting.producers import FIGURES, TABLES
 
 OVERLAP = pd.DataFrame({"set": ["real", "sum"] * 3, "iou": 0.8})
 

@@ -16,8 +16,9 @@ from drawn_figures import (
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from mammorgb_utils.reporting import figures, style
-from mammorgb_utils.reporting.figures_data import shrink
+from mammorgb_utils.output import style
+from mammorgb_utils.reporting import figures
+from mammorgb_utils.reporting.figures.data import shrink
 
 
 def test_preprocessing_steps_show_every_step_in_its_own_size(drawn):

@@ -6,9 +6,13 @@ import pytest
 from drawn_figures import texts
 from matplotlib.colors import to_hex
 
-from mammorgb_utils.evaluation.preprocessing_variants import variants_of
+from mammorgb_utils.experiments.figures_preprocessing import (
+    VARIANT_LABELS,
+    preprocessing_effects,
+    preprocessing_variants,
+)
+from mammorgb_utils.experiments.preprocessing import variants_of
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.figures_variants import VARIANT_LABELS, preprocessing_effects, preprocessing_variants
 
 NAMES = [variant.name for variant in variants_of(Protocol())]
 

@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 from small_study import small_study
 
+from mammorgb_utils.output.tables import save_table
 from mammorgb_utils.reporting.ledger import claims_ledger
-from mammorgb_utils.reporting.tables import save_table
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from browser import CHROMIUM, chromium, until
 from reader_studies import SIDE, small_study
 
-from mammorgb_utils.reporting.reader_study import read_results, score_readers
-from mammorgb_utils.reporting.reader_study.page import WINDOW
+from mammorgb_utils.experiments.readers import read_results, score_readers
+from mammorgb_utils.experiments.readers.page import WINDOW
 
 CSS = (files("mammorgb_utils.reporting") / "templates" / "reader.css").read_text(encoding="utf-8")
 COLOURS = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", CSS))

@@ -12,8 +12,7 @@ from scipy.stats import beta
 
 from mammorgb_utils import runs
 from mammorgb_utils.cli import main
-from mammorgb_utils.reporting import figures
-from mammorgb_utils.reporting.reader_study import (
+from mammorgb_utils.experiments.readers import (
     ReaderStudyError,
     artefact_rates,
     build_study,
@@ -24,9 +23,10 @@ from mammorgb_utils.reporting.reader_study import (
     score_readers,
     simulated_result,
 )
-from mammorgb_utils.reporting.reader_study.files import digest
-from mammorgb_utils.reporting.reader_study.page import grey_bytes
-from mammorgb_utils.reporting.reader_study.questions import ARTEFACTS
+from mammorgb_utils.experiments.readers.files import digest
+from mammorgb_utils.experiments.readers.page import grey_bytes
+from mammorgb_utils.experiments.readers.questions import ARTEFACTS
+from mammorgb_utils.reporting import figures
 from mammorgb_utils.runs import write_json
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mammorgb_utils.reporting.records import AS_WRITTEN, require_unchanged, state, write_metric
+from mammorgb_utils.output.records import AS_WRITTEN, require_unchanged, state, write_metric
 from mammorgb_utils.runs import write_json
 
 FRAME = pd.DataFrame({"set": ["sum"], "value": [0.5]}, index=[7])

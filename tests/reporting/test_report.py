@@ -6,13 +6,13 @@ import pytest
 from small_study import small_study
 
 from mammorgb_utils.cli import main
+from mammorgb_utils.output.captions import FIGURE_CAPTIONS, TABLE_CAPTIONS
+from mammorgb_utils.output.producers import FIGURES, TABLES
+from mammorgb_utils.output.records import AS_WRITTEN, CHANGED, FOREIGN, UNRECORDED, require_unchanged, state
+from mammorgb_utils.output.tables import save_table
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.captions import FIGURE_CAPTIONS, TABLE_CAPTIONS
-from mammorgb_utils.reporting.producers import FIGURES, TABLES
 from mammorgb_utils.reporting.protocol_fields import protocol_fields, protocol_rows
-from mammorgb_utils.reporting.records import AS_WRITTEN, CHANGED, FOREIGN, UNRECORDED, require_unchanged, state
 from mammorgb_utils.reporting.report import write_report
-from mammorgb_utils.reporting.tables import save_table
 from mammorgb_utils.runs import RunError, write_json
 
 
@@ -31,7 +31,7 @@ def text(page: str) -> str:
 
 @pytest.mark.parametrize(("declared", "captions"), [(FIGURES, FIGURE_CAPTIONS), (TABLES, TABLE_CAPTIONS)])
 def test_every_declared_figure_and_table_has_a_sentence(declared, captions):
-    assert set(declared) - set(captions) == set(), "add them to mammorgb_utils/reporting/captions.py"
+    assert set(declared) - set(captions) == set(), "add them to mammorgb_utils/output/captions.py"
     assert all(caption.title and caption.sentence.endswith(".") for caption in captions.values())
 
 

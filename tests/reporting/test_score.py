@@ -12,10 +12,10 @@ from mammorgb_utils.cli import main
 from mammorgb_utils.data.export import export_pairs
 from mammorgb_utils.evaluation import score
 from mammorgb_utils.evaluation.score import score_tables
-from mammorgb_utils.evaluation.scored_sets import ScoreError, scored_sets
+from mammorgb_utils.evaluation.sets import ScoreError, scored_sets
+from mammorgb_utils.output.score_captions import FIGURE_NAMES
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.report import write_report
-from mammorgb_utils.reporting.score_captions import FIGURE_NAMES
 from mammorgb_utils.reporting.score_folder import ScoreFolderError, read_score, score_rows
 from mammorgb_utils.runs import sha256, write_array
 

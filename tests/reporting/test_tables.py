@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.reporting import tables
-from mammorgb_utils.reporting.style import LABELS
+from mammorgb_utils.output import tables
+from mammorgb_utils.output.style import LABELS
 
 FRAME = pd.DataFrame({
     "set": ["real", "absdiff"], "n": [2500, 3], "median_iou": [0.8401234567890123, np.nan],

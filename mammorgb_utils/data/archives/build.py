@@ -1,0 +1,159 @@
+"""An archive's listing becomes a manifest: files checked, names replaced, patients split, contents hashed."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mammorgb_utils.data.archives import cbis, cmmd, embed, folder, inbreast, rsna, vindr
+from mammorgb_utils.data.archives.base import AdapterError, ImageRecord
+from mammorgb_utils.data.archives.checksums import cached_checksums
+from mammorgb_utils.data.archives.pseudonyms import Pseudonyms, split_patients
+from mammorgb_utils.data.manifest import COLUMNS, write_manifest
+
+ADAPTERS = {"vindr": vindr, "rsna": rsna, "cbis": cbis, "cmmd": cmmd, "inbreast": inbreast, "embed": embed,
+            "folder": folder}
+CACHE_FOLDER = ".mammorgb-cache"  # beside the manifest; ignored by git, as it holds paths
+_SHOWN = 20  # row numbers printed before the rest is counted
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of an archive, in counts only.
+
+    Attributes:
+        manifest: The rows written.
+        skipped: Reason to number of images.
+        missing: Index file to the rows whose image isn't there.
+    """
+
+    manifest: pd.DataFrame
+    skipped: Counter
+    missing: dict[str, list[int]]
+
+    def lines(self) -> list[str]:
+        """Sentences for the terminal; no name, identifier, date or path among them."""
+        frame = self.manifest
+        pairs = int((frame.groupby("pair")["view"].nunique() == 2).sum())
+        split = frame.drop_duplicates("patient")["split"].value_counts()
+        grades = frame["birads"].astype("string").fillna("unknown").value_counts().sort_index()
+        hint = [] if (frame["birads"] == 2).any() else [
+            "No image has BI-RADS 2, the only grade that the study accepts by default: set accepted_birads or "
+            "unknown_birads in a profile of your own, see docs/own_data.md"]
+        return [*(f"not taken: {count} × {reason}" for reason, count in sorted(self.skipped.items())),
+                *(f"missing files: {len(numbers)}, {name} rows {_shortened(numbers)}"
+                  for name, numbers in self.missing.items()),
+                f"images: {len(frame)}; breasts with both views: {pairs}; patients: {frame['patient'].nunique()} "
+                f"({split.get('train', 0)} train, {split.get('heldout', 0)} heldout)",
+                "BI-RADS: " + ", ".join(f"{grade}: {count}" for grade, count in grades.items()), *hint]
+
+
+def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: float = 0.5, seed: int = 0,
+                   secret: bytes | None = None, archive_split: bool = False, overwrite: bool = False,
+                   progress: bool = True) -> Summary:
+    """Write the manifest of an archive; a killed call continues.
+
+    Args:
+        source: A key of `ADAPTERS`.
+        root: The archive's folder.
+        out: The manifest to write, in `root` or in a folder above it, as its paths can't lead upwards.
+        heldout_fraction: Share of the patients that training never sees.
+        seed: Of split and numbering.
+        secret: Makes pseudonyms keyed digests instead of numbers.
+        archive_split: Use the archive's own split; its test patients become `heldout`.
+        overwrite: Replace a manifest that differs.
+
+    Raises:
+        AdapterError: Index, column, folder or option isn't as needed.
+        ManifestError: The archive gives no valid manifest, such as no MLO view at all.
+    """
+    root, out = Path(os.path.abspath(root)), Path(os.path.abspath(out))  # links stay: they bring an archive below
+    _require_places(source, root, out)
+    listing = ADAPTERS[source].list_images(root)
+    records, missing = _present(listing.records, root)
+    if not records:
+        raise AdapterError(f"{source}: no usable CC or MLO image found ({len(listing.records)} listed, "
+                           f"{sum(map(len, missing.values()))} files missing); expected {ADAPTERS[source].LAYOUT}")
+    frame = _rows(source, records, Path(os.path.relpath(root, out.parent)), heldout_fraction, seed, secret,
+                  archive_split)
+    cache = out.parent / CACHE_FOLDER / f"{out.name}.json"
+    frame["sha256"] = cached_checksums(out.parent, list(frame["path"]), cache, progress=progress)
+    frame = _without_copies(frame, listing.skipped)
+    _write(frame, out, overwrite)
+    return Summary(frame, listing.skipped, missing)
+
+
+def _require_places(source: str, root: Path, out: Path) -> None:
+    if source not in ADAPTERS:
+        raise AdapterError(f"unknown archive {source!r}; use one of {', '.join(ADAPTERS)}")
+    if not root.is_dir():
+        raise AdapterError("ROOT: no such folder; give the archive's folder")
+    if not root.is_relative_to(out.parent):
+        raise AdapterError("--out: must lie in ROOT or in a folder above it, as a manifest's paths are relative to it; "
+                           "or link the archive there (`ln -s ARCHIVE data/archive`) and give the link as ROOT")
+
+
+def _without_copies(frame: pd.DataFrame, skipped: Counter) -> pd.DataFrame:
+    """One row a content: a copy under another patient would stand on both sides of the split."""
+    copies = frame["sha256"].duplicated()
+    if copies.any():
+        skipped["same content as another file"] += int(copies.sum())
+    return frame[~copies].reset_index(drop=True)
+
+
+def _present(records: list[ImageRecord], root: Path) -> tuple[list[ImageRecord], dict[str, list[int]]]:
+    present, missing = [], defaultdict(list)
+    for record in records:
+        if (root / record.path).is_file():
+            present.append(record)
+        else:
+            missing[record.index].append(record.row)
+    return present, dict(missing)
+
+
+def _rows(source: str, records: list[ImageRecord], prefix: Path, heldout_fraction: float, seed: int,
+          secret: bytes | None, archive_split: bool) -> pd.DataFrame:
+    """Manifest rows without checksums, in an order that depends on pseudonyms alone."""
+    names = Pseudonyms(source, seed, secret)
+    patients = names.patients(record.patient for record in records)
+    exams = defaultdict(set)
+    for record in records:
+        exams[record.patient].add(record.exam)
+    exams = {patient: names.exams(patient, keys) for patient, keys in exams.items()}
+    splits = _own_split(source, records) if archive_split else split_patients(patients, heldout_fraction, seed)
+    table = []
+    for record in records:
+        patient, exam = patients[record.patient], exams[record.patient][record.exam]
+        table.append((f"{patient}_{exam}_{record.laterality}", patient, exam, record.laterality, record.view,
+                      record.birads, record.implant, source, splits[record.patient], (prefix / record.path).as_posix()))
+    frame = pd.DataFrame(table, columns=COLUMNS[:-1]).astype({"birads": "Int64", "implant": "boolean"})
+    return frame.sort_values(["pair", "view", "path"], ignore_index=True)
+
+
+def _own_split(source: str, records: list[ImageRecord]) -> dict[str, str]:
+    """The archive's split; a patient on both sides is held out, or a test image would be trained on."""
+    if any(record.split is None for record in records):
+        raise AdapterError(f"--archive-split: {source} states no split for every image; leave the option out")
+    splits = {record.patient: "train" for record in records}
+    return splits | {record.patient: "heldout" for record in records if record.split == "heldout"}
+
+
+def _write(frame: pd.DataFrame, out: Path, overwrite: bool) -> None:
+    fresh = out.with_name(f".new.{out.name}")
+    try:
+        write_manifest(frame, fresh)
+        if out.is_file() and out.read_bytes() != fresh.read_bytes() and not overwrite:
+            raise AdapterError(f"{out.name}: there is a manifest that differs; name another with --out, or replace it "
+                               "with --overwrite and give the study a new RUN name")
+        fresh.replace(out)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _shortened(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    return ", ".join(map(str, numbers[:_SHOWN])) + more

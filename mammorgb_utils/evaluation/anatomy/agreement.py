@@ -1,0 +1,192 @@
+"""Whether the two views of a pair show one breast's anatomy: every measure against strangers' views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from mammorgb_utils.evaluation.anatomy.measure import PROFILES
+from mammorgb_utils.evaluation.anatomy.third_channel import NULLS, OWN
+from mammorgb_utils.evaluation.consistency.pairing import (
+    NO_SCORE,
+    area_density_strata,
+    derangement,
+    pairing_gain,
+    score_of_gains,
+)
+from mammorgb_utils.evaluation.statistics.resampling import patient_of, sets_in
+from mammorgb_utils.protocol import Protocol
+
+MEASURES = ("area", "nipple_line", "centroid", "profile", "dense", "mass_depth")
+RATIOS = ("area", "nipple_line")  # compared by their log ratio, the others by their difference
+STREAM = 21  # of the derangements
+NULL_DRAWS = 199  # derangements behind a p-value
+MIN_PAIRS = 3  # usable pairs, below which a row stays empty
+_SHUFFLED = 2_000  # shuffled pairs behind an interval: more cost time alone
+_COLUMNS = ("measure", "set", "null", "valid", "n", "n_nan", "r", "paired", "shuffled", "gain", "gain_low", "gain_high",
+            "p", "n_draws", "score", "score_low", "score_high", "note")
+
+
+def strata_of(anatomy: pd.DataFrame) -> np.ndarray:
+    """Area × density stratum of each pair of one set, from both views' means.
+
+    Args:
+        anatomy: Rows of metrics/anatomy.csv of one set.
+
+    Returns:
+        `(N,)` int.
+    """
+    area, density = (anatomy[[f"cc_{name}", f"mlo_{name}"]].mean(axis=1).to_numpy() for name in ("area", "dense"))
+    return area_density_strata(area, density, patients=patient_of(anatomy))
+
+
+def usual_differences(real: pd.DataFrame) -> dict[str, float]:
+    """By how much the MLO of a real breast exceeds its CC, usually: the median of each measure but the profile.
+
+    Args:
+        real: Anatomy of real pairs.
+    """
+    rows = np.arange(len(real))
+    return {name: float(np.nanmedian(_difference(real, rows, rows, name))) if len(real) else 0.0
+            for name in MEASURES if name != "profile"}
+
+
+def disagreement(anatomy: pd.DataFrame, cc: np.ndarray, mlo: np.ndarray, measure: str,
+                 usual: Mapping[str, float]) -> np.ndarray:
+    """How far CC views and MLO views are from showing the same anatomy.
+
+    Args:
+        anatomy: Anatomy of one set.
+        cc, mlo: `(n,)` row numbers of the views that are compared.
+        measure: A name in `MEASURES`.
+        usual: What `usual_differences` gives of the real set.
+
+    Returns:
+        `(n,)`, 0 = agreement: |difference − usual| of MLO and CC, of logarithms in `RATIOS`; for `profile` one minus
+        Pearson's correlation. NaN where a value is missing.
+    """
+    if measure != "profile":
+        return np.abs(_difference(anatomy, cc, mlo, measure) - usual[measure])
+    a, b = (anatomy[PROFILES[view]].to_numpy(float)[rows] for view, rows in (("cc", cc), ("mlo", mlo)))
+    known = np.isfinite(a) & np.isfinite(b)
+    count, enough = np.maximum(known.sum(axis=1, keepdims=True), 1), known.sum(axis=1) >= MIN_PAIRS
+    a, b = (np.where(known, x, 0.0) for x in (a, b))
+    a, b = (np.where(known, x - x.sum(axis=1, keepdims=True) / count, 0.0) for x in (a, b))
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return 1.0 - np.divide((a * b).sum(axis=1), scale, out=np.full(len(a), np.nan), where=enough & (scale > 0))
+
+
+def _difference(anatomy: pd.DataFrame, cc: np.ndarray, mlo: np.ndarray, measure: str) -> np.ndarray:
+    a, b = (anatomy[f"{view}_{measure}"].to_numpy(float)[rows] for view, rows in (("cc", cc), ("mlo", mlo)))
+    return np.log(b / a) if measure in RATIOS else b - a
+
+
+def anatomy_table(anatomy: pd.DataFrame, protocol: Protocol, *, residuals: pd.DataFrame | None = None,
+                  valid: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Agreement of the two views of a pair, against strangers' views, in one form for every measure.
+
+    Args:
+        anatomy: metrics/anatomy.csv: what `anatomy` gives, with `set`, `pair`, `patient`.
+        protocol: Gives encodings, bootstrap draws and seed.
+        residuals: metrics/third_residuals.csv: what `third_residuals` gives, with `set`.
+        valid: What `validity` says of each measure.
+
+    Returns:
+        One row a measure, null (`global`: any other patient's MLO; `strata`: one of like area and density) and set:
+        `valid` (`exact` for the third channel, which needs no truth); `n`, `n_nan`; `r` (Spearman's, of the views);
+        `paired`, `shuffled` (median `disagreement`); `gain` (shuffled − paired: what pairing adds) with `gain_low`,
+        `gain_high`; `p` of the derangement null and its `n_draws`; `score` (gain over the real gain) with
+        `score_low`, `score_high`; `note`. A set too small, or one in which a patient holds more than half of the
+        pairs, so that nothing can be shuffled, has values of NaN and a note.
+
+    Source:
+        The score is that of `consistency_score`. The offset that real breasts show between the views is taken out.
+    """
+    found = set(anatomy["set"]) if "set" in anatomy else set()
+    names = sets_in(anatomy, protocol, with_real=True) if "real" in found else []
+    parts = {name: anatomy[anatomy["set"] == name].reset_index(drop=True) for name in names}
+    rows = _measured_rows(parts, protocol, dict(valid or {}))
+    if residuals is not None:
+        rows += _residual_rows(parts, residuals, protocol)
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _measured_rows(parts: Mapping[str, pd.DataFrame], protocol: Protocol, valid: dict[str, str]) -> list[dict]:
+    usual = usual_differences(parts["real"]) if parts else {}
+    partners = {(name, null): _partners(part, null, protocol) for name, part in parts.items() for null in NULLS}
+    rows = []
+    for measure in MEASURES:
+        for null in NULLS:
+            gains: dict[str, tuple] = {}
+            for name, part in parts.items():
+                own, partner = np.arange(len(part)), partners[name, null]
+                values = disagreement(part, own, own, measure, usual)
+                draws, cc = (np.repeat(np.arange(len(partner)), len(part)), np.tile(own, len(partner)))
+                other = pd.DataFrame({"draw": draws, "cc_pair": part["pair"].to_numpy()[cc],
+                                      "mlo_pair": part["pair"].to_numpy()[partner.ravel()],
+                                      "value": disagreement(part, cc, partner.ravel(), measure, usual)})
+                row = {"measure": measure, "set": name, "null": null, "valid": valid.get(measure, "no truth"),
+                       "r": _rank_correlation(part, measure)}
+                rows.append(row | _row(part.assign(value=values), other, gains, protocol))
+    return rows
+
+
+def _partners(part: pd.DataFrame, null: str, protocol: Protocol) -> np.ndarray:
+    """`(draws, n)` rows of the MLO that each CC gets; no draw where a set is too small, or nearly one patient's."""
+    if len(part) < MIN_PAIRS or 2 * np.unique(patient_of(part), return_counts=True)[1].max() > len(part):
+        return np.zeros((0, len(part)), int)
+    rng = np.random.default_rng([protocol.seed, STREAM, NULLS.index(null)])
+    strata = strata_of(part) if null == "strata" else None
+    return np.stack([derangement(len(part), rng, patients=patient_of(part), strata=strata) for _ in range(NULL_DRAWS)])
+
+
+def _residual_rows(parts: Mapping[str, pd.DataFrame], residuals: pd.DataFrame, protocol: Protocol) -> list[dict]:
+    rows = []
+    for measure in residuals["measure"].unique():
+        for null in NULLS:
+            gains: dict[str, tuple] = {}
+            for name, part in parts.items():
+                mine = residuals[(residuals["measure"] == measure) & (residuals["set"] == name)]
+                mine = mine.rename(columns={"residual": "value"})
+                if mine.empty:
+                    continue
+                paired = mine[mine["null"] == OWN].drop(columns=["null"]).assign(pair=mine["cc_pair"])
+                paired = paired[["pair", "value"]].merge(part[["set", "pair", "patient"]], on="pair", how="left")
+                row = {"measure": measure, "set": name, "null": null, "valid": "exact"}
+                rows.append(row | _row(paired, mine[mine["null"] == null], gains, protocol))
+    return rows
+
+
+def _row(paired: pd.DataFrame, other: pd.DataFrame, gains: dict[str, tuple], protocol: Protocol) -> dict[str, object]:
+    """Paired against shuffled disagreement of one set; `gains` keeps the real set's, which comes first."""
+    known = paired["value"].notna()
+    row = {"n": int(known.sum()), "n_nan": int((~known).sum()), "note": ""}
+    if row["n"] < MIN_PAIRS:
+        return row | {"note": f"fewer than {MIN_PAIRS} usable pairs"}
+    if other["value"].notna().sum() == 0:
+        return row | {"note": "no strangers' views to shuffle with"}
+    name, median = paired["set"].iloc[0], paired["value"].median()
+    by_draw = other.groupby("draw")["value"].median()
+    few = other[other["draw"] < max(2, _SHUFFLED // len(paired))]
+    seed = protocol.seed + STREAM + (name == "real")
+    _, draws = pairing_gain(*(frame.assign(value=-frame["value"]) for frame in (paired, few)),
+                            n_bootstrap=protocol.n_bootstrap, seed=seed, measure="value")
+    gain, draws = gains[name] = other["value"].median() - median, draws
+    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else NO_SCORE
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    note = "no real gain to compare with" if name != "real" and np.isnan(score.low) else ""
+    return row | {"paired": median, "shuffled": other["value"].median(), "gain": gain, "gain_low": low,
+                  "gain_high": high, "p": ((by_draw <= median).sum() + 1) / (len(by_draw) + 1),
+                  "n_draws": len(by_draw), "score": score.score, "score_low": score.low, "score_high": score.high,
+                  "note": note}
+
+
+def _rank_correlation(part: pd.DataFrame, measure: str) -> float:
+    if measure == "profile":
+        return np.nan
+    both = part[[f"cc_{measure}", f"mlo_{measure}"]].dropna()
+    varied = len(both) >= MIN_PAIRS and (both.nunique() > 1).all()
+    return float(spearmanr(*both.to_numpy().T).statistic) if varied else np.nan

@@ -1,0 +1,219 @@
+"""Whether a CC view's own MLO can be picked among strangers' by its anatomy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.covariance import LedoitWolf
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mammorgb_utils.evaluation.anatomy.agreement import strata_of
+from mammorgb_utils.evaluation.anatomy.measure import PROFILES, anatomy
+from mammorgb_utils.evaluation.anatomy.third_channel import NULLS
+from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.statistics.effects import wilson
+from mammorgb_utils.evaluation.statistics.resampling import patient_of, patient_weights, sets_in
+from mammorgb_utils.protocol import Protocol
+
+STREAM = 22  # of the bootstrap
+CANDIDATES = (2, 5, 10)  # K: the own MLO and K − 1 strangers'
+FEATURES = {"anatomy": ("area", "nipple_line", "centroid", "dense", "mass_depth"), "area": ("area",)}
+PENALTY = 10.0  # of the ridge regression, on standardised features
+MIN_FIT = 20  # pairs to fit on
+FOLDS = 5  # where no training pairs are given
+MAX_DRAWS = 2000  # bootstrap draws
+LEVEL = 0.95  # coverage of the intervals
+_COLUMNS = ("set", "features", "null", "k", "chance", "n", "n_nan", "accuracy", "low", "high", "note")
+
+
+class TooFewPairs(ValueError):
+    """Nothing to learn a matcher from."""
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Predicts MLO features from CC features; a candidate scores by how much likelier it is than any MLO.
+
+    Attributes:
+        names: Names of its features, without the view.
+        regression: From CC features to MLO features that `target` has standardised.
+        target: Fills and standardises MLO features.
+        precision, usual: Inverse covariance of the regression's residuals, and of MLO features.
+    """
+
+    names: tuple[str, ...]
+    regression: Pipeline
+    target: Pipeline
+    precision: np.ndarray
+    usual: np.ndarray
+
+    def scores(self, frame: pd.DataFrame, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """`(len(rows), N)` log likelihood ratio, up to a constant, of every pair's MLO for the CC of each of `rows`."""
+        mlo = self.target.transform(_values(frame, "mlo", self.names))
+        expected = self.regression.predict(_values(frame, "cc", self.names)[rows]).reshape(-1, mlo.shape[1])
+        cross, own = expected @ self.precision @ mlo.T, np.einsum("ij,jk,ik->i", mlo, self.precision, mlo)
+        return cross - 0.5 * own + 0.5 * np.einsum("ij,jk,ik->i", mlo, self.usual, mlo)
+
+
+def fit_matcher(train: pd.DataFrame, features: str = "anatomy") -> Matcher:
+    """Learn from training pairs how CC and MLO features of one breast go together.
+
+    Args:
+        train: Anatomy of at least `MIN_FIT` pairs, disjoint in patients from those it will be used on.
+        features: A name in `FEATURES`; `anatomy` includes the depth profile.
+
+    Raises:
+        TooFewPairs: So few that have a mask in both views.
+    """
+    names = FEATURES[features] + (tuple(c.removeprefix("cc_") for c in PROFILES["cc"]) if features == "anatomy" else ())
+    train = train[_measured(train)]
+    if len(train) < MIN_FIT:
+        raise TooFewPairs(f"match test: {len(train)} pairs to learn from, at least {MIN_FIT} are needed")
+    regression, target = (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()) for _ in range(2))
+    regression.steps.append(("ridge", Ridge(PENALTY)))
+    mlo = target.fit_transform(_values(train, "mlo", names))
+    cc = _values(train, "cc", names)
+    residual = mlo - regression.fit(cc, mlo).predict(cc).reshape(mlo.shape)
+    return Matcher(names, regression, target, *(LedoitWolf().fit(x).precision_ for x in (residual, mlo)))
+
+
+def match_test(pairs: np.ndarray, masks: PairMasks, patients: Sequence, *, seed: int, matcher: Matcher | None = None,
+               candidates: Sequence[int] = CANDIDATES, n_bootstrap: int = MAX_DRAWS) -> pd.DataFrame:
+    """Top-1 accuracy of picking each CC's own MLO among K, for any set of pairs.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
+        masks: Masks of these pairs.
+        patients: Patient of each pair.
+        seed: Seed of the bootstrap.
+        matcher: Fitted on other patients' pairs; without one, it is fitted in `FOLDS` folds of these patients.
+        candidates: The K.
+        n_bootstrap: Bootstrap draws over patients.
+
+    Returns:
+        One row a null (`global`; `strata`: strangers of like area and density) and K: `null`, `k`, `chance`, `n`,
+        `n_nan`, `accuracy` with `low`, `high` (95 %; at an accuracy of 0 or 1 Wilson's, with patients as its number),
+        `note`. NaN where no CC has a stranger to be told from.
+
+    Raises:
+        TooFewPairs: No matcher and too few pairs to fit one.
+    """
+    frame = anatomy(pairs, masks).assign(pair=np.arange(len(pairs)), patient=np.asarray(patients).astype(str))
+    scores = _cross_fitted(frame, "anatomy") if matcher is None else matcher.scores(frame)
+    return pd.DataFrame(_rows(frame, scores, seed, candidates, n_bootstrap))
+
+
+def match_table(measured: pd.DataFrame, protocol: Protocol, *, candidates: Sequence[int] = CANDIDATES) -> pd.DataFrame:
+    """The match test on real and synthetic sets, by anatomy and, to compare with, by area alone.
+
+    Args:
+        measured: metrics/anatomy.csv; the matcher learns from its set `train`, or, where that is too small or is
+            among the real pairs, from the other folds of each set. Pairs without a mask count for nothing.
+        protocol: Gives encodings, bootstrap draws and seed.
+        candidates: The K.
+
+    Returns:
+        `set`, `features` (`anatomy` | `area`), and the columns of `match_test`; a set that is too small, or too small
+        to learn from, has one row whose `note` says so.
+    """
+    train, rows = measured[measured["set"] == "train"], []
+    own_folds = _measured(train).sum() < MIN_FIT or protocol.real_split != "heldout"
+    for features in FEATURES:
+        matcher = None if own_folds else fit_matcher(train, features)
+        for name in sets_in(measured, protocol, with_real=True):
+            frame = measured[measured["set"] == name].reset_index(drop=True)
+            rows += [{"set": name, "features": features} | row
+                     for row in _set_rows(frame, features, matcher, protocol, candidates)]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _set_rows(frame: pd.DataFrame, features: str, matcher: Matcher | None, protocol: Protocol,
+              candidates: Sequence[int]) -> list[dict]:
+    known = _measured(frame)
+    empty = {"n": int(known.sum()), "n_nan": int((~known).sum())}
+    if empty["n"] < MIN_FIT:
+        return [empty | {"note": f"fewer than {MIN_FIT} pairs"}]
+    try:
+        scores = _cross_fitted(frame, features) if matcher is None else matcher.scores(frame)
+    except TooFewPairs as error:  # a fold is smaller than the set
+        return [empty | {"note": str(error).removeprefix("match test: ")}]
+    return _rows(frame, scores, protocol.seed, candidates, min(protocol.n_bootstrap, MAX_DRAWS))
+
+
+def _measured(frame: pd.DataFrame) -> np.ndarray:
+    """`(N,)` bool: pairs with a mask in both views."""
+    return frame[["cc_area", "mlo_area"]].notna().all(axis=1).to_numpy()
+
+
+def _values(frame: pd.DataFrame, view: str, names: Sequence[str]) -> np.ndarray:
+    return frame[[f"{view}_{name}" for name in names]].to_numpy(float)
+
+
+def _cross_fitted(frame: pd.DataFrame, features: str) -> np.ndarray:
+    """Scores of each CC by a matcher that hasn't seen its patient; NaN for pairs without a mask."""
+    known, scores = np.flatnonzero(_measured(frame)), np.full((len(frame), len(frame)), np.nan)
+    owners = patient_of(frame.iloc[known])
+    folds = min(FOLDS, len(np.unique(owners)))
+    if folds < 2:
+        raise TooFewPairs("match test: pairs of two patients are needed, so that one can be learned from")
+    for fit, rows in GroupKFold(folds).split(known, groups=owners):
+        scores[known[rows]] = fit_matcher(frame.iloc[known[fit]], features).scores(frame, known[rows])
+    return scores
+
+
+def _rows(frame: pd.DataFrame, scores: np.ndarray, seed: int, candidates: Sequence[int], draws: int) -> list[dict]:
+    known = _measured(frame)
+    scores, frame = scores[np.ix_(known, known)], frame[known].reset_index(drop=True)
+    owner, rows = np.unique(patient_of(frame), return_inverse=True)[1], []
+    for null in NULLS:
+        strangers = owner[:, None] != owner[None, :]
+        if null == "strata":
+            stratum = strata_of(frame)
+            strangers &= stratum[:, None] == stratum[None, :]
+        wins = np.where(strangers, (scores < scores.diagonal()[:, None]) + 0.5 * (scores == scores.diagonal()[:, None]),
+                        0.0).astype(np.float32)
+        rows += _accuracies(null, wins, strangers.astype(np.float32), owner, seed, candidates, draws,
+                            int((~known).sum()))
+    return rows
+
+
+def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, seed: int,
+                candidates: Sequence[int], draws: int, missing: int) -> list[dict]:
+    """Accuracy for each K: the chance that K − 1 strangers, drawn independently, all score below the own MLO."""
+    rows = [{"null": null, "k": k, "chance": 1.0 / k, "n": len(owner), "n_nan": missing, "accuracy": np.nan,
+             "low": np.nan, "high": np.nan, "note": "no strangers to tell from"} for k in candidates]
+    if not strangers.any():
+        return rows
+    found = _drawn(wins, strangers, owner, np.random.default_rng([seed, STREAM, NULLS.index(null)]), candidates, draws)
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.nanquantile(found[1:], [tail, 1.0 - tail], axis=0)
+    # Strangers drawn twice make a power of their share larger on average: that much is taken off.
+    low, high = (np.clip(bound - np.nanmean(found[1:], axis=0) + found[0], 0.0, 1.0) for bound in (low, high))
+    n_patients = len(np.unique(owner[strangers.any(axis=1)]))
+    for row, accuracy, *bounds in zip(rows, found[0], low, high, strict=True):
+        if accuracy in (0.0, 1.0):  # every draw gives the same, which says nothing about the next patient
+            bounds = wilson(accuracy * n_patients, n_patients, level=LEVEL)[1:]
+        row |= {"accuracy": accuracy, "low": bounds[0], "high": bounds[1], "note": ""}
+    return rows
+
+
+def _drawn(wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, rng: np.random.Generator,
+           candidates: Sequence[int], draws: int) -> np.ndarray:
+    """`(1 + draws, K)`: the accuracies found, then those of each bootstrap draw; NaN where it has no strangers."""
+    found, n_patients = [], int(owner.max()) + 1
+    for weights in [np.ones((n_patients, 1), int), *patient_weights(n_patients, draws, rng, n_values=owner.size)]:
+        weight = weights[owner].astype(np.float32)
+        among = strangers @ weight
+        beaten = np.divide(wins @ weight, among, out=np.zeros_like(among), where=among > 0)
+        usable = weight * (among > 0)
+        total = usable.sum(axis=0)
+        total[total == 0] = np.nan
+        found.append(np.stack([(usable * beaten ** (k - 1)).sum(axis=0) / total for k in candidates], axis=1))
+    return np.concatenate(found)

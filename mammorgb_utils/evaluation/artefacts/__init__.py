@@ -1,0 +1,1 @@
+"""Named artefacts: detectors, rates, tables, figures."""

@@ -1,0 +1,198 @@
+"""How plainly a pair shows each named artefact: one score a kind, larger where it is plainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import fft, ndimage
+
+from mammorgb_utils.evaluation.masks.breast import edge_columns
+from mammorgb_utils.evaluation.masks.muscle import pectoral_mask
+
+_SIDE = 128  # px: larger views are averaged to this or a little more; the grid's frequencies need every pixel
+_MARGIN = 0.03  # of the side, around the breast: the skin line's blur is no air
+_LEAST_AIR = 0.01  # of the image: with less, nothing is said about air
+_AIR_QUANTILE = 0.25  # of what is outside the mask: still air where a mask misses the fatty rim
+_AIR_CONTRAST, _TISSUE_CONTRAST = 0.04, 0.06  # of the intensity scale: of a line against its surroundings
+_AIR_RUN, _TISSUE_RUN = 0.40, 0.35  # of the side: shorter runs are no line
+_OBJECT_CONTRAST = 0.40  # of the intensity scale above air: labels are printed bright
+_OBJECT_EXTENT = 0.5  # of the side: what is longer is a line
+_NECK = 0.06  # of the side: thinner parts of the mask are no breast, and may be a label that touches it
+_COLLAPSED = 0.04  # of the image: half of what the smallest breasts cover, 60 of 720 cm²
+_USUAL_TOP = 0.80  # of the depth: phantoms' CC views lie high and reach it uncut; only what is beyond it counts
+_USUAL_RATIO = 1.12  # MLO area over CC area: the middle of what is expected with muscle, 1.05 to 1.4
+_SWAPPED = 1.0  # score of a pair whose muscle is in the wrong view, or in none
+_REACHES_TOP = 0.3  # of the depth: MLO views are wider at the upper edge, as the muscle goes on beyond it
+_PERIODS = (2, 4)  # px: the grids that doubling once or twice leaves
+
+
+@dataclass(frozen=True)
+class Look:
+    """One pair as the detectors see it.
+
+    Attributes:
+        full: `(2, H, W)` float32 in [0, 1], CC first, 0 = air, chest wall on the left.
+        views: The same, averaged to a side of about 128 px where it is larger; so are the masks.
+        breast: `(2, h, w)` bool.
+        muscle: `(h, w)` bool, of the MLO view.
+        body: `(2, h, w)` bool, the breast without what hangs on it by a thin part.
+        air: `(2, h, w)` bool, outside the body and its blur.
+        level: Intensity of each view's air.
+    """
+
+    full: np.ndarray
+    views: np.ndarray
+    breast: np.ndarray
+    muscle: np.ndarray
+    body: np.ndarray
+    air: np.ndarray
+    level: tuple[float, float]
+
+
+def look_at(pair: np.ndarray, breast: np.ndarray, muscle: np.ndarray) -> Look:
+    """What every detector needs, computed once a pair.
+
+    Args:
+        pair: `(2, H, W)` float in [0, 1], CC first.
+        breast: `(2, H, W)` bool.
+        muscle: `(H, W)` bool.
+
+    Raises:
+        ValueError: A view holds values that aren't finite.
+    """
+    views = np.asarray(pair, dtype=np.float32)
+    if not np.isfinite(views).all():
+        raise ValueError("pairs: a view holds NaN or infinity; preprocess or draw it again")
+    small, breast, muscle = _reduced(views), _reduced(breast) > 0.5, _reduced(muscle) > 0.5
+    neck, margin = ((1, size, size) for size in (_odd(_NECK, muscle), _odd(2 * _MARGIN, muscle)))
+    body = ndimage.maximum_filter(ndimage.minimum_filter(breast, size=neck), size=neck)
+    air = ~ndimage.maximum_filter(body, size=margin)
+    levels = [float(np.quantile(view[outside], _AIR_QUANTILE)) if outside.mean() > _LEAST_AIR else 0.0
+              for view, outside in zip(small, air, strict=True)]
+    return Look(views, small, breast, muscle, body, air, tuple(levels))
+
+
+def background_offset(look: Look) -> float:
+    """Level of the air, which preprocessing sets to 0: the brighter of the two views [of the intensity scale]."""
+    return max(look.level)
+
+
+def edge_line(look: Look) -> float:
+    """Largest share of a row or column that differs from its surroundings in one direction, in air or in tissue."""
+    shares = []
+    for view, body, air, level in zip(look.views, look.body, look.air, look.level, strict=True):
+        tissue = ndimage.minimum_filter(body, size=_odd(_MARGIN, view))
+        for turn in (np.asarray, np.transpose):
+            shares += _standing_out(turn(view) - level, turn(air), _AIR_RUN, _AIR_CONTRAST)
+            shares += _standing_out(_ridge(turn(view)), turn(tissue), _TISSUE_RUN, _TISSUE_CONTRAST)
+    return max(shares)
+
+
+def label_remnant(look: Look) -> float:
+    """Brightness times area of the largest bright compact object in air or on the skin [of a white image]."""
+    return max(_object(*part) for part in zip(look.views, look.body, look.level, strict=True))
+
+
+def cut_breast(look: Look) -> float:
+    """Width of the breast at the image's upper or lower edge [of its depth]; 1 where it is collapsed.
+
+    An MLO view's upper edge cuts the muscle of every breast, and isn't looked at; of a CC view's upper edge what is
+    beyond `_USUAL_TOP` counts, 1 at the full depth.
+    """
+    (cc_top, cc_bottom), (_, mlo_bottom) = (_width_at_edges(mask) for mask in look.breast)
+    return max((cc_top - _USUAL_TOP) / (1.0 - _USUAL_TOP), cc_bottom, mlo_bottom)
+
+
+def view_mismatch(look: Look) -> float:
+    """How far the ratio of areas is from the usual one [natural logarithm]; 1 at least where the muscle is misplaced.
+
+    It is where CC shows a wedge like a muscle's and MLO none, or where MLO shows none and ends below the upper edge,
+    as a CC view does.
+    """
+    cc, mlo = np.count_nonzero(look.breast, axis=(1, 2))
+    if not cc or not mlo:
+        return _SWAPPED if cc or mlo else 0.0
+    apart = abs(float(np.log(mlo / cc / _USUAL_RATIO)))
+    if look.muscle.any():
+        return apart
+    like_cc = _width_at_edges(look.breast[1])[0] < _REACHES_TOP
+    return max(apart, _SWAPPED) if like_cc or pectoral_mask(look.views[0]).any() else apart
+
+
+def checkerboard(look: Look) -> float:
+    """Power at periods of 2 and 4 px over that of the frequencies beside them [log10], the plainest of both views."""
+    return max(_grid_power(view) for view in look.full)
+
+
+def _reduced(image: np.ndarray) -> np.ndarray:
+    """Means of blocks of a whole number of pixels; what doesn't fill the last block is cut off."""
+    step = max(1, min(image.shape[-2:]) // _SIDE)
+    if step == 1:
+        return image
+    rows, columns = (length // step for length in image.shape[-2:])
+    blocks = image[..., :rows * step, :columns * step].reshape(*image.shape[:-2], rows, step, columns, step)
+    return blocks.mean(axis=(-3, -1), dtype=np.float32)
+
+
+def _odd(share: float, image: np.ndarray) -> int:
+    """An odd number of pixels, about `share` of the image's side."""
+    return 2 * round(share * image.shape[-1] / 2) + 1
+
+
+def _standing_out(contrast: np.ndarray, zone: np.ndarray, run: float, least: float) -> list[float]:
+    """Largest share of a row's zone that is brighter, and that is darker, than its surroundings."""
+    length = np.count_nonzero(zone, axis=1)
+    long = length >= run * zone.shape[1]
+    if not long.any():
+        return [0.0]
+    return [float((np.count_nonzero(zone & beyond, axis=1)[long] / length[long]).max())
+            for beyond in (contrast > least, contrast < -least)]
+
+
+def _ridge(view: np.ndarray) -> np.ndarray:
+    """How far a row's pixel is above both neighbours across the row, or below both; a slope gives 0."""
+    width = edge_columns(len(view))
+    smooth = ndimage.uniform_filter1d(view, width, axis=0, mode="nearest")
+    padded = np.pad(smooth, ((2 * width, 2 * width), (0, 0)), mode="edge")
+    before, after = smooth - padded[:len(view)], smooth - padded[4 * width:]
+    return np.where(before * after > 0, np.sign(before) * np.minimum(np.abs(before), np.abs(after)), 0.0)
+
+
+def _object(view: np.ndarray, body: np.ndarray, level: float) -> float:
+    labels, count = ndimage.label((view > level + _OBJECT_CONTRAST) & ~body)
+    if not count:
+        return 0.0
+    boxes = ndimage.find_objects(labels)
+    longest = _OBJECT_EXTENT * len(view)
+    compact = [i + 1 for i, (rows, columns) in enumerate(boxes)
+               if columns.start >= edge_columns(view.shape[1])  # at the chest wall it is a fold of skin
+               and max(rows.stop - rows.start, columns.stop - columns.start) <= longest]
+    return float(max(ndimage.sum(view - level, labels, compact))) / view.size if compact else 0.0
+
+
+def _width_at_edges(mask: np.ndarray) -> tuple[float, float]:
+    if mask.mean() < _COLLAPSED:
+        return 1.0, 1.0
+    widths, rows = mask.sum(axis=1), edge_columns(len(mask))
+    return float(widths[:rows].mean() / widths.max()), float(widths[-rows:].mean() / widths.max())
+
+
+def _grid_power(view: np.ndarray) -> float:
+    height, width = view.shape
+    power = np.abs(fft.rfft2((view - view.mean()) * _window(height, width))) ** 2
+    found = []
+    for period in _PERIODS:
+        for row, column in ((1, 1), (1, 0), (0, 1)):
+            y, x = row * height // period, column * width // period
+            near, around = (power[np.arange(y - reach, y + reach + 1) % height, max(x - reach, 0):x + reach + 1]
+                            for reach in (1, 6))
+            found.append(float(near.mean()) / max(float(np.median(around)), 1e-12))
+    return float(np.log10(max(*found, 1e-12)))
+
+
+@cache
+def _window(height: int, width: int) -> np.ndarray:
+    """Falls to 0 at every edge: the chest wall's would leak along the axes of the spectrum."""
+    return np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Do two views belong together: own pairs against strangers."""

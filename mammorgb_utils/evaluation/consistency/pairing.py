@@ -1,0 +1,282 @@
+"""Cross-view consistency: what pairing adds beyond two breasts of usual size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.statistics.resampling import patient_of, patient_weights, weighted_median
+
+NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuffled.csv
+_CLASSES = 3  # of area, and of density within each; fewer where a stratum would hold less than _MIN_STRATUM pairs
+_MIN_STRATUM = 6
+_SHUFFLES = 200  # tries for an exactly uniform derangement
+
+
+class ConsistencyScore(NamedTuple):
+    """Gain of pairing in the synthetic set as a fraction of that in the real set."""
+
+    score: float
+    low: float
+    high: float
+
+
+NO_SCORE = ConsistencyScore(np.nan, np.nan, np.nan)
+
+
+def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Sequence | None = None,
+                     strata: Sequence | None = None, pairs: Sequence | None = None) -> pd.DataFrame:
+    """Overlap of each CC mask with the MLO mask of another patient.
+
+    Args:
+        masks: Masks of N pairs.
+        n_draws: Derangements; each uses every CC and every MLO once.
+        seed: Seed of the derangements.
+        patients: Patient of each pair; by default each pair is a patient.
+        strata: A label of each pair, such as `area_strata`; partners then come from the same stratum.
+        pairs: Identifier of each pair; by default its row number.
+
+    Returns:
+        One row a shuffled pair: `draw`, `cc_pair`, `mlo_pair`, `iou`, `iou_no_muscle`.
+
+    Raises:
+        ValueError: A patient holds more than half of a stratum, so that no derangement exists.
+    """
+    rng = np.random.default_rng([seed, 4])
+    partners = [derangement(len(masks), rng, patients=patients, strata=strata) for _ in range(n_draws)]
+    tables = [_paired_with(masks, partner, draw, pairs) for draw, partner in enumerate(partners)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def nearest_area_overlap(masks: PairMasks, *, patients: Sequence | None = None,
+                         pairs: Sequence | None = None) -> pd.DataFrame:
+    """Overlap of each CC mask with another patient's MLO mask of the nearest area: the trivial baseline.
+
+    Args:
+        masks: Masks of N real pairs.
+        patients: Patient of each pair; by default each pair is a patient.
+        pairs: Identifier of each pair; by default its row number.
+
+    Returns:
+        The columns of `shuffled_overlap`, draw 0.
+    """
+    area = masks.breast.mean(axis=(2, 3))
+    return _paired_with(masks, nearest_area_pairing(area[:, 0], area[:, 1], patients=patients), 0, pairs)
+
+
+def nearest_area_pairing(cc_area: np.ndarray, mlo_area: np.ndarray, *,
+                         patients: Sequence | None = None) -> np.ndarray:
+    """For each CC view, the row of the MLO view of another patient whose area is nearest to the CC's.
+
+    Args:
+        cc_area, mlo_area: `(N,)` areas of the masks, in one unit.
+        patients: Patient of each row; by default each row is a patient.
+
+    Returns:
+        `(N,)` row numbers; an MLO may be used more than once.
+
+    Raises:
+        ValueError: All pairs are of one patient.
+    """
+    owner = _codes(patients, len(cc_area))
+    distance = np.abs(np.subtract.outer(np.asarray(cc_area, float), np.asarray(mlo_area, float)))
+    distance[owner[:, None] == owner[None, :]] = np.inf
+    if np.isinf(distance).all(axis=1).any():
+        raise ValueError("patients: all pairs are of one patient; the baseline needs another patient's MLO")
+    return distance.argmin(axis=1)
+
+
+def derangement(n: int, rng: np.random.Generator, *, patients: Sequence | None = None,
+                strata: Sequence | None = None) -> np.ndarray:
+    """A random permutation in which nobody keeps a view of the own patient.
+
+    Args:
+        n: Number of pairs.
+        rng: Source of randomness.
+        patients: Patient of each pair; by default each pair is a patient.
+        strata: Label of each pair; views change places within a stratum only.
+
+    Returns:
+        `(n,)` row numbers: the MLO that each CC gets.
+
+    Raises:
+        ValueError: A patient holds more than half of a stratum, so that no derangement exists.
+    """
+    owner, stratum = _codes(patients, n), np.zeros(n, int) if strata is None else _codes(strata, n)
+    partner = np.arange(n)
+    for label in np.unique(stratum):
+        rows = np.flatnonzero(stratum == label)
+        if 2 * np.bincount(owner[rows]).max() > rows.size:
+            raise ValueError(f"strata: in one of {rows.size} pairs a patient holds more than half; use fewer strata"
+                             if strata is not None else
+                             f"patients: one of them holds more than half of {n} pairs; nothing to shuffle with")
+        partner[rows] = rows[_derange(owner[rows], rng)]
+    return partner
+
+
+def _derange(owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shuffle until nothing clashes, so that every derangement is equally likely.
+
+    About one shuffle in three serves, for two breasts a patient one in seven. With many breasts a patient
+    shuffling can take forever: then each clash is swapped away, nearly evenly.
+    """
+    for _ in range(_SHUFFLES):
+        order = rng.permutation(owner.size)
+        if (owner[order] != owner).all():
+            return order
+    while (clashes := np.flatnonzero(owner[order] == owner)).size:
+        i, j = rng.choice(clashes), rng.integers(owner.size)
+        if owner[order[j]] != owner[i] and owner[j] != owner[i]:
+            order[[i, j]] = order[[j, i]]
+    return order
+
+
+def area_strata(masks: PairMasks, *, n_strata: int = 4) -> np.ndarray:
+    """Stratum of each pair by the mean area of its two masks, in equally filled classes.
+
+    Args:
+        masks: Masks of N pairs.
+        n_strata: Number of classes.
+
+    Returns:
+        `(N,)` int from 0, smallest breasts first.
+    """
+    area = masks.breast.mean(axis=(1, 2, 3))
+    return np.argsort(np.argsort(area, kind="stable"), kind="stable") * n_strata // len(area)
+
+
+def area_density_strata(area: np.ndarray, density: np.ndarray, *, patients: Sequence | None = None) -> np.ndarray:
+    """Stratum of each pair by area and, among breasts of like area, by density, in equally filled classes.
+
+    Args:
+        area, density: `(N,)`, in any unit; NaN counts as largest.
+        patients: Patient of each pair; classes are made fewer until none holds more than half of a stratum.
+
+    Returns:
+        `(N,)` int from 0; all 0 where there are too few pairs for two strata.
+    """
+    n, owner = len(area), _codes(patients, len(area))
+    for classes in range(min(_CLASSES, int((n / _MIN_STRATUM) ** 0.5)), 1, -1):
+        strata = _ranked(np.asarray(area, float), classes) * classes
+        for stratum in np.unique(strata):
+            rows = np.flatnonzero(strata == stratum)
+            strata[rows] += _ranked(np.asarray(density, float)[rows], classes)
+        if all(2 * np.bincount(owner[strata == s]).max() <= (strata == s).sum() for s in np.unique(strata)):
+            return strata
+    return np.zeros(n, int)
+
+
+def _ranked(values: np.ndarray, classes: int) -> np.ndarray:
+    """Equally filled classes by rank."""
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable") * classes // max(len(values), 1)
+
+
+def consistency_score(paired_syn: pd.DataFrame, shuffled_syn: pd.DataFrame, paired_real: pd.DataFrame,
+                      shuffled_real: pd.DataFrame, *, n_bootstrap: int, seed: int, measure: str = "iou",
+                      level: float = 0.95) -> ConsistencyScore:
+    """Share of the real pairing gain that synthetic pairs reach: (paired − shuffled) over the same of real.
+
+    Medians, not means: the left tail of failed masks would otherwise decide the score.
+
+    Args:
+        paired_syn, paired_real: One row a pair with `pair`, `patient` and `measure`.
+        shuffled_syn, shuffled_real: What `shuffled_overlap` returns, with the same pair identifiers.
+        n_bootstrap: Bootstrap draws over patients; a shuffled pair weighs as both its patients do.
+        seed: Seed of the bootstrap.
+        measure: Column to compare; rows with NaN are left out.
+        level: Coverage of the percentile interval.
+
+    Returns:
+        Score and interval; all NaN when pairing adds nothing in the real set, bounds NaN when that can't be
+        excluded at the given level (the ratio's interval is then unbounded).
+    """
+    gains = [pairing_gain(paired, shuffled, n_bootstrap=n_bootstrap, seed=seed + stream, measure=measure)
+             for stream, (paired, shuffled) in enumerate(((paired_syn, shuffled_syn), (paired_real, shuffled_real)))]
+    return score_of_gains(*gains, level=level)
+
+
+def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.ndarray], *,
+                   level: float = 0.95) -> ConsistencyScore:
+    """Ratio of two pairing gains with its percentile interval, as `consistency_score` describes it.
+
+    Args:
+        synthetic, real: What `pairing_gain` returns, from different seeds.
+        level: Coverage of the interval.
+    """
+    (gain_syn, draws_syn), (gain_real, draws_real) = synthetic, real
+    if not gain_real > 0.0:
+        return NO_SCORE
+    tail = (1.0 - level) / 2.0
+    if np.mean(~(draws_real > 0.0)) > tail:
+        return ConsistencyScore(gain_syn / gain_real, np.nan, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(draws_real > 0.0, draws_syn / draws_real, np.inf)
+    low, high = np.quantile(ratio, [tail, 1.0 - tail], method="inverted_cdf")
+    return ConsistencyScore(float(gain_syn / gain_real), float(low), float(high))
+
+
+def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: int, seed: int,
+                 measure: str = "iou") -> tuple[float, np.ndarray]:
+    """Median of the paired minus median of the shuffled overlap, with its bootstrap draws over patients.
+
+    Args:
+        paired: One row a pair with `pair`, `patient` and `measure`.
+        shuffled: What `shuffled_overlap` returns.
+        n_bootstrap: Bootstrap draws.
+        seed: Seed of the bootstrap.
+        measure: Column to compare; rows with NaN are left out.
+
+    Returns:
+        `(gain, draws)`; `draws` has shape `(n_bootstrap,)`.
+    """
+    position = {pair: row for row, pair in enumerate(paired["pair"])}
+    missing = set(shuffled["cc_pair"]).union(shuffled["mlo_pair"]) - position.keys()
+    if missing:
+        raise ValueError(f"shuffled: pair {sorted(map(str, missing))[0]} isn't among the paired ones; "
+                         "make both tables from one set")
+    owner = np.unique(patient_of(paired), return_inverse=True)[1]
+    own = paired.assign(owner=owner).dropna(subset=measure).sort_values(measure)
+    other = shuffled.dropna(subset=measure).sort_values(measure)
+    cc, mlo = (owner[other[column].map(position).to_numpy(int)] for column in ("cc_pair", "mlo_pair"))
+    values = own[measure].to_numpy(), other[measure].to_numpy()
+    draws = [weighted_median(values[0], weight[own["owner"].to_numpy()])
+             - weighted_median(values[1], weight[cc] * weight[mlo])
+             for weight in patient_weights(int(owner.max()) + 1, n_bootstrap, np.random.default_rng([seed, 5]),
+                                           n_values=max(map(len, values)))]
+    return float(np.median(values[0]) - np.median(values[1])), np.concatenate(draws)
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson correlation over the rows where both values are known; NaN with fewer than three or no spread."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    known = np.isfinite(x) & np.isfinite(y)
+    if known.sum() < 3 or np.ptp(x[known]) == 0.0 or np.ptp(y[known]) == 0.0:
+        return float("nan")
+    return float(np.corrcoef(x[known], y[known])[0, 1])
+
+
+def _paired_with(masks: PairMasks, partner: np.ndarray, draw: int, pairs: Sequence | None) -> pd.DataFrame:
+    names = np.arange(len(masks)) if pairs is None else np.asarray(pairs)
+    return pd.DataFrame({"draw": draw, "cc_pair": names, "mlo_pair": names[partner],
+                         "iou": _iou_rows(masks.breast[:, 0], masks.breast[:, 1], partner),
+                         "iou_no_muscle": _iou_rows(masks.breast[:, 0], masks.mlo_no_muscle, partner)})
+
+
+def _iou_rows(cc: np.ndarray, mlo: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """IoU of `cc[i]` and `mlo[partner[i]]`, on packed bits; NaN where both are empty."""
+    a, b = (np.packbits(mask.reshape(len(mask), -1), axis=1) for mask in (cc, mlo))
+    b = b[partner]
+    both, either = (np.bitwise_count(bits).sum(axis=1, dtype=np.int64) for bits in (a & b, a | b))
+    return np.divide(both, either, out=np.full(len(a), np.nan), where=either > 0)
+
+
+def _codes(labels: Sequence | None, n: int) -> np.ndarray:
+    if labels is None:
+        return np.arange(n)
+    if len(labels) != n:
+        raise ValueError(f"{len(labels)} labels for {n} pairs; name one a pair")
+    return np.unique(np.asarray(labels), return_inverse=True)[1]

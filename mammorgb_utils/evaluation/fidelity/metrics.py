@@ -1,0 +1,236 @@
+"""How near synthetic texture comes to real, and how much of the real variety it holds, beside real against real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+
+from mammorgb_utils.evaluation.fidelity.texture import FEATURE_SET, feature_columns
+from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER, patient_of
+from mammorgb_utils.protocol import Protocol
+
+METRICS = ("kid", "density", "coverage", "spread", "diversity")
+N_SUBSETS = 100  # random halves, for the interval and for the null
+NEIGHBOURS = 5  # of density and coverage
+MIN_SUBSET = 20  # patients in a half: with fewer, nothing is computed
+CLIP = 10.0  # real standard deviations: one outlying feature doesn't decide a cubic kernel
+_STREAM = 40
+
+
+def kid(x: np.ndarray, y: np.ndarray) -> float:
+    """Kernel distance: unbiased squared maximum mean discrepancy under `(x·y/d + 1)³`.
+
+    Args:
+        x, y: `(N, d)` and `(M, d)` standardised features, finite, at least two rows each.
+
+    Returns:
+        About 0 for one distribution, and then below 0 as often as above; unitless.
+
+    Raises:
+        ValueError: Fewer than two rows, or different numbers of features.
+
+    Source:
+        Bińkowski et al. 2018, there on Inception features; figures of other feature sets can't be compared.
+    """
+    _check(x, y, 2)
+    within = [(kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1.0))
+              for kernel in (_kernel(x, x), _kernel(y, y))]
+    return float(sum(within) - 2.0 * _kernel(x, y).mean())
+
+
+def density(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> float:
+    """How many real neighbourhoods a synthetic pair lies in, over `k`: fidelity.
+
+    Args:
+        real, synthetic: `(N, d)` and `(M, d)` standardised features, finite.
+        k: A real pair's neighbourhood reaches to its k-th nearest real pair.
+
+    Returns:
+        ≥ 0; about 1 for one distribution, above it where synthetic pairs crowd in typical places.
+
+    Raises:
+        ValueError: `k` rows or fewer, or different numbers of features.
+
+    Source:
+        Naeem et al. 2020.
+    """
+    reach, distance = _neighbourhoods(real, synthetic, k)
+    return float((distance <= reach[:, None]).sum(axis=0).mean() / k)
+
+
+def coverage(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> float:
+    """Share of real pairs with a synthetic pair in their neighbourhood: diversity.
+
+    Args:
+        real, synthetic, k: As in `density`.
+
+    Returns:
+        In [0, 1]; about `1 − 2⁻ᵏ` for two samples of one distribution and size, 1 for a copied set.
+
+    Raises:
+        ValueError: `k` rows or fewer, or different numbers of features.
+
+    Source:
+        Naeem et al. 2020.
+    """
+    reach, distance = _neighbourhoods(real, synthetic, k)
+    return float((distance.min(axis=1) <= reach).mean())
+
+
+def nearest_distance(x: np.ndarray) -> float:
+    """Mean distance of a pair to the nearest other pair of its set; near 0 where a model repeats itself.
+
+    Args:
+        x: `(N, d)` standardised features, finite, at least two rows.
+    """
+    return float(_reach(x, 1).mean())
+
+
+def effective_number(x: np.ndarray) -> float:
+    """Vendi score: the number of clearly different pairs that a set amounts to.
+
+    Args:
+        x: `(N, d)` standardised features, finite. Pairs one real standard deviation apart in every feature have
+            a likeness of exp(−1/2).
+
+    Returns:
+        From 1, all alike, to N, all different.
+
+    Source:
+        Friedman and Dieng 2023, with a Gaussian kernel.
+    """
+    shares = np.linalg.eigvalsh(np.exp(-0.5 / x.shape[1] * cdist(x, x, "sqeuclidean")) / len(x))
+    shares = shares[shares > 1e-12]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: Protocol, *,
+                   n_subsets: int = N_SUBSETS) -> pd.DataFrame:
+    """Every metric of every synthetic set, with its interval and what real against real gives.
+
+    Each of the draws takes one pair of each of m patients from both sets, m being half of the smaller one;
+    the null compares m real patients with m others. Halves of a sample scatter about as much as the sample itself
+    does (delete-half jackknife), and more in the null, which is therefore on the safe side.
+
+    Args:
+        texture: metrics/texture.csv: `set`, `pair`, `patient` and the features.
+        real_pairs: Pairs of the real set.
+        protocol: Gives `seed`, `alpha` and the encodings.
+        n_subsets: Draws for each set, and again for its null.
+
+    Returns:
+        One row a set and metric: `value` (mean of the draws), `low`, `high`, `null_low`, `null_median`, `null_high`,
+        `against_null` ("within", "above" or "below"; descriptive, unadjusted), `n`, `n_real`, `n_nan` (pairs without
+        texture, of both), `n_subset` (m), `feature_set`, `note`. `spread` is `nearest_distance` and `diversity` is
+        `effective_number` over the real one's; below the null they show mode collapse.
+
+    Raises:
+        ValueError: A feature is missing, or no real pair has a row.
+    """
+    columns = feature_columns(texture)
+    real = texture[texture["pair"].isin(set(real_pairs)) & ~texture["set"].isin(protocol.encodings)]
+    if real.empty:
+        raise ValueError("metrics/texture.csv: none of the real pairs is in it; run 04_metrics again")
+    scale = _scale(real[columns].to_numpy(float))
+    rows = []
+    for number, name in enumerate(name for name in SET_ORDER if name in protocol.encodings):
+        rng = np.random.default_rng([protocol.seed, _STREAM, number])
+        rows += _rows_of(name, texture[texture["set"] == name], real, scale, rng, (n_subsets, protocol.alpha))
+    return pd.DataFrame(rows)
+
+
+def texture_shift(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: Protocol) -> pd.DataFrame:
+    """How far each feature of the synthetic sets lies from the real one: what the metrics see.
+
+    Args:
+        texture, real_pairs, protocol: As in `fidelity_table`.
+
+    Returns:
+        One row a feature (`cc_` or `mlo_` first), one column a set: difference of the medians in real standard
+        deviations; NaN where a feature is constant or unknown.
+    """
+    columns = feature_columns(texture)
+    real = texture.loc[texture["pair"].isin(set(real_pairs)) & ~texture["set"].isin(protocol.encodings), columns]
+    spread = real.std(ddof=0).replace(0.0, np.nan)
+    shown = [name for name in SET_ORDER if name in protocol.encodings]
+    shift = {name: (texture.loc[texture["set"] == name, columns].median() - real.median()) / spread for name in shown}
+    return pd.DataFrame(shift).rename_axis("feature").reset_index()
+
+
+def _rows_of(name: str, synthetic: pd.DataFrame, real: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray],
+             rng: np.random.Generator, draws: tuple[int, float]) -> list[dict]:
+    x, x_owner = _standardised(synthetic, scale)
+    y, y_owner = _standardised(real, scale)
+    size = min(np.unique(x_owner).size, np.unique(y_owner).size) // 2
+    facts = {"n": len(x), "n_real": len(y), "n_nan": len(synthetic) + len(real) - len(x) - len(y), "n_subset": size,
+             "feature_set": FEATURE_SET, "note": ""}
+    if size < MIN_SUBSET:
+        facts["note"] = f"underpowered: halves of {size} patients"
+        values = null = np.full((1, len(METRICS)), np.nan)
+    else:
+        values = np.array([_metrics(y[_draw(y_owner, size, rng)], x[_draw(x_owner, size, rng)])
+                           for _ in range(draws[0])])
+        null = np.array([_metrics(y[rows[:size]], y[rows[size:]]) for rows in
+                         (_draw(y_owner, 2 * size, rng) for _ in range(draws[0]))])
+    tail = (draws[1] / 2.0, 1.0 - draws[1] / 2.0)
+    table = []
+    for column, metric in enumerate(METRICS):
+        value, (low, high) = values[:, column].mean(), np.quantile(values[:, column], tail)
+        bottom, median, top = np.quantile(null[:, column], (tail[0], 0.5, tail[1]))
+        side = "" if np.isnan(value) else "above" if value > top else "below" if value < bottom else "within"
+        table.append({"set": name, "metric": metric, "value": value, "low": low, "high": high, "null_low": bottom,
+                      "null_median": median, "null_high": top, "against_null": side, **facts})
+    return table
+
+
+def _metrics(real: np.ndarray, synthetic: np.ndarray) -> list[float]:
+    """The values of `METRICS`, in order."""
+    return [kid(real, synthetic), density(real, synthetic), coverage(real, synthetic),
+            nearest_distance(synthetic) / nearest_distance(real), effective_number(synthetic) / effective_number(real)]
+
+
+def _draw(owner: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of `size` patients at random, one each."""
+    order = rng.permutation(len(owner))
+    _, first = np.unique(owner[order], return_index=True)
+    return order[rng.permutation(first)[:size]]
+
+
+def _scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.nanmean(features, axis=0), np.nanstd(features, axis=0)
+
+
+def _standardised(frame: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Features in real standard deviations, constant ones left out, and patients, of the rows that know them all."""
+    mean, spread = scale
+    used = spread > 1e-12
+    values = (frame[feature_columns()].to_numpy(float)[:, used] - mean[used]) / spread[used]
+    known = np.isfinite(values).all(axis=1)
+    return np.clip(values[known], -CLIP, CLIP), patient_of(frame)[known]
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (x @ y.T / x.shape[1] + 1.0) ** 3
+
+
+def _neighbourhoods(real: np.ndarray, synthetic: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reach of each real pair, and `(N, M)` distances from real to synthetic pairs."""
+    _check(real, synthetic, k + 1)
+    return _reach(real, k), cdist(real, synthetic)
+
+
+def _reach(x: np.ndarray, k: int) -> np.ndarray:
+    """Distance of each row to its k-th nearest other row."""
+    distance = cdist(x, x)
+    np.fill_diagonal(distance, np.inf)
+    return np.partition(distance, k - 1, axis=1)[:, k - 1]
+
+
+def _check(x: np.ndarray, y: np.ndarray, rows: int) -> None:
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"features: expected (N, d) and (M, d), got shapes {x.shape} and {y.shape}")
+    if min(len(x), len(y)) < rows:
+        raise ValueError(f"features: {len(x)} and {len(y)} pairs; at least {rows} of each are needed")

@@ -1,0 +1,1 @@
+"""Breast and muscle masks, and how far methods agree."""

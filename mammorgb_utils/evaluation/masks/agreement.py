@@ -1,0 +1,206 @@
+"""How far mask methods agree with each other and with a phantom's truth, and overlap under each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.evaluation.anatomy.truth import phantom_folders
+from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
+from mammorgb_utils.evaluation.masks.breast import METHODS, breast_component, foregrounds
+from mammorgb_utils.evaluation.overlap.pairs import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
+from mammorgb_utils.evaluation.threads import in_chunks, on_every_core
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import Run
+
+TRUTH = "truth"  # stands beside the methods where a phantom's own masks are known
+VIEWS = ("CC", "MLO")
+LOW_AGREEMENT = 0.90  # IoU of two masks of one view, below which they aren't the same breast
+AGREEMENT_COLUMNS = ("set", "view", "first", "second", "n", "n_nan", "iou_median", "iou_low", "iou_high", "iou_p5",
+                     "below", "area_bias")
+_STREAM = 30  # of the seed: bootstrap of the medians
+
+
+def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), *,
+                    known: Mapping[str, PairMasks] | None = None) -> dict[str, PairMasks]:
+    """`pair_masks` under several methods; what doesn't depend on the method is computed once.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
+        methods: Names in `masks.METHODS`.
+        known: Method to what `pair_masks` gave for these pairs; handed back as it is, not made again.
+
+    Raises:
+        ValueError: The array isn't `(N, 2, H, W)`, or a method is unknown.
+    """
+    methods, done = tuple(methods), dict(known or {})
+    if "background" not in done:  # the muscle is looked for inside its masks, whatever the method
+        done["background"] = pair_masks(pairs)
+    others = [method for method in methods if method not in done]
+    parts = list(in_chunks(partial(_other_masks, methods=others), pairs, done["background"].muscle))
+    done |= {method: PairMasks.joined(part[method] for part in parts) for method in others}
+    return {method: done[method] for method in methods}
+
+
+def _other_masks(pairs: np.ndarray, muscle: np.ndarray, methods: Sequence[str]) -> dict[str, PairMasks]:
+    found = {method: (np.zeros(pairs.shape, bool), np.zeros((len(pairs), 2), bool), np.zeros((len(pairs), 2)))
+             for method in methods}
+    for place in np.ndindex(pairs.shape[:2]):
+        for method, raw in foregrounds(pairs[place], methods).items():
+            breast, left, largest = found[method]
+            breast[place], left[place], largest[place] = breast_component(raw)
+    return {method: PairMasks(breast, muscle & breast[:, 1], left, largest)
+            for method, (breast, left, largest) in found.items()}
+
+
+def overlap_by_method(sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],
+                      names: Mapping[str, Sequence], patients: Mapping[str, Sequence],
+                      protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`metrics/overlap.csv` and `metrics/shuffled.csv` as they would be under each method.
+
+    Args:
+        sets: Set name to `(N, 2, H, W)` float in [0, 1]; `real` is one of them.
+        masks: Set name to what `masks_by_method` gave for it.
+        names, patients: Pair and patient of each row, by set.
+        protocol: Gives the shuffled pairings and their seed; strangers are the same ones under every method.
+
+    Returns:
+        Both tables, led by `mask_method`; rows of the study's own method are those of notebook 04.
+    """
+    tables = on_every_core(lambda method: _tables_of(method, sets, masks, names, patients, protocol), masks["real"])
+    overlap, shuffled = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    return overlap, shuffled
+
+
+def _tables_of(method: str, sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],
+               names: Mapping[str, Sequence], patients: Mapping[str, Sequence],
+               protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame]:
+    paired = {name: pair_metrics(pairs, masks=masks[name][method]) for name, pairs in sets.items()}
+    overlap = pd.concat([table.assign(set=name, pair=np.asarray(names[name]), patient=np.asarray(patients[name]),
+                                      plausible=plausible(table, paired["real"])) for name, table in paired.items()])
+    who = {name: {"pairs": names[name], "patients": patients[name]} for name in sets}
+    draws = {"n_draws": protocol.n_derangements, "seed": protocol.seed}
+    shuffled = {name: shuffled_overlap(masks[name][method], **draws, **who[name]) for name in sets}
+    shuffled[NEAREST_AREA] = nearest_area_overlap(masks["real"][method], **who["real"])
+    strangers = pd.concat([table.assign(set=name) for name, table in shuffled.items()])
+    leading = {"mask_method": method}
+    return _led(overlap.assign(**leading), ["set", "pair", "patient"]), _led(strangers.assign(**leading), ["set"])
+
+
+def _led(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    names = ["mask_method", *names]
+    return table[[*names, *table.columns.difference(names, sort=False)]]
+
+
+def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Protocol, *,
+                   patients: Mapping[str, Sequence] | None = None,
+                   truth: Mapping[str, np.ndarray] | None = None) -> pd.DataFrame:
+    """Every two methods' masks of the same views, and each method's against the truth where that is known.
+
+    Args:
+        masks: Set name to what `masks_by_method` gave for it.
+        protocol: Gives bootstrap draws and seed.
+        patients: Patient of each pair by set, where it isn't the pair itself.
+        truth: Set name to `(N, 2, H, W)` bool, the true masks of its pairs, as `true_masks` reads them.
+
+    Returns:
+        One row a set, view and two methods: `set`, `view` (CC | MLO), `first`, `second` (a method, or `truth`); `n`,
+        `n_nan` (views where both masks are empty, left out); `iou_median` with `iou_low`, `iou_high` (95 %, bootstrap
+        over patients), `iou_p5` (5th percentile), `below` (share under `LOW_AGREEMENT`); `area_bias` (median of the
+        second's area − the first's, in percent of the image).
+    """
+    patients, truth = patients or {}, truth or {}
+    rows = []
+    for name, found in masks.items():
+        breasts = {method: drawn.breast for method, drawn in found.items()}
+        breasts |= {TRUTH: truth[name]} if name in truth else {}
+        n = len(next(iter(breasts.values())))
+        owner = np.asarray(patients[name]) if name in patients else np.arange(n)
+        for (first, a), (second, b) in combinations(breasts.items(), 2):
+            rows += [{"set": name, "view": view, "first": first, "second": second}
+                     | _agreement_row(a[:, column], b[:, column], owner, protocol) for column, view in enumerate(VIEWS)]
+    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+
+
+def _agreement_row(first: np.ndarray, second: np.ndarray, owner: np.ndarray,
+                   protocol: Protocol) -> dict[str, float]:
+    either = np.count_nonzero(first | second, axis=(1, 2))
+    known = either > 0
+    row = {"n": int(known.sum()), "n_nan": int((~known).sum())}
+    if not known.any():
+        return row
+    overlap = np.count_nonzero(first & second, axis=(1, 2)) / np.maximum(either, 1)
+    draws = median_draws(Sample(overlap[known], owner[known]), protocol.n_bootstrap,
+                         np.random.default_rng([protocol.seed, _STREAM]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    bias = 100.0 * (second.mean(axis=(1, 2)) - first.mean(axis=(1, 2)))
+    return row | {"iou_median": np.median(overlap[known]), "iou_low": low, "iou_high": high,
+                  "iou_p5": np.quantile(overlap[known], 0.05), "below": np.mean(overlap[known] < LOW_AGREEMENT),
+                  "area_bias": np.median(bias[known])}
+
+
+def true_masks(run: Run, index: pd.DataFrame) -> np.ndarray | None:
+    """True masks of phantom pairs on the study's grid, as the cohort's folder holds them.
+
+    Args:
+        run: A study whose preprocessing is done.
+        index: Rows of `pairs/index.csv`.
+
+    Returns:
+        `(N, 2, image_size, image_size)` bool, CC first; None where the pairs aren't all phantoms of one cohort, its
+        truth isn't beside its images, or the study's views aren't squashed mirror images of the whole detector.
+    """
+    if set(index["source"]) != {"phantom"} or run.protocol.aspect != "squash" or not run.protocol.mirror:
+        return None
+    files = [(folder / "truth.csv", folder / "truth_masks" / "masks.npz") for folder in phantom_folders(run)]
+    if len(files) != 1 or not all(file.is_file() for file in files[0]):
+        return None
+    table, stored = files[0]
+    pairs = pd.read_csv(table, usecols=["pair"], dtype=str)["pair"]
+    rows = pd.Series(range(len(pairs)), index=pairs).reindex(index["pair"])
+    if rows.isna().any():
+        return None
+    size = (run.protocol.image_size,) * 2
+    with np.load(stored, allow_pickle=False) as masks:
+        views = [[area_resize(mask, size) > 0.5 for mask in masks[name][rows.astype(int)]] for name in ("cc", "mlo")]
+    return np.stack([np.stack(view) for view in views], axis=1)
+
+
+def mask_examples(sets: Mapping[str, np.ndarray],
+                  masks: Mapping[str, Mapping[str, PairMasks]]) -> list[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    """Pairs to look at, chosen by rule: the real one of middling and the one of least agreement, and a synthetic one.
+
+    A pair's agreement is the share of the pixels that any method takes for breast which all of them take.
+
+    Args:
+        sets: Set name to `(N, 2, H, W)` float in [0, 1].
+        masks: Set name to what `masks_by_method` gave for it.
+
+    Returns:
+        At most three of title, `(2, H, W)` views, and method to `(2, H, W)` bool.
+    """
+    drawn = next((name for name in sets if name != "real"), None)
+    wanted = [("real", 0.5, "Real, middling"), ("real", 0.0, "Real, least agreement")]
+    wanted += [(drawn, 0.5, "Synthetic, middling")] if drawn else []
+    examples = []
+    for name, share, title in wanted:
+        breasts = [found.breast for found in masks[name].values()]
+        agreement = _counts(np.logical_and, breasts) / np.maximum(_counts(np.logical_or, breasts), 1)
+        row = np.argsort(agreement, kind="stable")[int(share * (len(agreement) - 1))]
+        chosen = {method: found.breast[row] for method, found in masks[name].items()}
+        examples.append((title, np.asarray(sets[name][row]), chosen))
+    return examples
+
+
+def _counts(join: np.ufunc, breasts: Sequence[np.ndarray]) -> np.ndarray:
+    """`(N,)` pixels that all, or any, of the methods' masks hold; one array in memory, not all of them stacked."""
+    joined = breasts[0].copy()
+    for breast in breasts[1:]:
+        join(joined, breast, out=joined)
+    return np.count_nonzero(joined, axis=(1, 2, 3))

@@ -1,0 +1,1 @@
+"""IoU and DSC of the two views of a breast."""

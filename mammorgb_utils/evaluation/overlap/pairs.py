@@ -1,0 +1,196 @@
+"""Overlap of the two breast masks of a pair, and whether the masks are plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.evaluation.masks.breast import breast_component, foreground
+from mammorgb_utils.evaluation.masks.muscle import pectoral_mask
+from mammorgb_utils.evaluation.threads import in_chunks
+
+MIN_LARGEST_SHARE = 0.95  # of the foreground, in one component
+AREA_QUANTILES = (0.01, 0.99)  # of the reference's areas
+
+
+@dataclass(frozen=True)
+class PairMasks:
+    """Masks of N pairs, and the facts about them that are known only before a component is picked.
+
+    Attributes:
+        breast: `(N, 2, H, W)` bool, CC first.
+        muscle: `(N, H, W)` bool, of the MLO view.
+        left: `(N, 2)` bool, the largest component touches the left edge.
+        largest: `(N, 2)` share of the foreground that the largest component holds.
+    """
+
+    breast: np.ndarray
+    muscle: np.ndarray
+    left: np.ndarray
+    largest: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.breast)
+
+    @classmethod
+    def joined(cls, parts: Iterable[PairMasks]) -> PairMasks:
+        """Masks of several parts of a set as one."""
+        parts = list(parts)
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    @property
+    def mlo_no_muscle(self) -> np.ndarray:
+        """`(N, H, W)` bool: MLO breast masks without the muscle."""
+        return self.breast[:, 1] & ~self.muscle
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two masks.
+
+    Args:
+        a, b: `(H, W)` bool masks on the same pixel grid.
+
+    Returns:
+        `|a ∧ b| / |a ∨ b|` in [0, 1]; NaN when both masks are empty, so that a failed
+        segmentation can't pass for agreement.
+
+    Raises:
+        ValueError: The shapes differ or a mask is not boolean.
+
+    Source:
+        Jaccard 1912; the paper reports it as IoU.
+    """
+    a, b = _same_grid(a, b)
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else float("nan")
+
+
+def dsc(a: np.ndarray, b: np.ndarray) -> float:
+    """Dice similarity coefficient of two masks.
+
+    Args:
+        a, b: `(H, W)` bool masks on the same pixel grid.
+
+    Returns:
+        `2·|a ∧ b| / (|a| + |b|)` in [0, 1]; NaN when both masks are empty, so that a failed
+        segmentation can't pass for agreement.
+
+    Raises:
+        ValueError: The shapes differ or a mask is not boolean.
+
+    Source:
+        Dice 1945; the paper reports it as DSC.
+    """
+    a, b = _same_grid(a, b)
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return 2 * np.count_nonzero(a & b) / total if total else float("nan")
+
+
+def pair_masks(pairs: np.ndarray, method: str = "background") -> PairMasks:
+    """Breast and muscle masks of every pair, computed once for overlap and shuffled overlap.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
+        method: A name in `masks.METHODS`.
+
+    Raises:
+        ValueError: The array isn't `(N, 2, H, W)`, or the method is unknown.
+    """
+    if pairs.ndim != 4 or pairs.shape[1] != 2:
+        raise ValueError(f"pairs: expected (N, 2, H, W), CC first, got shape {pairs.shape}")
+    return PairMasks.joined(in_chunks(partial(_masks_of, method=method), pairs))
+
+
+def _masks_of(pairs: np.ndarray, method: str) -> PairMasks:
+    n, _, height, width = pairs.shape
+    breast, muscle = np.zeros((n, 2, height, width), bool), np.zeros((n, height, width), bool)
+    left, largest = np.zeros((n, 2), bool), np.zeros((n, 2))
+    for i, pair in enumerate(pairs):
+        for view in (0, 1):
+            breast[i, view], left[i, view], largest[i, view] = breast_component(foreground(pair[view], method))
+        known = breast[i, 1] if method == "background" else None
+        muscle[i] = pectoral_mask(pair[1], known) & breast[i, 1]
+    return PairMasks(breast, muscle, left, largest)
+
+
+def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMasks | None = None) -> pd.DataFrame:
+    """Overlap and shape of every pair's masks.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
+        method: A name in `masks.METHODS`.
+        masks: What `pair_masks` gave for these pairs, when it was called before.
+
+    Returns:
+        One row a pair: `iou`, `dsc`, `iou_no_muscle`, `dsc_no_muscle`; `cc_area`, `mlo_area` (fraction of
+        the image); `cc_left`, `mlo_left` (largest component touches the left edge); `cc_largest`, `mlo_largest`
+        (its share of the foreground); `cc_intensity`, `mlo_intensity` (mean inside the breast, NaN without one).
+
+    Raises:
+        ValueError: The array isn't `(N, 2, H, W)`, or the masks belong to other pairs.
+    """
+    masks = pair_masks(pairs, method) if masks is None else masks
+    if masks.breast.shape != pairs.shape:
+        raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
+    cc, mlo, bare = masks.breast[:, 0], masks.breast[:, 1], masks.mlo_no_muscle
+    frame = {name: [measure(a, b) for a, b in zip(cc, other, strict=True)]
+             for name, measure, other in (("iou", iou, mlo), ("dsc", dsc, mlo),
+                                          ("iou_no_muscle", iou, bare), ("dsc_no_muscle", dsc, bare))}
+    for name, values in (("area", masks.breast.mean(axis=(2, 3))), ("left", masks.left),
+                         ("largest", masks.largest), ("intensity", mean_intensity(pairs, masks))):
+        frame |= {f"cc_{name}": values[:, 0], f"mlo_{name}": values[:, 1]}
+    return pd.DataFrame(frame)
+
+
+def mean_intensity(pairs: np.ndarray, masks: PairMasks) -> np.ndarray:
+    """Mean intensity inside each view's breast, the muscle left out: a coarse density.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
+        masks: Masks of these pairs.
+
+    Returns:
+        `(N, 2)`; NaN where the mask is empty.
+    """
+    inside = masks.breast.copy()
+    inside[:, 1] = masks.mlo_no_muscle
+    count = np.count_nonzero(inside, axis=(2, 3)).astype(float)
+    total = np.sum(pairs, axis=(2, 3), where=inside, dtype=np.float64)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def plausible(frame: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:
+    """Whether both masks of a pair could be those of a real breast.
+
+    Args:
+        frame: What `pair_metrics` returns.
+        reference: The same of the real pairs.
+
+    Returns:
+        Bool, aligned with `frame`: in both views the area lies within the reference's 1st to 99th percentile,
+        the largest component touches the left edge, and it holds at least 95 % of the foreground.
+
+    Raises:
+        ValueError: The reference has no rows.
+    """
+    if len(reference) == 0:
+        raise ValueError("reference: no real pairs; the area's plausible range can't be known")
+    verdict = pd.Series(True, index=frame.index, name="plausible")
+    for view in ("cc", "mlo"):
+        low, high = reference[f"{view}_area"].quantile(list(AREA_QUANTILES))
+        verdict &= frame[f"{view}_area"].between(low, high)
+        verdict &= frame[f"{view}_left"].astype(bool) & (frame[f"{view}_largest"] >= MIN_LARGEST_SHARE)
+    return verdict
+
+
+def _same_grid(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(a), np.asarray(b)
+    if a.dtype != bool or b.dtype != bool:
+        raise ValueError(f"masks must be boolean, got {a.dtype} and {b.dtype}; threshold them first")
+    if a.shape != b.shape:
+        raise ValueError(f"masks must share a pixel grid, got shapes {a.shape} and {b.shape}")
+    return a, b

@@ -1,0 +1,222 @@
+"""Figures of the results: distances beside their nulls, contrasts, cross-view consistency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from mammorgb_utils.output.style import (
+    BAND,
+    COLOURS,
+    DOUBLE_COLUMN,
+    EDGE,
+    LABELS,
+    MARKERS,
+    QUIET,
+    format_p,
+    new_figure,
+    panel_letters,
+    present_sets,
+    styled,
+)
+
+MEASURES = {"iou": "IoU", "dsc": "DSC", "iou_no_muscle": "IoU without muscle", "dsc_no_muscle": "DSC without muscle"}
+STATISTICS = {"emd": "Earth mover's distance to real (IoU or DSC)", "ks": "KS statistic against real (0 to 1)"}
+
+
+@styled
+def distances(table: pd.DataFrame, paper: Mapping[str, float] | None = None) -> Figure:
+    """Distances of the synthetic sets to real, each beside what chance alone gives.
+
+    Args:
+        table: Columns `set`, `measure` (a key of `MEASURES`), `statistic` ("emd" or "ks"), `value`, `band_low`,
+            `band_median`, `band_high` (null band: labels permuted), `p`, `floor_median` (real against real; NaN
+            allowed); where there is a `note`, it stands beside p. NaN marks what couldn't be computed.
+        paper: The paper's figure for each statistic, drawn as an open marker in a row of its own.
+
+    Returns:
+        A panel a statistic, a row a measure and set.
+    """
+    shown = [name for name in STATISTICS if (table["statistic"] == name).any()]
+    known = [name for name in MEASURES if (table["measure"] == name).any()]
+    sets = present_sets(table["set"])
+    rows = [(measure, name) for measure in known for name in sets]
+    figure = new_figure(DOUBLE_COLUMN, 26.0 + 5.2 * (len(rows) + len(known)))
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    positions = {row: index + 0.7 * known.index(row[0]) + 1.2 for index, row in enumerate(rows)}
+    for axes, statistic in zip(panels, shown, strict=True):
+        for row in table[table["statistic"] == statistic].itertuples():
+            _distance(axes, row, positions[row.measure, row.set])
+        if paper and statistic in paper:
+            axes.plot(paper[statistic], 0, marker="*", markersize=8, color="white", markeredgecolor=EDGE, zorder=6)
+            axes.annotate(f"{paper[statistic]:.3f}", (paper[statistic], 0), xytext=(6, 0), textcoords="offset points",
+                          va="center", fontsize=6)
+        axes.set_xlabel(STATISTICS[statistic])
+        axes.margins(x=0.25)  # room for p
+        axes.set_xlim(0, None)
+        axes.tick_params(axis="y", length=0)
+    _distance_rows(panels[0], positions, bool(paper))
+    _distance_legend(figure, sets, bool(paper), table["floor_median"].notna().any())
+    panel_letters(panels)
+    return figure
+
+
+def _distance(axes: Axes, row: tuple, y: float) -> None:
+    note = getattr(row, "note", "")
+    note = note if isinstance(note, str) else ""
+    if np.isnan(row.value):
+        _remark(axes, note or "not computed", (0, y))
+        return
+    axes.barh(y, row.band_high - row.band_low, left=row.band_low, height=0.62, color=BAND, edgecolor=QUIET,
+              linewidth=0.4)
+    axes.plot([row.band_median] * 2, [y - 0.31, y + 0.31], color=QUIET, linewidth=1.2)
+    if not np.isnan(row.floor_median):
+        axes.plot([row.floor_median] * 2, [y - 0.42, y + 0.42], color=EDGE, linewidth=1.0, linestyle=(0, (1, 1)))
+    axes.plot(row.value, y, marker=MARKERS[row.set], markersize=4.5, color=COLOURS[row.set], markeredgecolor=EDGE,
+              markeredgewidth=0.6, zorder=5)
+    right = np.nanmax([row.value, row.band_high])
+    _remark(axes, ", ".join(filter(None, (format_p(row.p), note))), (right, y))
+
+
+def _remark(axes: Axes, text: str, point: tuple[float, float]) -> None:
+    axes.annotate(text, point, xytext=(5, 0), textcoords="offset points", va="center", fontsize=6)
+
+
+def _distance_rows(axes: Axes, positions: Mapping[tuple[str, str], float], paper: bool) -> None:
+    ticks = ([(0.0, "Paper (encoding not stated)")] if paper else []) + [
+        (y, f"{MEASURES[measure]} · {LABELS[name]}") for (measure, name), y in positions.items()]
+    axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
+    axes.set_ylim(max(positions.values()) + 0.7, -0.7 if paper else 0.5)
+
+
+def _distance_legend(figure: Figure, sets: Sequence[str], paper: bool, floor: bool) -> None:
+    handles = [_point(name) for name in sets]
+    handles.append(Patch(facecolor=BAND, edgecolor=QUIET, label="Null band and median (labels permuted; p unadjusted)"))
+    if floor:
+        handles.append(Line2D([], [], color=EDGE, linestyle=(0, (1, 1)), label="Real against real, median"))
+    if paper:
+        handles.append(Line2D([], [], linestyle="", marker="*", markersize=8, color="white", markeredgecolor=EDGE,
+                              label="Paper"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
+
+
+def _point(name: str) -> Line2D:
+    return Line2D([], [], linestyle="", marker=MARKERS[name], markersize=4.5, color=COLOURS[name],
+                  markeredgecolor=EDGE, markeredgewidth=0.6, label=LABELS[name])
+
+
+@styled
+def contrasts(table: pd.DataFrame, *, measure: str = "iou") -> Figure:
+    """Forest plot of the encodings against each other.
+
+    Args:
+        table: One row a contrast: `first`, `second` (sets), `cliffs_delta`, `low`, `high` (its interval), `p_holm`,
+            `note` (may be empty). A note that all rows share stands once, below. NaN marks a contrast that
+            couldn't be computed.
+        measure: What is compared, a key of `MEASURES`; of a table with a column `measure` these rows are drawn.
+
+    Returns:
+        Cliff's delta with interval; above 0 the first set tends to the larger values.
+    """
+    table = _rows(table, measure, ("cliffs_delta", "low", "high", "p_holm", "note"))
+    notes = [note if isinstance(note, str) else "" for note in table["note"]]
+    shared = "" if len(set(notes)) > 1 else notes[0] if notes else "one encoding alone: nothing to compare"
+    figure = new_figure(DOUBLE_COLUMN, 22.0 + 8.0 * len(table))
+    axes = figure.subplots()
+    axes.axvline(0, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)))
+    for y, row in enumerate(table.itertuples()):
+        axes.plot([row.low, row.high], [y, y], color=EDGE, linewidth=1.1, solid_capstyle="butt")
+        axes.plot(row.cliffs_delta, y, marker="o", markersize=5, color=EDGE, zorder=5)
+        text = _effect(row) + ("" if shared or not notes[y] else f"\n{notes[y]}")
+        axes.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+                      va="center", fontsize=6.5)
+    labels = [f"{LABELS[row.first]} against {LABELS[row.second].lower()}" for row in table.itertuples()]
+    axes.set_yticks(range(len(table)), labels)
+    axes.set(xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1), ylim=(len(table) - 0.4, -0.6), xlabel="Cliff's delta of "
+             f"{MEASURES[measure]} (below 0: the second has the larger values · above 0: the first)")
+    axes.tick_params(axis="y", length=0)
+    axes.annotate("δ [interval]   p after Holm", (1, 1), xycoords="axes fraction", xytext=(4, 3), fontsize=6.5,
+                  textcoords="offset points", color=QUIET)
+    if shared:
+        figure.supxlabel(shared, fontsize=6.5, color=QUIET)
+    return figure
+
+
+def _effect(row: tuple) -> str:
+    if np.isnan(row.cliffs_delta):
+        return "not computed"
+    return f"{row.cliffs_delta:+.2f} [{row.low:+.2f}, {row.high:+.2f}]   {format_p(row.p_holm)}".replace("-", "−")
+
+
+def _rows(table: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of one measure; columns that no row could fill are there, empty."""
+    rows = table[table["measure"] == measure] if "measure" in table else table
+    return rows.reindex(columns=list(dict.fromkeys([*rows.columns, *columns])))
+
+
+@styled
+def consistency(table: pd.DataFrame, *, references: Sequence[float] = (0.7, 1.0), measure: str = "iou") -> Figure:
+    """Whether the two views of a pair belong together, beyond what any two views share.
+
+    Args:
+        table: One row a set: `set`, `paired_median`, `shuffled_median`, `score`, `score_low`, `score_high`
+            (paired − shuffled, synthetic over real; NaN for real, whose score is 1 by definition).
+        measure: Whose medians these are, a key of `MEASURES`; of a table with a column `measure` these rows are
+            drawn.
+        references: Scores marked by a vertical line: the target, and 1 = as consistent as real.
+
+    Returns:
+        Paired beside shuffled medians, and the score with its interval.
+    """
+    table = _rows(table, measure, ("paired_median", "shuffled_median", "score", "score_low", "score_high"))
+    table = table.set_index("set").loc[present_sets(table["set"])]
+    figure = new_figure(DOUBLE_COLUMN, 24.0 + 7.5 * len(table))
+    panels = figure.subplots(1, 2, sharey=True)
+    for y, (name, row) in enumerate(table.iterrows()):
+        _dumbbell(panels[0], row, str(name), y)
+        _score(panels[1], row, str(name), y)
+    for reference in references:
+        panels[1].axvline(reference, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+        panels[1].annotate(f"{reference:g}", (reference, 1), xycoords=("data", "axes fraction"), ha="center",
+                           va="bottom", fontsize=6.5, color=QUIET)
+    panels[0].set_yticks(range(len(table)), [LABELS[name] for name in table.index])
+    panels[0].set(xlabel=f"Median {MEASURES[measure]} of CC and MLO mask", ylim=(len(table) - 0.4, -0.6))
+    panels[1].set_xlabel("Consistency score: (paired − shuffled), synthetic over real")
+    panels[0].margins(x=0.2)
+    for axes in panels:
+        axes.tick_params(axis="y", length=0)
+    handles = [Line2D([], [], linestyle="", marker="o", color=EDGE, markersize=4.5, label="paired"),
+               Line2D([], [], linestyle="", marker="o", color="white", markeredgecolor=EDGE, markersize=4.5,
+                      label="shuffled")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    panel_letters(panels)
+    return figure
+
+
+def _dumbbell(axes: Axes, row: pd.Series, name: str, y: int) -> None:
+    if row[["paired_median", "shuffled_median"]].isna().any():
+        return
+    axes.plot([row["shuffled_median"], row["paired_median"]], [y, y], color=QUIET, linewidth=0.9, zorder=1)
+    style = {"marker": MARKERS[name], "markersize": 5, "markeredgewidth": 0.8}
+    axes.plot(row["shuffled_median"], y, color="white", markeredgecolor=EDGE, **style)
+    axes.plot(row["paired_median"], y, color=COLOURS[name], markeredgecolor=EDGE, **style)
+    outward = 1 if row["paired_median"] >= row["shuffled_median"] else -1
+    for column, side in (("shuffled_median", -outward), ("paired_median", outward)):
+        axes.annotate(f"{row[column]:.3f}", (row[column], y), xytext=(6 * side, 0), textcoords="offset points",
+                      ha="left" if side > 0 else "right", va="center", fontsize=6)
+
+
+def _score(axes: Axes, row: pd.Series, name: str, y: int) -> None:
+    if np.isnan(row["score"]):
+        return
+    axes.plot([row["score_low"], row["score_high"]], [y, y], color=EDGE, linewidth=1.1, solid_capstyle="butt")
+    axes.plot(row["score"], y, marker=MARKERS[name], markersize=5, color=COLOURS[name], markeredgecolor=EDGE,
+              markeredgewidth=0.8, zorder=5)
+    axes.annotate(f"{row['score']:.2f}", (row["score"], y), xytext=(0, 5), textcoords="offset points", ha="center",
+                  fontsize=6)

@@ -1,0 +1,226 @@
+"""The tables of the study: synthetic against real, encoding against encoding."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.evaluation.statistics.bootstrap import Sample, closer, median_difference
+from mammorgb_utils.evaluation.statistics.distances import emd, ks, noise_floor, null_band
+from mammorgb_utils.evaluation.statistics.effects import (
+    MIN_POWER,
+    Effect,
+    benjamini_hochberg,
+    cliffs_delta,
+    equivalence,
+    hodges_lehmann,
+    holm,
+    ks_power,
+    mann_whitney,
+)
+from mammorgb_utils.evaluation.statistics.rates import rate
+from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER, patient_of, sets_in
+from mammorgb_utils.evaluation.threads import on_every_core
+from mammorgb_utils.protocol import Protocol
+
+MEASURES = ("iou", "iou_no_muscle", "dsc", "dsc_no_muscle")
+PRIMARY = "iou"  # its EMD to real and its contrasts are under Holm; every other measure is exploratory
+STATISTICS = {"emd": emd, "ks": ks}
+MIN_PAIRS = 3  # patients with a usable pair in each set, below which a row stays empty
+TOO_FEW = f"fewer than {MIN_PAIRS} usable pairs in a set"  # of different patients
+LEVEL = 0.95  # coverage of bands and intervals
+ONE_RUN = "one run each: encoding is confounded with seed"
+_BAND_COLUMNS = ("value", "band_low", "band_median", "band_high", "p", "floor_low", "floor_median", "floor_high",
+                 "floor_n")
+# All columns, so that a table is whole where no row could be computed, or where a study has one encoding alone.
+_EFFECT_COLUMNS = ("set", "measure", "n", "n_nan", "n_real", "n_real_nan", "median", "median_real", "hodges_lehmann",
+                   "hodges_lehmann_low", "hodges_lehmann_high", "margin", "equivalence", "cliffs_delta",
+                   "cliffs_delta_low", "cliffs_delta_high", "p", "note")
+_CONTRAST_COLUMNS = ("first", "second", "measure", "family", "n_first", "n_second", "n_first_nan", "n_second_nan", "p",
+                     "median_first", "median_second", "median_difference", "cliffs_delta", "low", "high", "emd_first",
+                     "emd_second", "closer", "median_difference_low", "median_difference_high", "closer_low",
+                     "closer_high", "note")
+
+
+def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
+    """Summary of each set's masks.
+
+    Args:
+        overlap: metrics/overlap.csv.
+
+    Returns:
+        One row a set: `set`, `n`, `n_nan` (pairs without IoU); for each of `iou`, `dsc`, `iou_no_muscle`,
+        `dsc_no_muscle` the columns `<measure>_median`, `<measure>_q25`, `<measure>_q75`; `plausible`,
+        `plausible_low`, `plausible_high` (by `rates.rate`, as artefacts are; NaN without the column `plausible`).
+    """
+    rows = []
+    for name in [*SET_ORDER, *sorted(set(overlap["set"]) - set(SET_ORDER))]:
+        part = overlap[overlap["set"] == name]
+        if part.empty:
+            continue
+        row = {"set": name, "n": len(part), "n_nan": int(part["iou"].isna().sum())}
+        for measure in MEASURES:
+            row |= {f"{measure}_{label}": part[measure].quantile(q)
+                    for label, q in (("median", 0.5), ("q25", 0.25), ("q75", 0.75))}
+        found = (rate(part["plausible"].to_numpy(bool), groups=patient_of(part)) if "plausible" in part
+                 else (np.nan, np.nan, np.nan))
+        rows.append(row | dict(zip(("plausible", "plausible_low", "plausible_high"), found, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def distance_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """Distance of each encoding's overlap to the real one, beside both nulls.
+
+    NaN overlaps are left out and counted. DSC is a monotone function of IoU, so its KS statistic and p-value
+    repeat those of IoU: one finding, not two.
+
+    Args:
+        overlap: metrics/overlap.csv.
+        protocol: Gives encodings, margin, alpha, permutations and seed.
+
+    Returns:
+        One row an encoding, measure and statistic (emd | ks): `set`, `measure`, `statistic`, `family` (primary:
+        EMD of IoU; everything else exploratory), `n`, `n_nan`, `n_real`, `n_real_nan`, `value`; `band_low`,
+        `band_median`, `band_high` and `p` (labels permuted by patient), `p_holm` (primary), `p_bh` (exploratory);
+        `floor_low`, `floor_median`, `floor_high`, `floor_n` (real against real); `power` (KS alone: against a
+        shift of the equivalence margin), `note` ("underpowered", too few pairs, or empty).
+    """
+    asked = product(STATISTICS, MEASURES, sets_in(overlap, protocol))
+    rows = on_every_core(lambda row: _distance_row(overlap, row[2], row[1], row[0], protocol), asked)
+    return _adjusted(pd.DataFrame(rows))
+
+
+def _distance_row(overlap: pd.DataFrame, name: str, measure: str, label: str, protocol: Protocol) -> dict[str, object]:
+    (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
+    row = {"set": name, "measure": measure, "statistic": label,
+           "family": "primary" if (measure, label) == (PRIMARY, "emd") else "exploratory",
+           "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan} | dict.fromkeys(_BAND_COLUMNS, np.nan)
+    if _too_few(patients_x, patients_y):
+        return row | {"power": np.nan, "note": TOO_FEW}
+    options = {"n_draws": protocol.n_permutations, "level": LEVEL, "seed": protocol.seed}
+    statistic = STATISTICS[label]
+    band = null_band(x, y, statistic, groups=np.concatenate([patients_x, patients_y]), **options)
+    row |= {"value": statistic(x, y), "p": band.p}
+    row |= {f"band_{key}": getattr(band, key) for key in ("low", "median", "high")}
+    n_drawn = max(1, min(x.size, len(np.unique(patients_y)) // 2))
+    floor = noise_floor(y, n_drawn, statistic, groups=patients_y, **options)
+    row |= {f"floor_{key}": value for key, value in floor._asdict().items()}
+    return row | (_power(overlap, measure, x.size, y.size, protocol) if label == "ks" else
+                  {"power": np.nan, "note": ""})
+
+
+def _power(overlap: pd.DataFrame, measure: str, n: int, n_real: int, protocol: Protocol) -> dict[str, object]:
+    """Power of KS against a shift of the margin; of DSC, that of the IoU it repeats."""
+    spread = np.std(_usable(overlap, "real", measure.replace("dsc", "iou"))[0], ddof=1)
+    power = (ks_power(n, n_real, protocol.equivalence_margin / spread, alpha=protocol.alpha, seed=protocol.seed)
+             if spread > 0.0 else 1.0)
+    return {"power": power, "note": "" if power >= MIN_POWER else "underpowered"}
+
+
+def effect_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """Size of the difference between each encoding's overlap and the real one, against the equivalence margin.
+
+    Args:
+        overlap: metrics/overlap.csv.
+        protocol: Gives encodings, margin and alpha.
+
+    Returns:
+        One row an encoding and measure (`iou`, `iou_no_muscle`, on whose scale the margin is): `set`, `measure`,
+        `n`, `n_nan`, `n_real`, `n_real_nan`, `median`, `median_real`; `hodges_lehmann` (synthetic − real),
+        `hodges_lehmann_low`, `hodges_lehmann_high`, `margin`, `equivalence` (equivalent | beyond margin |
+        inconclusive; empty where no test ran); `cliffs_delta`, `cliffs_delta_low`, `cliffs_delta_high`; `p`
+        (Mann–Whitney); `note`.
+    """
+    rows = [_effect_row(overlap, name, measure, protocol)
+            for measure in ("iou", "iou_no_muscle") for name in sets_in(overlap, protocol)]
+    return pd.DataFrame(rows, columns=list(_EFFECT_COLUMNS))
+
+
+def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protocol) -> dict[str, object]:
+    (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
+    row = {"set": name, "measure": measure, "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan}
+    if _too_few(patients_x, patients_y):
+        return row | {"equivalence": "", "note": TOO_FEW}
+    groups = np.concatenate([patients_x, patients_y])
+    return row | {"median": np.median(x), "median_real": np.median(y),
+                  **_interval("hodges_lehmann", hodges_lehmann(x, y, level=LEVEL, groups=groups)),
+                  "margin": protocol.equivalence_margin,
+                  "equivalence": equivalence(x, y, margin=protocol.equivalence_margin, alpha=protocol.alpha,
+                                             groups=groups),
+                  **_interval("cliffs_delta", cliffs_delta(x, y, level=LEVEL, groups=groups)),
+                  "p": mann_whitney(x, y, groups=groups), "note": ""}
+
+
+def _interval(name: str, effect: Effect) -> dict[str, float]:
+    return {name: effect.estimate, f"{name}_low": effect.low, f"{name}_high": effect.high}
+
+
+def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """Each encoding against each other: in overlap, and in the distance of its overlap to real.
+
+    A higher IoU isn't better, as two equal silhouettes score 1: `closer` is the judge, and the paper's own
+    direction stands beside it. Sets are treated as independent, although image *i* of every encoding starts
+    from the same noise; that makes the tests conservative. Near zero distance the interval of `closer` is
+    biased, as every percentile bootstrap of a distance is.
+
+    Args:
+        overlap: metrics/overlap.csv.
+        protocol: Gives encodings, bootstrap draws and seed.
+
+    Returns:
+        One row a pair of encodings and measure (`iou`, primary; `iou_no_muscle`, exploratory): `first`, `second`,
+        `measure`, `family`, `n_first`, `n_second`, `n_first_nan`, `n_second_nan`, `median_first`,
+        `median_second`; `median_difference` (first − second), `median_difference_low`, `median_difference_high`;
+        `p` (Mann–Whitney; that of DSC is the same), `p_holm` (primary), `p_bh` (exploratory); `cliffs_delta` with
+        its interval `low`, `high`; `emd_first`, `emd_second` to real; `closer` (emd_second − emd_first: positive
+        when the first is nearer to real), `closer_low`, `closer_high`; `note`.
+    """
+    rows = [_contrast_row(overlap, a, b, measure, protocol)
+            for measure in ("iou", "iou_no_muscle") for a, b in combinations(sets_in(overlap, protocol), 2)]
+    return _adjusted(pd.DataFrame(rows, columns=list(_CONTRAST_COLUMNS)))
+
+
+def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol: Protocol) -> dict[str, object]:
+    samples = [_usable(overlap, name, measure) for name in (a, b, "real")]
+    (x, patients_x, x_nan), (y, patients_y, y_nan), (real, patients_real, _) = samples
+    row = {"first": a, "second": b, "measure": measure,
+           "family": "primary" if measure == PRIMARY else "exploratory", "n_first": x.size, "n_second": y.size,
+           "n_first_nan": x_nan, "n_second_nan": y_nan, "p": np.nan}
+    if _too_few(patients_x, patients_y, patients_real):
+        return row | {"note": TOO_FEW}
+    groups = np.concatenate([patients_x, patients_y])
+    delta = cliffs_delta(x, y, level=LEVEL, groups=groups)
+    options = {"n_bootstrap": protocol.n_bootstrap, "seed": protocol.seed, "level": LEVEL}
+    (first, second, third) = (Sample(values, patients) for values, patients, _ in samples)
+    nearer = closer(first, second, third, **options)
+    row |= {"median_first": np.median(x), "median_second": np.median(y),
+            "p": mann_whitney(x, y, groups=groups),
+            "cliffs_delta": delta.estimate, "low": delta.low, "high": delta.high,
+            "emd_first": emd(x, real), "emd_second": emd(y, real)}
+    row |= _interval("median_difference", median_difference(first, second, **options)) | _interval("closer", nearer)
+    return row | {"note": ONE_RUN}
+
+
+def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Known values of a set, their patients, and how many are NaN."""
+    if measure not in overlap:
+        raise ValueError(f"metrics/overlap.csv: column {measure!r} is missing; run 04_metrics again")
+    rows = overlap[overlap["set"] == name]
+    known = rows[measure].notna().to_numpy()
+    return rows[measure].to_numpy(float)[known], patient_of(rows)[known], int((~known).sum())
+
+
+def _too_few(*patients: np.ndarray) -> bool:
+    return min(len(np.unique(each)) for each in patients) < MIN_PAIRS
+
+
+def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    """Insert `p_holm` and `p_bh` after `p`: Holm within the primary family, BH within the exploratory one."""
+    after = table.columns.get_loc("p") + 1
+    for family, name, adjust in (("exploratory", "p_bh", benjamini_hochberg), ("primary", "p_holm", holm)):
+        rows, adjusted = (table["family"] == family).to_numpy(), np.full(len(table), np.nan)
+        adjusted[rows] = adjust(table.loc[rows, "p"].to_numpy(float))
+        table.insert(after, name, adjusted)
+    return table

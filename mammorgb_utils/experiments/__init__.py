@@ -1,0 +1,1 @@
+"""What an appendix trains or varies."""

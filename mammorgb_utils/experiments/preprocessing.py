@@ -1,0 +1,224 @@
+"""A study under other preprocessing: its views made anew, one model trained on each kind, and drawn from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mammorgb_utils.data.cohort import CohortError, preprocess_cohort
+from mammorgb_utils.data.dicom import RejectedImage, one_file
+from mammorgb_utils.data.manifest import load_manifest
+from mammorgb_utils.data.pairs import load_pairs, real_pairs
+from mammorgb_utils.data.preprocess import ReferenceCDF, average_reference, quantile_curves, read_view
+from mammorgb_utils.data.workers import map_isolated
+from mammorgb_utils.diffusion.loop import CHECKPOINTS
+from mammorgb_utils.experiments.trial import SetOverlap, TrialError, run_trial
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import PROJECT_ROOT, Run, exclusive, read_table
+
+STUDY = "study"  # name and field of the variant that is the study's own preprocessing
+SCOPES = ("none", "image", "foreground")  # of `match_scope`
+FILM_GAMMA = 2.0  # exponent on the mean reference: fat darker and contrast in dense tissue higher, as on film
+MAX_REFERENCE_IMAGES = 150  # training images read anew for the references: the darkest third is then 50 of them
+_REFERENCES = {"dark": "darkest third of the study's training views",
+               "bright": "brightest third of the study's training views",
+               "gamma": f"study's training views, intensities to the power of {FILM_GAMMA:g}"}
+_STREAM = 60  # of the seed: which training images the references are taken from
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One preprocessing that differs from the study's in one protocol field.
+
+    Attributes:
+        name: Folder below the appendix's.
+        field: `mirror`, `match_scope`, `reference_cdf`, or `STUDY` for the study's own.
+        choice: The field's value in words: `on`, `off`; a scope; a reference of `make_references`; `as it is`.
+    """
+
+    name: str
+    field: str
+    choice: str
+
+
+def variants_of(protocol: Protocol) -> tuple[Variant, ...]:
+    """The study's own preprocessing, and every other one that changes a single choice.
+
+    Mirroring is turned over, the histogram matching gets the scopes that the study hasn't, and its target another
+    reference. A study that matches nothing has no variants of the reference, as there it decides nothing; one that pads
+    isn't tried without mirroring, as its padding would part right breasts from their edge.
+    """
+    found = [Variant(STUDY, STUDY, "as it is")]
+    mirror = "off" if protocol.mirror else "on"
+    if mirror == "on" or protocol.aspect == "squash":
+        found.append(Variant(f"mirror-{mirror}", "mirror", mirror))
+    found += [Variant(f"match-{scope}", "match_scope", scope) for scope in SCOPES if scope != protocol.match_scope]
+    if protocol.match_scope != "none":
+        found += [Variant(f"reference-{name}", "reference_cdf", name) for name in _REFERENCES]
+    return tuple(found)
+
+
+def variant_run(study: Run, variant: Variant) -> Run:
+    """The variant's own small study: the same manifest, a folder below the appendix's, and one field changed."""
+    if variant.field == STUDY:
+        return study
+    value = {"mirror": variant.choice == "on", "match_scope": variant.choice,
+             "reference_cdf": _named(_reference_file(study, variant.choice))}[variant.field]
+    return replace(study, root=_folder(study, variant), protocol=study.protocol.changed(**{variant.field: value}))
+
+
+def make_references(study: Run, *, progress: bool = True) -> pd.DataFrame:
+    """Take other reference CDFs from the study's own training images, once a study.
+
+    Writes `appendices/A3/reference-<name>.json`: averages over the darkest and the brightest third of the views, by
+    mean intensity inside the breast, and over all of them with `FILM_GAMMA`. At most `MAX_REFERENCE_IMAGES` views are
+    read, drawn by the seed.
+
+    Args:
+        study: A study whose preprocessing is done.
+        progress: Show a bar.
+
+    Returns:
+        One row a reference: `choice`, `taken_from`, `n_images`, and its `lower_quartile`, `median` and
+        `upper_quartile` inside the breast, in [0, 1].
+
+    Raises:
+        CohortError: Fewer than three training images can be read any more.
+    """
+    files = {name: _reference_file(study, name) for name in _REFERENCES}
+    with exclusive(study.appendix("A3")):
+        if not all(file.is_file() for file in files.values()):
+            for name, reference in _references(_training_curves(study, progress)).items():
+                reference.save(files[name])
+    stored = {name: pd.read_json(file, typ="series") for name, file in files.items()}
+    quartiles = {name: np.quantile(found["foreground"], (0.25, 0.5, 0.75)) for name, found in stored.items()}
+    return pd.DataFrame([{"choice": name, "taken_from": found["name"], "n_images": int(found["n_images"])}
+                         | dict(zip(("lower_quartile", "median", "upper_quartile"), quartiles[name], strict=True))
+                         for name, found in stored.items()])
+
+
+def preprocess_variants(study: Run, variants: Iterable[Variant], *, progress: bool = True) -> dict[str, Run]:
+    """Preprocess the whole cohort under every variant; what is finished is loaded, what was killed continues.
+
+    Args:
+        study: A study whose preprocessing is done, and whose references are made.
+        variants: What `variants_of` gave, or some of it.
+        progress: Show a bar.
+
+    Returns:
+        Each variant's run by its name; `load_pairs` and `real_pairs` read its views.
+
+    Raises:
+        CohortError: The variants don't hold the same pairs: an archive lost files since notebook 01.
+    """
+    runs = {variant.name: variant_run(study, variant) for variant in variants}
+    expected = _pairs_by_split(load_pairs(study, "all")[1])
+    for name, run in runs.items():
+        if run is not study and _pairs_by_split(preprocess_cohort(run, progress=progress)) != expected:
+            raise CohortError(f"variant {name}: its pairs aren't those of pairs/index.csv; are all files of the "
+                              "manifest still readable? Then remove the variant's folder below appendices/A3")
+    return runs
+
+
+def example_views(runs: dict[str, Run]) -> dict[str, np.ndarray]:
+    """One real breast under every variant: the first right one, as a left one doesn't show what mirroring does.
+
+    Args:
+        runs: What `preprocess_variants` gave.
+
+    Returns:
+        Variant name to `(2, H, W)` float32 in [0, 1], CC first; the first breast of all where none is a right one.
+    """
+    _, index = real_pairs(next(iter(runs.values())))
+    row = int(index["laterality"].eq("R").argmax())
+    return {name: np.array(real_pairs(run)[0][row]) for name, run in runs.items()}
+
+
+def draw_variant(study: Run, variant: Variant, real: SetOverlap, budget: Protocol, encoding: str, *,
+                 progress: bool = True) -> np.ndarray:
+    """Train one model on the variant's training pairs and draw from it; at once where this has been done.
+
+    Args:
+        study: The study; the variant's pairs are made.
+        variant: Whose pairs are trained on.
+        real: The variant's real pairs, measured.
+        budget: The study's protocol with the appendix's `epochs` and `n_synthetic`: equal for every variant, and so
+            are the seed, the order of batches, and all noise.
+        encoding: A name in `trials.CHANNELS`.
+        progress: Show bars.
+
+    Returns:
+        `(n, 2, H, W)` float32 in [0, 1], CC first, as drawn; no pairs where the training diverged.
+
+    Raises:
+        TrialError: The variant's folder holds a trial with another budget or other pairs, or lost its samples.
+    """
+    folder = _folder(study, variant) / f"trial-{encoding}"
+    pairs, _ = load_pairs(variant_run(study, variant), "train")
+    rows = run_trial(pairs, real, budget, encoding, folder, keep_models=True, progress=progress)
+    for part in (f"training/{CHECKPOINTS}", "training/milestones", "model"):  # samples alone are looked at again
+        shutil.rmtree(folder / part, ignore_errors=True)
+    if rows["n"].iloc[-1] == 0:
+        return np.zeros((0, *pairs.shape[1:]), np.float32)
+    file = folder / "samples" / "model" / "pairs.npy"
+    if not file.is_file():
+        raise TrialError(f"variant {variant.name}: its samples are gone; remove {folder.name} in its folder below "
+                         "appendices/A3 to do it anew")
+    return np.load(file, mmap_mode="r")
+
+
+def _pairs_by_split(index: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Within a split pairs follow their names, whatever the order of the splits."""
+    return sorted(index[["split", "pair"]].itertuples(index=False, name=None))
+
+
+def _folder(study: Run, variant: Variant) -> Path:
+    return study.appendix("A3") / variant.name
+
+
+def _reference_file(study: Run, name: str) -> Path:
+    return study.appendix("A3") / f"reference-{name}.json"
+
+
+def _named(file: Path) -> str:
+    """A path as `reference_cdf` takes it, from the project's root where it lies there."""
+    return str(file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file)
+
+
+def _training_curves(study: Run, progress: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Quantile functions of training images that the study uses: breast, and whole image."""
+    images = read_table(study.images).fillna({"excluded": ""}).assign(path=load_manifest(study.manifest)["path"])
+    paths = images.loc[(images["excluded"] == "") & (images["split"] == "train"), "path"].to_numpy()
+    rng = np.random.default_rng([study.protocol.seed, _STREAM])
+    chosen = np.sort(rng.choice(len(paths), min(MAX_REFERENCE_IMAGES, len(paths)), replace=False))
+    files = [study.manifest.parent / path for path in paths[chosen]]
+    with closing(map_isolated(partial(_curves, protocol=study.protocol), files)) as results:
+        bar = tqdm(results, total=len(files), desc="references", unit="image", mininterval=2, disable=not progress)
+        curves = [found for _, found in bar if not isinstance(found, RejectedImage)]
+    if len(curves) < len(_REFERENCES):
+        raise CohortError(f"references: {len(curves)} of {len(files)} training images can be read; three at least are "
+                          "needed for thirds. Are the manifest's files still in their place?")
+    return curves
+
+
+def _curves(path: Path, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    with one_file(path):
+        return quantile_curves(read_view(path, protocol))
+
+
+def _references(curves: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, ReferenceCDF]:
+    """The references of `_REFERENCES`; a third is rounded down, so that the two never share a view."""
+    order = np.argsort([foreground.mean() for foreground, _ in curves], kind="stable")
+    third = len(order) // 3
+    mean = average_reference(curves, _REFERENCES["gamma"])
+    return {"dark": average_reference([curves[i] for i in order[:third]], _REFERENCES["dark"]),
+            "bright": average_reference([curves[i] for i in order[-third:]], _REFERENCES["bright"]),
+            "gamma": replace(mean, foreground=mean.foreground**FILM_GAMMA, image=mean.image**FILM_GAMMA)}

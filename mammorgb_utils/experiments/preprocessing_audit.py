@@ -1,0 +1,241 @@
+"""What matching and framing do to the masks of real pairs: overlap of breasts and of strangers, before and after."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage
+from mammorgb_utils.data.manifest import load_manifest
+from mammorgb_utils.data.preprocess import (
+    ReferenceCDF,
+    frame_view,
+    load_reference_cdf,
+    preprocessing_steps,
+    read_view,
+)
+from mammorgb_utils.data.workers import map_isolated
+from mammorgb_utils.evaluation.consistency.pairing import pairing_gain, shuffled_overlap
+from mammorgb_utils.evaluation.overlap.pairs import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
+from mammorgb_utils.evaluation.statistics.resampling import patient_of
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import Run, exclusive, read_table, sha256, write_csv, write_json
+
+MAX_PAIRS = 150  # read anew: medians to about 0.01 of IoU, in a minute on one core for phantoms
+SCOPES = ("none", "image", "foreground")  # `match_scope`: before matching, over the whole image, within the breast
+ASPECTS = ("squash", "pad")
+MASK_METHODS = ("background", "otsu")
+CELL = ("match_scope", "aspect", "mask_method")
+_SECONDS = 180.0  # for both views of a pair and their masks
+
+
+def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
+                   progress: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Overlap and areas of real pairs for every matching, framing and mask method, computed once a study.
+
+    Views are read from their files anew. Writes `pairs/audit.csv`, `pairs/audit_shuffled.csv` and, last, the
+    record of what they were made from; a finished audit is loaded, a killed one starts over.
+
+    Args:
+        run: A study whose preprocessing is done.
+        index: Rows of `pairs/index.csv`: the real pairs that synthetic ones are compared against.
+        max_pairs: More than these are sampled, by the protocol's seed.
+        progress: Show a bar.
+
+    Returns:
+        One row a cell and pair: `match_scope`, `aspect`, `mask_method` (the cell), `pair`, `patient`, the columns
+        of `pair_metrics`, `plausible` (areas judged by those before matching, same framing, background mask),
+        `excluded` (a reason code where a view couldn't be read: all else is NaN, in every cell). And one row a
+        cell and shuffled pair: the cell and the columns of `shuffled_overlap`, same partners in every cell.
+
+    Raises:
+        ValueError: No file can be read any more, or a patient holds more than half of the pairs, so that there is
+            nothing to shuffle with.
+    """
+    reference = load_reference_cdf(run.protocol)
+    made_from = {"reference_sha256": reference.sha256, "index_sha256": sha256(run.pairs_index),
+                 "max_pairs": max_pairs}
+    files = [run.pairs.with_name(name) for name in ("audit.csv", "audit_shuffled.csv", "audit.json")]
+    with exclusive(run.pairs.parent):
+        if not _is_done(files, made_from):
+            chosen = _sample(index, max_pairs, run.protocol.seed)
+            for file, table in zip(files, _audited(run, chosen, reference, progress), strict=False):
+                write_csv(file, table)
+            write_json(files[-1], made_from)
+    audit, shuffled = (read_table(file) for file in files[:2])
+    return audit.assign(excluded=audit["excluded"].astype(object).fillna("")), shuffled
+
+
+def audit_summary(audit: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """One row a matching, framing and mask method.
+
+    Matching over the whole image pulls areas toward the reference's, which makes strangers overlap as well:
+    the spread of areas shows the pull, and the gain is what is left of the pairing.
+
+    Args:
+        audit, shuffled: What `matching_audit` returns.
+        protocol: Gives bootstrap draws and seed.
+
+    Returns:
+        The cell; `n` (pairs with IoU), `n_nan` (both masks empty), `excluded` (a view couldn't be read);
+        `paired_median` with `paired_low`, `paired_high`; `shuffled_median`; `gain` (paired − shuffled) with
+        `gain_low`, `gain_high`; `area_mean`, `area_sd` (% of the image, over every mask that isn't empty);
+        `plausible` (share of the pairs read); `no_muscle_median`. Intervals cover 95 %, by bootstrap over patients.
+    """
+    strangers = dict(list(shuffled.groupby(list(CELL))))
+    return pd.DataFrame([dict(zip(CELL, cell, strict=True)) | _cell_row(rows, strangers[cell], protocol)
+                         for cell, rows in audit.groupby(list(CELL), sort=False)])
+
+
+def difference_from_study(audit: pd.DataFrame, pairs: np.ndarray, index: pd.DataFrame, protocol: Protocol) -> float:
+    """Largest difference in IoU between the audit's cell of the study's own choice and the pairs that it stored.
+
+    Args:
+        audit: What `matching_audit` returns.
+        pairs: `(N, 2, H, W)` float32 in [0, 1], preprocessed, of the index's rows.
+        index: Rows of `pairs/index.csv`.
+        protocol: Its `match_scope`, `aspect` and `mask_method` name the cell.
+
+    Returns:
+        A fraction of IoU, 0 when the audit saw what the study uses; infinite where only one of them has a mask.
+    """
+    own = audit[(audit[list(CELL)] == [getattr(protocol, name) for name in CELL]).all(axis=1)]
+    own = own[own["excluded"] == ""].set_index("pair")["iou"]
+    rows = index.index[index["pair"].isin(own.index)]
+    stored = pair_metrics(pairs[rows], method=protocol.mask_method).set_index(index["pair"].loc[rows])["iou"]
+    both = pd.concat([own, stored], axis=1, keys=["own", "stored"])
+    one_sided = both["own"].isna() != both["stored"].isna()
+    return float("inf") if one_sided.any() else float((both["own"] - both["stored"]).abs().fillna(0.0).max())
+
+
+def _is_done(files: list[Path], made_from: dict[str, object]) -> bool:
+    if not all(file.is_file() for file in files):
+        return False
+    return json.loads(files[-1].read_text(encoding="utf-8")) == made_from
+
+
+def _sample(index: pd.DataFrame, max_pairs: int, seed: int) -> pd.DataFrame:
+    if len(index) <= max_pairs:
+        return index
+    return index.iloc[np.sort(np.random.default_rng([seed, 8]).choice(len(index), max_pairs, replace=False))]
+
+
+def _audited(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF,
+             progress: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables; masks wait for their shuffling as packed bits."""
+    tables, bits = [], {}
+    results = _in_every_cell(run, chosen, reference)
+    for pair, result in tqdm(results, total=len(chosen), desc="audit", unit="pair", mininterval=2,
+                             disable=not progress):
+        if isinstance(result, RejectedImage):
+            tables.append(_cells().assign(pair=pair, excluded=result.code))
+        else:
+            tables.append(result[0].assign(pair=pair, excluded=""))
+            bits[pair] = result[1]
+    if not bits:
+        raise ValueError(f"audit: none of {len(chosen)} real pairs can be read any more; are the manifest's files "
+                         "still in their place?")
+    owner = chosen.set_index("pair")["patient"]
+    shuffled = [_shuffled({pair: packed[cell] for pair, packed in bits.items()}, owner, run.protocol).assign(**labels)
+                for cell, labels in enumerate(_cells().to_dict("records"))]
+    return _ordered(pd.concat(tables, ignore_index=True), owner), _led_by(pd.concat(shuffled, ignore_index=True), CELL)
+
+
+def _in_every_cell(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF) -> Iterator[tuple[str, object]]:
+    """Each pair's name and what its masks say in every cell, or why a view couldn't be read."""
+    images = read_table(run.images).fillna({"excluded": ""}).assign(path=load_manifest(run.manifest)["path"])
+    kept = images[images["excluded"] == ""]
+    paths = kept.pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
+    items = [(row.Index, run.manifest.parent / row.CC, run.manifest.parent / row.MLO) for row in paths.itertuples()]
+    work = partial(_masks_of_pair, reference=reference, protocol=run.protocol)
+    with closing(map_isolated(work, items, seconds=_SECONDS)) as results:
+        for item, result in results:
+            yield item[0], result
+
+
+def _masks_of_pair(item: tuple[str, Path, Path], reference: ReferenceCDF,
+                   protocol: Protocol) -> tuple[pd.DataFrame, np.ndarray]:
+    """The metrics of one pair, a row a cell, and its masks as bits: `(12, 3, H, W/8)`, CC, MLO, muscle."""
+    pairs = np.stack([variants(read_view(path, protocol), reference, protocol) for path in item[1:]], axis=1)
+    masks = [pair_masks(pairs, method) for method in MASK_METHODS]
+    metrics = pd.concat([pair_metrics(pairs, masks=found) for found in masks], ignore_index=True)
+    drawn = np.concatenate([np.concatenate([found.breast, found.muscle[:, None]], axis=1) for found in masks])
+    return _cells().join(metrics), np.packbits(drawn, axis=-1)
+
+
+def variants(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) -> np.ndarray:
+    """One view under every matching and framing.
+
+    Args:
+        mammogram: As read.
+        reference: What the views are matched to.
+        protocol: All else, as in the study.
+
+    Returns:
+        `(6, image_size, image_size)` float32 in [0, 1], each as `preprocess_view` gives it; framings of the first
+        matching first. A matching is done once for both framings, which halves the time.
+    """
+    views = []
+    for scope in SCOPES:
+        choice = protocol.model_copy(update={"match_scope": scope})
+        matched = preprocessing_steps(mammogram, reference, choice)["matched"]
+        views += [frame_view(matched, choice.model_copy(update={"aspect": aspect})) for aspect in ASPECTS]
+    return np.stack(views)
+
+
+def _cells() -> pd.DataFrame:
+    """The cells in the order of `variants`, mask method by mask method."""
+    order = itertools.product(MASK_METHODS, SCOPES, ASPECTS)
+    return pd.DataFrame([(scope, aspect, method) for method, scope, aspect in order], columns=list(CELL))
+
+
+def _shuffled(bits: dict[str, np.ndarray], owner: pd.Series, protocol: Protocol) -> pd.DataFrame:
+    names, drawn = list(bits), np.unpackbits(np.stack(list(bits.values())), axis=-1).astype(bool)
+    unused = np.zeros((len(drawn), 2))
+    masks = PairMasks(breast=drawn[:, :2], muscle=drawn[:, 2], left=unused.astype(bool), largest=unused)
+    return shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, pairs=names,
+                            patients=owner.loc[names])
+
+
+def _ordered(audit: pd.DataFrame, owner: pd.Series) -> pd.DataFrame:
+    """Rows cell by cell, the pair's patient and the plausibility of its masks added."""
+    audit = audit.assign(patient=audit["pair"].map(owner), plausible=False)
+    for aspect in ASPECTS:
+        rows = (audit["aspect"] == aspect) & (audit["excluded"] == "")
+        before = audit[rows & (audit["match_scope"] == "none") & (audit["mask_method"] == "background")]
+        if len(before):
+            audit.loc[rows, "plausible"] = plausible(audit[rows], before)
+    return _led_by(_cells().merge(audit, on=list(CELL)), (*CELL, "pair", "patient"))
+
+
+def _led_by(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    return table[[*names, *table.columns.difference(names, sort=False)]]
+
+
+def _cell_row(rows: pd.DataFrame, strangers: pd.DataFrame, protocol: Protocol) -> dict[str, object]:
+    kept = rows[rows["excluded"] == ""]
+    known = kept[kept["iou"].notna()]
+    areas = 100.0 * kept[["cc_area", "mlo_area"]].to_numpy(float)
+    areas = areas[areas > 0.0]
+    row = {"n": len(known), "n_nan": len(kept) - len(known), "excluded": len(rows) - len(kept)}
+    if known.empty or strangers["iou"].notna().sum() == 0:
+        return row
+    gain, draws = pairing_gain(kept, strangers, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed)
+    medians = median_draws(Sample(known["iou"].to_numpy(float), patient_of(known)), protocol.n_bootstrap,
+                           np.random.default_rng([protocol.seed, 7]))
+    low, high = np.nanquantile(medians, [0.025, 0.975])
+    gain_low, gain_high = np.nanquantile(draws, [0.025, 0.975])
+    return row | {"paired_median": known["iou"].median(), "paired_low": low, "paired_high": high,
+                  "shuffled_median": strangers["iou"].median(), "gain": gain, "gain_low": gain_low,
+                  "gain_high": gain_high, "area_mean": areas.mean(), "area_sd": areas.std(ddof=1),
+                  "plausible": kept["plausible"].astype(bool).mean(),
+                  "no_muscle_median": known["iou_no_muscle"].median()}

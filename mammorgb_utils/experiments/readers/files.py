@@ -1,0 +1,133 @@
+"""The key and the readers' results: read with every check that a mix-up or an edit would fail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mammorgb_utils.experiments.readers.cases import ReaderStudyError
+from mammorgb_utils.experiments.readers.questions import ARTEFACTS, ORIGINS, SCALE, signed_confidence
+from mammorgb_utils.runs import write_json
+
+PAGE, KEY = "reader_study.html", "key/key.json"  # in the folder of a study
+FORMAT = {"key": "mammorgb-reader-key/1", "result": "mammorgb-reader-result/1"}
+READER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")  # a pseudonym
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a page doesn't hold: where its cases come from."""
+
+    study: str  # of the images
+    page: str  # digest that results made on the page bear
+    page_sha256: str  # of the file
+    patients: bool  # whether images are those of patients
+    cases: pd.DataFrame  # case, set, pair, repeat_of
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of JSON as a browser writes it, keys sorted."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def write_signed(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON with the digest of its content, which shows later edits; it is no protection against forgery."""
+    write_json(path, {**content, "digest": digest(content)})
+
+
+def read_key(path: Path) -> Key:
+    """Read a key.
+
+    Raises:
+        ReaderStudyError: The file is absent, isn't a key, or was edited.
+    """
+    content = _read_signed(path, "key", "take the key.json that was written with the page")
+    try:
+        cases = pd.DataFrame(content["cases"], columns=["case", "set", "pair", "repeat_of"], dtype=str)
+        return Key(content["study"], content["page"], content["page_sha256"], content["patients"], cases)
+    except (KeyError, TypeError) as error:
+        raise ReaderStudyError(f"{path.name} lacks {error}: take the key.json that was written with the page") from None
+
+
+def read_results(paths: Sequence[Path], key: Key) -> pd.DataFrame:
+    """Read the results of one study's readers, and look up what they saw.
+
+    Args:
+        paths: Files that the page saved, one a reader.
+        key: Of the same study.
+
+    Returns:
+        One row a reader and case: `reader`, `simulated`, `case`, `set`, `pair`, `repeat_of`, `synthetic` (truth),
+        `origin`, `confidence`, `score` (signed confidence), `consistency`, `seconds`, and a bool column an artefact.
+
+    Raises:
+        ReaderStudyError: A file isn't a result, belongs to another study or to a changed page, was edited, is
+            incomplete, or a reader comes twice.
+    """
+    readings = [_reading(Path(path), key) for path in paths]
+    readers = [reading["reader"].iloc[0] for reading in readings]
+    twice = sorted({name for name in readers if readers.count(name) > 1})
+    if twice:
+        raise ReaderStudyError(f"two results of the reader {twice[0]!r}: give one file a reader, under its own name")
+    return pd.concat(readings, ignore_index=True)
+
+
+def _read_signed(path: Path, kind: str, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ReaderStudyError(f"{path.name} not found; {remedy}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ReaderStudyError(f"{path.name} isn't JSON, perhaps it was cut; {remedy}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT[kind]:
+        raise ReaderStudyError(f"{path.name} isn't a reader study's {kind}; {remedy}")
+    stated = content.pop("digest", None)
+    if stated != digest(content):
+        raise ReaderStudyError(f"{path.name} was edited after it was written, or is damaged; {remedy}")
+    return content
+
+
+def _reading(path: Path, key: Key) -> pd.DataFrame:
+    content = _read_signed(path, "result", "ask the reader to save it from the page again")
+    if content.get("study") != key.study:
+        raise ReaderStudyError(f"{path.name} belongs to the reader study {content.get('study')}, the key to "
+                               f"{key.study}; take the key that was written with that page")
+    if content.get("page") != key.page:
+        raise ReaderStudyError(f"{path.name} was answered on a page that isn't the one which was built: page or key "
+                               "was changed; have the reader answer the page as it was built")
+    if not READER.fullmatch(str(content.get("reader"))):
+        raise ReaderStudyError(f"{path.name}: reader {content.get('reader')!r} isn't a pseudonym of letters, digits, "
+                               "'-' and '_'")
+    answers = _checked(path.name, content.get("answers"), key.cases["case"].to_list())
+    found = key.cases.merge(answers, on="case", validate="one_to_one")
+    score = [signed_confidence(*pair) for pair in zip(found["origin"], found["confidence"], strict=True)]
+    found = found.assign(reader=content["reader"], simulated=bool(content.get("simulated")), score=score,
+                         synthetic=found["set"] != "real")
+    return found.join(pd.DataFrame({name: [name in row for row in found["artefacts"]] for name in ARTEFACTS}))
+
+
+def _checked(name: str, answers: Any, cases: list[str]) -> pd.DataFrame:
+    rows = [row for row in answers if isinstance(row, dict)] if isinstance(answers, list) else []
+    given = [row.get("case") for row in rows]
+    if len(set(given)) != len(given) or not set(given) <= set(cases):
+        raise ReaderStudyError(f"{name}: answers to cases that the page doesn't have, or two to one; ask the reader to "
+                               "save it from the page again")
+    if len(given) < len(cases):
+        raise ReaderStudyError(f"{name}: {len(cases) - len(given)} of {len(cases)} cases have no answer; the reader "
+                               "can continue from this file on the page, and save it again at the end")
+    for row in rows:
+        for field, allowed in (("origin", ORIGINS), ("confidence", SCALE), ("consistency", SCALE)):
+            if type(row.get(field)) not in (str, int) or row[field] not in allowed:
+                raise ReaderStudyError(f"{name}: {field} of case {row['case']} is {row.get(field)!r}, which isn't one "
+                                       f"of {', '.join(map(str, allowed))}")
+        if not isinstance(row.get("artefacts"), list) or not set(map(str, row["artefacts"])) <= set(ARTEFACTS):
+            raise ReaderStudyError(f"{name}: artefacts of case {row['case']} hold a kind that the page doesn't have")
+    return pd.DataFrame(rows, columns=["case", "origin", "confidence", "consistency", "artefacts", "seconds"])

@@ -1,0 +1,88 @@
+"""The page that readers see: one file, without answers, network or anything that tells images apart."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mammorgb_utils.experiments.readers.questions import (
+    ARTEFACTS,
+    CONFIDENCE_ENDS,
+    CONSISTENCY_ENDS,
+    SCALE,
+    SHORTCUTS,
+)
+
+WINDOW = {"centre": 53, "width": 94}  # at first [% of the grey range]: a little above black, so that air looks alike
+_TEMPLATES = "mammorgb_utils.reporting"
+_SCRIPTS = ("reader_digest.js", "reader_view.js", "reader_form.js", "reader.js")
+
+
+class Page(NamedTuple):
+    """A rendered page, and what a result made on it must bear."""
+
+    html: str
+    study: str  # of the images
+    digest: str  # of images, questions, script and style
+
+
+def grey_bytes(pairs: np.ndarray, floor: float) -> np.ndarray:
+    """Views as every case shows them: grey below `floor` black, the rest stretched to 8 bits.
+
+    Args:
+        pairs: `(N, 2, H, W)` in [0, 1].
+        floor: Share of the grey range that is drawn black, in [0, 1).
+
+    Returns:
+        `(N, 2, H, W)` uint8.
+    """
+    stretched = (np.asarray(pairs, dtype=np.float64) - floor) / (1.0 - floor)
+    return (np.clip(stretched, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def render_page(cases: list[str], greys: np.ndarray, *, patients: bool) -> Page:
+    """The page of a study.
+
+    Every image is its raw greys in base64, so that no length, compression or metadata differs between cases.
+
+    Args:
+        cases: Names of the cases, in order.
+        greys: `(N, 2, H, W)` uint8, CC first, in the order of `cases`.
+        patients: Whether the images are those of patients; the page then says that it must not be shared.
+    """
+    images = "\n".join(base64.b64encode(pair.tobytes()).decode() for pair in greys)
+    of_images = hashlib.sha256(images.encode()).hexdigest()
+    config = _embedded(_config(of_images[:16], cases, greys.shape[2:]))
+    script = "\n".join(_read(name) for name in _SCRIPTS)
+    style = _read("reader.css")
+    digest = hashlib.sha256("\n".join([style, script, config, of_images]).encode()).hexdigest()
+    environment = Environment(loader=PackageLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+                              undefined=StrictUndefined)
+    parts = {"images": images, "config": config, "script": script, "style": style}
+    html = environment.get_template("reader.html").render(
+        **{name: Markup(text) for name, text in parts.items()}, n_cases=len(cases), patients=patients,
+        artefacts=ARTEFACTS.values())
+    return Page(html, of_images[:16], digest)
+
+
+def _config(study: str, cases: list[str], size: tuple[int, ...]) -> dict[str, Any]:
+    return {"study": study, "cases": cases, "height": size[0], "width": size[1], "scale": SCALE, "window": WINDOW,
+            "confidence": CONFIDENCE_ENDS, "consistency": CONSISTENCY_ENDS,
+            "artefacts": [{"name": name, "label": label, "hint": hint, "key": SHORTCUTS[name]}
+                          for name, (label, hint) in ARTEFACTS.items()]}
+
+
+def _embedded(config: dict[str, Any]) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(config, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _read(name: str) -> str:
+    return (files(_TEMPLATES) / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,101 @@
+"""Fast samplers against the reference that walks every step: from how many steps on are they safe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.diffusion.engine.sample_store import sample_study
+from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
+from mammorgb_utils.evaluation.statistics.distances import emd, null_band
+from mammorgb_utils.evaluation.statistics.effects import equivalence, hodges_lehmann
+from mammorgb_utils.protocol import Protocol
+
+BATCH = 16  # pairs denoised together, so that a kill costs little of a walk of 1,000 steps
+LEVEL = 0.95  # coverage of bands and intervals
+MIN_PAIRS = 3
+_COLUMNS = ("sampler", "steps", "n", "n_nan", "n_reference", "iou_median", "iou_median_reference", "emd", "band_low",
+            "band_high", "p", "hodges_lehmann", "hodges_lehmann_low", "hodges_lehmann_high", "margin", "equivalence",
+            "pixel_difference", "safe")
+
+
+def draw_with(model_dir: Path, protocol: Protocol, folder: Path, sampler: str, steps: int, n: int, *,
+              progress: bool = True) -> np.ndarray:
+    """Pairs of one sampler, each from the noise that it has under every other one; drawn once, then opened.
+
+    Args:
+        model_dir: Folder written by `train`.
+        protocol: Gives the seed and the precision.
+        folder: Gets `<sampler>-<steps>/pairs.npy`; a killed run continues at the batch it was in.
+        sampler, steps, n: What to draw.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        `(n, 2, H, W)` float32 in [0, 1], CC first, memory-mapped.
+    """
+    asked = {"sampler": sampler, "sampling_steps": steps, "n_synthetic": n, "sampling_batch": BATCH}
+    out = Path(folder) / f"{sampler}-{steps}" / "pairs.npy"
+    return sample_study(model_dir, protocol.changed(**asked), out, progress=progress)
+
+
+def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.ndarray,
+                  protocol: Protocol) -> pd.DataFrame:
+    """Each sampler and step count beside the reference.
+
+    The sets share their starting noise but are tested as if independent, which makes equivalence harder to show.
+
+    Args:
+        drawn: `(N, 2, H, W)` by sampler and steps, image i from the noise of the reference's image i.
+        reference: The same number of pairs of the reference.
+        protocol: Gives mask method, margin, alpha, permutations and seed.
+
+    Returns:
+        One row a choice: `sampler`, `steps`, `n`, `n_nan`, `n_reference`, `iou_median`, `iou_median_reference`; `emd`
+        (of IoU, to the reference) with `band_low`, `band_high`, `p` (labels permuted); `hodges_lehmann` (− reference)
+        with `_low`, `_high`, `margin`, `equivalence`; `pixel_difference` (mean absolute, of equal noise); `safe`:
+        equivalent within the margin, and no farther than chance. With fewer than three usable pairs nothing is safe,
+        and `equivalence` is empty.
+    """
+    known = pair_metrics(np.asarray(reference), method=protocol.mask_method)["iou"].dropna().to_numpy()
+    rows = [{"sampler": sampler, "steps": steps} | _row(np.asarray(pairs), np.asarray(reference), known, protocol)
+            for (sampler, steps), pairs in drawn.items()]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _row(pairs: np.ndarray, reference: np.ndarray, known: np.ndarray, protocol: Protocol) -> dict[str, object]:
+    if pairs.shape != reference.shape:
+        raise ValueError(f"drawn {pairs.shape} against a reference of {reference.shape}; draw equal numbers")
+    iou = pair_metrics(pairs, method=protocol.mask_method)["iou"]
+    usable = iou.dropna().to_numpy()
+    row = {"n": usable.size, "n_nan": int(iou.isna().sum()), "n_reference": known.size,
+           "pixel_difference": float(np.abs(pairs - reference).mean()), "margin": protocol.equivalence_margin}
+    if min(usable.size, known.size) < MIN_PAIRS:
+        return row | {"equivalence": "", "safe": False}
+    band = null_band(usable, known, emd, n_draws=protocol.n_permutations, level=LEVEL, seed=protocol.seed)
+    shift = hodges_lehmann(usable, known, level=LEVEL)
+    verdict = equivalence(usable, known, margin=protocol.equivalence_margin, alpha=protocol.alpha)
+    distance = emd(usable, known)
+    return row | {"iou_median": np.median(usable), "iou_median_reference": np.median(known), "emd": distance,
+                  "band_low": band.low, "band_high": band.high, "p": band.p, "hodges_lehmann": shift.estimate,
+                  "hodges_lehmann_low": shift.low, "hodges_lehmann_high": shift.high, "equivalence": verdict,
+                  "safe": bool(verdict == "equivalent" and distance <= band.high)}
+
+
+def safe_from(table: pd.DataFrame) -> pd.DataFrame:
+    """For each sampler the smallest step count from which on every one that was tried is safe.
+
+    Args:
+        table: From `sampler_table`.
+
+    Returns:
+        `sampler`, `safe_from` [steps]; empty (NA) where the largest one isn't safe.
+    """
+    rows = []
+    for sampler, part in table.groupby("sampler", sort=False):
+        part = part.sort_values("steps", ascending=False)
+        held = part["steps"][part["safe"].astype(bool).cummin()]
+        rows.append({"sampler": sampler, "safe_from": held.min() if len(held) else pd.NA})
+    return pd.DataFrame(rows).astype({"safe_from": "Int64"})

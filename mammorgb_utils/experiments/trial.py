@@ -1,0 +1,186 @@
+"""One trial of an appendix: train, draw, measure; a finished one is loaded, a killed one continues."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mammorgb_utils.diffusion.controls import CONTROLS
+from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS
+from mammorgb_utils.diffusion.engine.base import base_sha256
+from mammorgb_utils.diffusion.engine.checkpoints import differences, digest
+from mammorgb_utils.diffusion.engine.sample_store import sample_study
+from mammorgb_utils.diffusion.loop import CHECKPOINTS, STATS, Diverged
+from mammorgb_utils.diffusion.training import RECORD, array_sha256, milestone_dir, train, training_steps
+from mammorgb_utils.evaluation.consistency.pairing import shuffled_overlap
+from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics.distances import NoiseFloor, emd, noise_floor
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import exclusive, write_csv, write_json
+
+CHANNELS = (*THIRD_CHANNELS, *CONTROLS)
+QUALITY = ("iou_median", "shuffled_median", "gain", "emd", "plausible")
+TRIAL = "trial.json"
+_COLUMNS = ("encoding", "seed", "learning_rate", "step", "epoch", "n", "n_nan", *QUALITY, "diverged",
+            "training_seconds")
+_HEAVY = (f"training/{CHECKPOINTS}", "training/milestones", "model", "samples")
+
+
+class TrialError(ValueError):
+    """A trial's folder can't be used; the message says why and what to do."""
+
+
+class SetOverlap(NamedTuple):
+    """Overlap of a set of pairs: `pair_metrics`, and `shuffled_overlap` of the same masks."""
+
+    paired: pd.DataFrame
+    shuffled: pd.DataFrame
+
+
+def set_overlap(pairs: np.ndarray, protocol: Protocol, index: pd.DataFrame | None = None) -> SetOverlap:
+    """Measure a set of pairs, as notebook 04 measures those of the study.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
+        protocol: Gives the mask method, the number of shufflings and their seed.
+        index: Row by row `pair` and `patient`; by default each pair is a patient.
+    """
+    masks = pair_masks(pairs, protocol.mask_method)
+    who = {"pairs": index["pair"], "patients": index["patient"]} if index is not None else {}
+    table = pair_metrics(pairs, masks=masks)
+    if index is not None:
+        table = table.assign(pair=index["pair"].to_numpy(), patient=index["patient"].to_numpy())
+    return SetOverlap(table, shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, **who))
+
+
+def quality(drawn: SetOverlap, real: SetOverlap) -> dict[str, float]:
+    """A synthetic set in five numbers.
+
+    Returns:
+        `iou_median`; `shuffled_median` (IoU of shuffled pairs); `gain` (their difference); `emd` (of IoU, to the real
+        set); `plausible` (share). NaN where no pair has a mask.
+    """
+    known, to_real = drawn.paired["iou"].dropna(), real.paired["iou"].dropna()
+    median, shuffled = known.median(), drawn.shuffled["iou"].median()
+    return {"iou_median": float(median), "shuffled_median": float(shuffled), "gain": float(median - shuffled),
+            "emd": emd(known, to_real) if len(known) and len(to_real) else float("nan"),
+            "plausible": float(plausible(drawn.paired, real.paired).mean())}
+
+
+def real_floor(real: SetOverlap, n: int, protocol: Protocol) -> NoiseFloor:
+    """EMD of IoU between `n` real patients, at most half of them, and all the others: what a perfect model reaches.
+
+    Args:
+        real: The real set, with its patients.
+        n: Pairs drawn in each trial.
+        protocol: Gives the number of divisions and their seed.
+    """
+    known = real.paired.dropna(subset=["iou"])
+    n = max(1, min(n, known["patient"].nunique() // 2))
+    return noise_floor(known["iou"], n, emd, n_draws=protocol.n_permutations, seed=protocol.seed,
+                       groups=known["patient"])
+
+
+def run_trial(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding: str, folder: Path, *,
+              milestones: int = 1, keep_models: bool = False, progress: bool = True) -> pd.DataFrame:
+    """Train one model, draw from it, measure what was drawn; at once when the folder holds this very trial.
+
+    Args:
+        pairs: `(N, 2, H, W)` float32 in [0, 1], the training pairs.
+        real: The real set, from `set_overlap`.
+        protocol: Budget, seed and learning rate; `n_synthetic` pairs are drawn at each milestone.
+        encoding: A name in `CHANNELS`.
+        folder: Gets `trial.json`, `overlap.csv` (one row a drawn pair) and `training/stats.jsonl`.
+        milestones: Evenly spaced moments at which the model is drawn from; the last one is the end.
+        keep_models: Whether checkpoints, models and samples stay when the trial is finished.
+        progress: Whether to show progress bars.
+
+    Returns:
+        One row a milestone: `encoding`, `seed`, `learning_rate`, `step`, `epoch`, `n`, `n_nan` (pairs without a mask),
+        the columns of `QUALITY`, `diverged` (training stopped, as loss, gradient or weights were no numbers; the
+        milestones that it didn't reach have n = 0) and `training_seconds` up to the end.
+
+    Raises:
+        TrialError: The folder holds a trial with another protocol, other pairs or another base.
+        ValueError: The number of milestones isn't between 1 and the number of steps.
+    """
+    folder, steps = Path(folder), training_steps(protocol, len(pairs))
+    if not 1 <= milestones <= steps:
+        raise ValueError(f"milestones: {milestones} of a training of {steps} steps; use 1 to {steps}")
+    moments = [round(steps * (i + 1) / milestones) for i in range(milestones)]
+    identity = protocol.model_dump(mode="json") | {
+        "encoding": encoding, "milestones": moments, "pairs_sha256": array_sha256(pairs),
+        "real_sha256": array_sha256(real.paired["iou"].to_numpy()), "base_sha256": base_sha256(protocol.base_model)}
+    with exclusive(folder):
+        record = _open(folder / TRIAL, json.loads(json.dumps(identity)))
+        if "rows" not in record:
+            record["rows"] = _perform(pairs, real, protocol, encoding, folder, moments, progress)
+            write_json(folder / TRIAL, record)
+        for part in () if keep_models else _HEAVY:
+            shutil.rmtree(folder / part, ignore_errors=True)
+    return pd.DataFrame(record["rows"], columns=list(_COLUMNS)).astype(dict.fromkeys(QUALITY, float))
+
+
+def _open(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The record of a trial that was begun; a folder of another one is refused."""
+    if not file.is_file():
+        write_json(file, {"identity": identity, "digest": digest(identity)})
+    record = json.loads(file.read_text(encoding="utf-8"))
+    if record["digest"] != digest(identity):
+        changes = "; ".join(differences(record["identity"], identity))
+        raise TrialError(f"{file.parent.name} was begun as another trial ({changes}); remove its folder below "
+                         "appendices/ to do it anew, or go on with the parameters that it has")
+    return record
+
+
+def _perform(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding: str, folder: Path, moments: list[int],
+             progress: bool) -> list[dict[str, Any]]:
+    training, model = folder / "training", folder / "model"
+    try:
+        train(pairs, protocol, encoding, training, model_dir=model, milestones=moments[:-1], progress=progress)
+        diverged = False
+    except Diverged:  # a result, not a failure
+        diverged = True
+    stats = pd.read_json(training / STATS, lines=True)
+    seconds = float(stats["seconds"].sum()) if len(stats) else 0.0
+    rows, tables = [], []
+    for step in moments:
+        row = {"encoding": encoding, "seed": protocol.seed, "learning_rate": protocol.learning_rate, "step": step,
+               "epoch": step * protocol.batch_size / len(pairs), "diverged": diverged, "training_seconds": seconds}
+        folder_then = model if step == moments[-1] else milestone_dir(training, step)
+        if not (folder_then / RECORD).is_file():
+            rows.append(row | {"n": 0, "n_nan": 0} | dict.fromkeys(QUALITY))
+            continue
+        out = folder / "samples" / folder_then.name / "pairs.npy"
+        drawn = set_overlap(sample_study(folder_then, protocol, out, progress=progress), protocol)
+        tables.append(drawn.paired.assign(plausible=plausible(drawn.paired, real.paired), step=step))
+        found = {name: value if np.isfinite(value) else None for name, value in quality(drawn, real).items()}
+        rows.append(row | {"n": len(drawn.paired), "n_nan": int(drawn.paired["iou"].isna().sum())} | found)
+    if tables:
+        write_csv(folder / "overlap.csv", pd.concat(tables, ignore_index=True))
+    return rows
+
+
+def training_stability(stats: pd.DataFrame, max_grad_norm: float) -> dict[str, float]:
+    """How steadily a training went.
+
+    Args:
+        stats: `training/stats.jsonl` of a trial, one row a step.
+        max_grad_norm: Norm beyond which a gradient was clipped.
+
+    Returns:
+        `steps` done; `loss_first`, `loss_last` (mean of the first and the last fifth); `loss_spread` (standard
+        deviation in the second half; trials of one seed share timesteps and noise, so theirs can be compared);
+        `grad_norm_median`, `grad_norm_max`; `clipped` (share of steps).
+    """
+    stats = stats.reindex(columns=["loss", "grad_norm"])  # a training that stopped at its first step has no line
+    fifth, half = max(1, len(stats) // 5), stats["loss"].iloc[len(stats) // 2:]
+    return {"steps": len(stats), "loss_first": stats["loss"].head(fifth).mean(),
+            "loss_last": stats["loss"].tail(fifth).mean(), "loss_spread": half.std(),
+            "grad_norm_median": stats["grad_norm"].median(), "grad_norm_max": stats["grad_norm"].max(),
+            "clipped": (stats["grad_norm"] > max_grad_norm).mean()}

@@ -1,0 +1,1 @@
+"""The one way of saving and showing figures and tables."""

@@ -1,0 +1,22 @@
+"""Every figure of the study; each function takes plain data and returns a matplotlib figure."""
+
+from __future__ import annotations
+
+from mammorgb_utils.evaluation.anatomy.figures import anatomy_consistency, match_test
+from mammorgb_utils.evaluation.artefacts.figures import artefact_examples, artefacts
+from mammorgb_utils.evaluation.fidelity.figures import fidelity, nearest_training
+from mammorgb_utils.evaluation.overlap.figures import overlap_distributions, training_curves
+from mammorgb_utils.evaluation.statistics.figures import consistency, contrasts, distances
+from mammorgb_utils.experiments.figures import learning_rates, samplers, third_channel
+from mammorgb_utils.experiments.figures_audit import matching_audit
+from mammorgb_utils.experiments.figures_choices import mask_agreement, open_choices
+from mammorgb_utils.experiments.readers.figures import reader_study
+from mammorgb_utils.output.figures import save_figure
+from mammorgb_utils.reporting.figures.cohort import cohort_flow, gallery
+from mammorgb_utils.reporting.figures.data import encodings, preprocessing_steps, reference_cdf, training_strips
+
+__all__ = ["anatomy_consistency", "artefact_examples", "artefacts", "cohort_flow", "consistency", "contrasts",
+           "distances", "encodings", "fidelity", "gallery", "learning_rates", "mask_agreement", "match_test",
+           "matching_audit", "nearest_training", "open_choices", "overlap_distributions", "preprocessing_steps",
+           "reader_study", "reference_cdf", "samplers", "save_figure", "third_channel", "training_curves",
+           "training_strips"]
