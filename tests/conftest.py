@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from drawn_figures import DRAWN, draw
 
 from mammorgb_utils.data.manifest import write_manifest
 from mammorgb_utils.data.phantom import write_cohort
@@ -16,6 +17,12 @@ def cohort(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
     rows = write_cohort(folder, 8, seed=5, progress=False)
     write_manifest(rows, folder / "manifest.csv")
     return folder, rows
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """Every figure, drawn once for all tests of figures."""
+    return {name: draw(name) for name in DRAWN}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_models import SIZE, blob_pairs, save_base
 
 from mammorgb_utils.diffusion.loop import STATS, Diverged
 from mammorgb_utils.evaluation.overlap.pairs import plausible
@@ -20,7 +21,6 @@ from mammorgb_utils.experiments.trial import (
     training_stability,
 )
 from mammorgb_utils.protocol import Protocol
-from tests.diffusion.tiny_models import SIZE, blob_pairs, save_base
 
 PAIRS, REAL = blob_pairs(12), blob_pairs(20, seed=1)
 

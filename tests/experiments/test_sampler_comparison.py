@@ -1,13 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_models import blob_pairs
 
 from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
 from mammorgb_utils.evaluation.statistics.distances import emd
 from mammorgb_utils.experiments import samplers as sampler_comparison
 from mammorgb_utils.experiments.samplers import draw_with, safe_from, sampler_table
 from mammorgb_utils.protocol import Protocol
-from tests.diffusion.tiny_models import blob_pairs
 
 PROTOCOL = Protocol(n_permutations=99, equivalence_margin=0.05)
 REFERENCE = blob_pairs(16, size=32)

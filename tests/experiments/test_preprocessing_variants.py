@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_models import SIZE, save_base
 
 from mammorgb_utils import runs
 from mammorgb_utils.data import cohort as cohort_module
@@ -31,7 +32,6 @@ from mammorgb_utils.experiments.preprocessing_effects import measure_set
 from mammorgb_utils.experiments.trial import TrialError
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, write_csv
-from tests.diffusion.tiny_models import SIZE, save_base
 
 MIRROR_OFF = Variant("mirror-off", "mirror", "off")
 
