@@ -131,7 +131,8 @@ def test_workers_end_with_a_killed_parent():
     code = ("from test_workers import behave\nfrom mammorgb_utils.data.workers import map_isolated\n"
             "results = map_isolated(behave, map(str, range(100)), processes=2)\n"
             "if __name__ == '__main__':\n    next(results)\n    print('up', flush=True)\n    input()\n")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), *filter(None, sys.path)])}
+    path = [str(Path(__file__).parent), *filter(None, sys.path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               env=environment)
     assert parent.stdout.readline() == b"up\n"

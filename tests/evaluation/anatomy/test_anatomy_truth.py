@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from drawn_anatomy import anatomy_rows
 
+from mammorgb_utils.evaluation.anatomy import truth as anatomy_truth
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
-from mammorgb_utils.evaluation.anatomy.measure import truth as anatomy_truth
 from mammorgb_utils.evaluation.anatomy.truth import NO_TRUTH, true_anatomy, truth_table, validity
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run

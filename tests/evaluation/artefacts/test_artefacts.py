@@ -6,6 +6,7 @@ import pytest
 from drawn_views import breast, mlo_breast, wedge
 from scipy.stats import binomtest
 
+from mammorgb_utils.evaluation.artefacts import rates as artefacts
 from mammorgb_utils.evaluation.artefacts.rates import (
     ANY,
     DETECTORS,
@@ -14,7 +15,6 @@ from mammorgb_utils.evaluation.artefacts.rates import (
     artefact_rates,
     artefact_scores,
 )
-from mammorgb_utils.evaluation.artefacts.rates import rates as artefacts
 from mammorgb_utils.evaluation.overlap.pairs import pair_masks
 from mammorgb_utils.evaluation.statistics.effects import wilson
 from mammorgb_utils.evaluation.statistics.rates import rate, rate_row
