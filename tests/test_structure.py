@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mammorgb_utils.streams import Stream
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-ORDER = ["protocol", "runs", "data", "diffusion", "output", "evaluation", "experiments", "reporting", "notebooks",
-         "commands", "cli"]
+ORDER = ["protocol", "streams", "runs", "data", "diffusion", "output", "evaluation", "experiments", "reporting",
+         "notebooks", "commands", "cli"]
 MODULES = sorted((ROOT / "mammorgb_utils").rglob("*.py"))
 
 
@@ -42,6 +44,15 @@ def test_imports_go_one_way_and_use_public_names(path):
             continue
         assert ORDER.index(room(module)) <= ORDER.index(own), f"{own} imports {module}"
         assert room(module) == own or not [n for n in names if n.startswith("_")], f"private names of {module}"
+
+
+def test_random_streams_have_names_and_never_share_a_number():
+    numbers = [member.value for member in Stream.__members__.values()]  # aliases included
+    assert len(numbers) == len(set(numbers)) == len(Stream)
+    bare = re.compile(r"default_rng\(\[[\w.]*seed")
+    for path in MODULES:
+        if "phantom" not in path.parts and path.name not in ("pseudonyms.py", "streams.py"):  # seeds of their own
+            assert not bare.search(path.read_text()), f"{path.name}: name the stream in mammorgb_utils/streams.py"
 
 
 def cells(path: Path, kind: str) -> list[str]:

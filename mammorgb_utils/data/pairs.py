@@ -9,6 +9,7 @@ from mammorgb_utils.data.cohort import CohortError
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocessing_steps, read_view
 from mammorgb_utils.runs import Run, read_table
+from mammorgb_utils.streams import Stream, generator
 
 
 def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
@@ -44,7 +45,7 @@ def real_pairs(run: Run) -> tuple[np.ndarray, pd.DataFrame]:
     n = run.protocol.n_real
     if n is None or n >= len(index):
         return pairs, index
-    rows = np.sort(np.random.default_rng([run.protocol.seed, 1]).choice(len(index), n, replace=False))
+    rows = np.sort(generator(run.protocol.seed, Stream.REAL_PAIRS).choice(len(index), n, replace=False))
     return pairs[rows], index.iloc[rows].reset_index(drop=True)
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-_ORDER, _TIMESTEP, _NOISE, _SAMPLE, _WEIGHTS, _CONTROL, _PROBE = range(7)  # streams that never share a draw
+from mammorgb_utils.streams import Stream
 
 
 def batch_indices(n: int, batch_size: int, seed: int, step: int, stream: int = 0) -> np.ndarray:
@@ -43,7 +43,7 @@ def timesteps(n_timesteps: int, batch_size: int, seed: int, step: int, mix: str 
     Source:
         Ho et al. 2020 (uniform), Esser et al. 2024 (logit-normal).
     """
-    generator = _generator(seed, _TIMESTEP, step)
+    generator = _generator(seed, Stream.TIMESTEP, step)
     drawn = generator.integers(0, n_timesteps, size=batch_size)
     if mix == "middle":
         normal = generator.standard_normal(batch_size // 2)
@@ -53,12 +53,12 @@ def timesteps(n_timesteps: int, batch_size: int, seed: int, step: int, mix: str 
 
 def training_noise(shape: tuple[int, ...], seed: int, step: int, examples: range) -> torch.Tensor:
     """Gaussian noise `(len(examples), *shape)` float32; example j's depends on (seed, step, j) alone."""
-    return _normal(shape, (seed, _NOISE, step), examples)
+    return _normal(shape, (seed, Stream.TRAINING_NOISE, step), examples)
 
 
 def probe_noise(shape: tuple[int, ...], seed: int, timestep: int, images: range) -> torch.Tensor:
     """As `training_noise`, for measuring a model: image i's at a timestep is the same in every model."""
-    return _normal(shape, (seed, _PROBE, timestep), images)
+    return _normal(shape, (seed, Stream.PROBE_NOISE, timestep), images)
 
 
 def _normal(shape: tuple[int, ...], key: tuple[int, ...], members: range) -> torch.Tensor:
@@ -70,19 +70,19 @@ def _normal(shape: tuple[int, ...], key: tuple[int, ...], members: range) -> tor
 
 def image_generator(seed: int, image: int) -> torch.Generator:
     """CPU generator of one sampled image; it serves the initial noise and the noise of ancestral samplers."""
-    state = np.random.SeedSequence([seed, _SAMPLE, image]).generate_state(1, np.uint64)[0]
+    state = np.random.SeedSequence([seed, Stream.SAMPLED_IMAGE, image]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def initial_weights_seed(seed: int) -> int:
     """Seed of a freshly initialised network."""
-    return int(np.random.SeedSequence([seed, _WEIGHTS]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, Stream.INITIAL_WEIGHTS]).generate_state(1)[0])
 
 
 @lru_cache(maxsize=1)
 def control_order(n: int, seed: int) -> np.ndarray:
     """`(n,)` partner of each of `n` items, never itself, each one once."""
-    order = _generator(seed, _CONTROL).permutation(n)
+    order = _generator(seed, Stream.CONTROL_CHANNEL).permutation(n)
     partners = np.empty(n, dtype=np.int64)
     partners[order] = np.roll(order, 1)
     return partners
@@ -90,12 +90,12 @@ def control_order(n: int, seed: int) -> np.ndarray:
 
 def control_picture(shape: tuple[int, ...], seed: int, item: int) -> np.ndarray:
     """White noise, uniform in [0, 1], float32; item i's depends on (seed, i) alone."""
-    return _generator(seed, _CONTROL, item).random(shape, dtype=np.float32)
+    return _generator(seed, Stream.CONTROL_CHANNEL, item).random(shape, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)
 def _epoch_order(n: int, seed: int, epoch: int, stream: int) -> np.ndarray:
-    return _generator(seed, _ORDER, epoch, stream).permutation(n)
+    return _generator(seed, Stream.BATCH_ORDER, epoch, stream).permutation(n)
 
 
 def _generator(*key: int) -> np.random.Generator:

@@ -15,6 +15,7 @@ from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
 from mammorgb_utils.evaluation.statistics.effects import hodges_lehmann, mann_whitney
 from mammorgb_utils.evaluation.statistics.resampling import patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.streams import Stream, generator
 
 MAX_PAIRS = 500  # of a split that are masked; medians to about 0.005 of IoU
 MIN_PAIRS = 3
@@ -25,7 +26,6 @@ TESTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "Welch's t": lambda x, y: float(ttest_ind(x, y, equal_var=False).pvalue),
     "Brunner–Munzel": lambda x, y: float(brunnermunzel(x, y).pvalue),
 }
-_SAMPLE, _MEDIANS, _GAINS = 31, 32, 33  # streams of the seed
 
 
 def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
     for split in SPLITS:
         places = np.flatnonzero(index["split"] == split) if split != "all" else np.arange(len(index))
         if len(places) > MAX_PAIRS:
-            rng = np.random.default_rng([protocol.seed, _SAMPLE])
+            rng = generator(protocol.seed, Stream.SPLIT_SAMPLE)
             places = np.sort(rng.choice(places, MAX_PAIRS, replace=False))
         if len(places) >= MIN_PAIRS:
             rows += [{"split": split} | row
@@ -66,7 +66,8 @@ def _split_rows(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
     if 2 * index["patient"].value_counts().max() <= len(index):  # else there is no derangement
         strangers = shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, pairs=index["pair"],
                                      patients=index["patient"])
-        gain, gains = pairing_gain(real, strangers, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed + _GAINS)
+        gain, gains = pairing_gain(real, strangers, n_bootstrap=protocol.n_bootstrap,
+                                   seed=protocol.seed + Stream.CHOICE_GAINS)
         rows.append(_row("gain", "real", gain, *_interval(gains)))
     for name in sets_in(overlap, protocol):
         drawn = overlap.loc[(overlap["set"] == name) & overlap["iou"].notna()]
@@ -87,7 +88,7 @@ def _interval(draws: np.ndarray) -> tuple[float, float]:
 def _medians(known: pd.DataFrame, protocol: Protocol) -> np.ndarray:
     """Bootstrap draws of the median IoU over patients."""
     sample = Sample(known["iou"].to_numpy(float), patient_of(known))
-    return median_draws(sample, protocol.n_bootstrap, np.random.default_rng([protocol.seed, _MEDIANS]))
+    return median_draws(sample, protocol.n_bootstrap, generator(protocol.seed, Stream.CHOICE_MEDIANS))
 
 
 def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

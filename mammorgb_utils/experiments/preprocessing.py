@@ -23,6 +23,7 @@ from mammorgb_utils.diffusion.loop import CHECKPOINTS
 from mammorgb_utils.experiments.trial import SetOverlap, TrialError, run_trial
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, exclusive, read_table
+from mammorgb_utils.streams import Stream, generator
 
 STUDY = "study"  # name and field of the variant that is the study's own preprocessing
 SCOPES = ("none", "image", "foreground")  # of `match_scope`
@@ -31,7 +32,6 @@ MAX_REFERENCE_IMAGES = 150  # training images read anew for the references: the 
 _REFERENCES = {"dark": "darkest third of the study's training views",
                "bright": "brightest third of the study's training views",
                "gamma": f"study's training views, intensities to the power of {FILM_GAMMA:g}"}
-_STREAM = 60  # of the seed: which training images the references are taken from
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _training_curves(study: Run, progress: bool) -> list[tuple[np.ndarray, np.nd
     """Quantile functions of training images that the study uses: breast, and whole image."""
     images = read_table(study.images).fillna({"excluded": ""}).assign(path=load_manifest(study.manifest)["path"])
     paths = images.loc[(images["excluded"] == "") & (images["split"] == "train"), "path"].to_numpy()
-    rng = np.random.default_rng([study.protocol.seed, _STREAM])
+    rng = generator(study.protocol.seed, Stream.REFERENCE_IMAGES)
     chosen = np.sort(rng.choice(len(paths), min(MAX_REFERENCE_IMAGES, len(paths)), replace=False))
     files = [study.manifest.parent / path for path in paths[chosen]]
     with closing(map_isolated(partial(_curves, protocol=study.protocol), files)) as results:

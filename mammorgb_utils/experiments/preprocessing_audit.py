@@ -29,6 +29,7 @@ from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
 from mammorgb_utils.evaluation.statistics.resampling import patient_of
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, exclusive, read_table, sha256, write_csv, write_json
+from mammorgb_utils.streams import Stream, generator
 
 MAX_PAIRS = 150  # read anew: medians to about 0.01 of IoU, in a minute on one core for phantoms
 SCOPES = ("none", "image", "foreground")  # `match_scope`: before matching, over the whole image, within the breast
@@ -126,7 +127,7 @@ def _is_done(files: list[Path], made_from: dict[str, object]) -> bool:
 def _sample(index: pd.DataFrame, max_pairs: int, seed: int) -> pd.DataFrame:
     if len(index) <= max_pairs:
         return index
-    return index.iloc[np.sort(np.random.default_rng([seed, 8]).choice(len(index), max_pairs, replace=False))]
+    return index.iloc[np.sort(generator(seed, Stream.AUDIT_PAIRS).choice(len(index), max_pairs, replace=False))]
 
 
 def _audited(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF,
@@ -231,7 +232,7 @@ def _cell_row(rows: pd.DataFrame, strangers: pd.DataFrame, protocol: Protocol) -
         return row
     gain, draws = pairing_gain(kept, strangers, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed)
     medians = median_draws(Sample(known["iou"].to_numpy(float), patient_of(known)), protocol.n_bootstrap,
-                           np.random.default_rng([protocol.seed, 7]))
+                           generator(protocol.seed, Stream.AUDIT_MEDIANS))
     low, high = np.nanquantile(medians, [0.025, 0.975])
     gain_low, gain_high = np.nanquantile(draws, [0.025, 0.975])
     return row | {"paired_median": known["iou"].median(), "paired_low": low, "paired_high": high,

@@ -19,10 +19,10 @@ from mammorgb_utils.evaluation.consistency.pairing import (
 )
 from mammorgb_utils.evaluation.statistics.resampling import patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.streams import Stream, generator
 
 MEASURES = ("area", "nipple_line", "centroid", "profile", "dense", "mass_depth")
 RATIOS = ("area", "nipple_line")  # compared by their log ratio, the others by their difference
-STREAM = 21  # of the derangements
 NULL_DRAWS = 199  # derangements behind a p-value
 MIN_PAIRS = 3  # usable pairs, below which a row stays empty
 _SHUFFLED = 2_000  # shuffled pairs behind an interval: more cost time alone
@@ -138,7 +138,7 @@ def _partners(part: pd.DataFrame, null: str, protocol: Protocol) -> np.ndarray:
     """`(draws, n)` rows of the MLO that each CC gets; no draw where a set is too small, or nearly one patient's."""
     if len(part) < MIN_PAIRS or 2 * np.unique(patient_of(part), return_counts=True)[1].max() > len(part):
         return np.zeros((0, len(part)), int)
-    rng = np.random.default_rng([protocol.seed, STREAM, NULLS.index(null)])
+    rng = generator(protocol.seed, Stream.ANATOMY_AGREEMENT, NULLS.index(null))
     strata = strata_of(part) if null == "strata" else None
     return np.stack([derangement(len(part), rng, patients=patient_of(part), strata=strata) for _ in range(NULL_DRAWS)])
 
@@ -171,7 +171,7 @@ def _row(paired: pd.DataFrame, other: pd.DataFrame, gains: dict[str, tuple], pro
     name, median = paired["set"].iloc[0], paired["value"].median()
     by_draw = other.groupby("draw")["value"].median()
     few = other[other["draw"] < max(2, _SHUFFLED // len(paired))]
-    seed = protocol.seed + STREAM + (name == "real")
+    seed = protocol.seed + Stream.ANATOMY_AGREEMENT + (name == "real")
     _, draws = pairing_gain(*(frame.assign(value=-frame["value"]) for frame in (paired, few)),
                             n_bootstrap=protocol.n_bootstrap, seed=seed, measure="value")
     gain, draws = gains[name] = other["value"].median() - median, draws

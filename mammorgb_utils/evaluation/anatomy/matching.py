@@ -21,8 +21,8 @@ from mammorgb_utils.evaluation.overlap.pairs import PairMasks
 from mammorgb_utils.evaluation.statistics.effects import wilson
 from mammorgb_utils.evaluation.statistics.resampling import patient_of, patient_weights, sets_in
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.streams import Stream, generator
 
-STREAM = 22  # of the bootstrap
 CANDIDATES = (2, 5, 10)  # K: the own MLO and K − 1 strangers'
 FEATURES = {"anatomy": ("area", "nipple_line", "centroid", "dense", "mass_depth"), "area": ("area",)}
 PENALTY = 10.0  # of the ridge regression, on standardised features
@@ -191,7 +191,8 @@ def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.nd
              "low": np.nan, "high": np.nan, "note": "no strangers to tell from"} for k in candidates]
     if not strangers.any():
         return rows
-    found = _drawn(wins, strangers, owner, np.random.default_rng([seed, STREAM, NULLS.index(null)]), candidates, draws)
+    rng = generator(seed, Stream.ANATOMY_MATCHING, NULLS.index(null))
+    found = _drawn(wins, strangers, owner, rng, candidates, draws)
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.nanquantile(found[1:], [tail, 1.0 - tail], axis=0)
     # Strangers drawn twice make a power of their share larger on average: that much is taken off.

@@ -12,8 +12,8 @@ from mammorgb_utils.evaluation.consistency.pairing import derangement
 from mammorgb_utils.evaluation.overlap.pairs import PairMasks
 from mammorgb_utils.evaluation.threads import on_every_core
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.streams import Stream, generator
 
-STREAM = 20  # of the derangements
 MAX_PAIRS = 500  # of a set, the first ones: more would add little but time
 OWN = "own"  # the null column's word for a pair's own third channel
 NULLS = ("global", "strata")
@@ -63,7 +63,7 @@ def third_residuals(pairs: np.ndarray, third: np.ndarray | None, masks: PairMask
     expected = computed_third(pairs[:n], encoding, sum_scale=protocol.sum_scale)
     third = np.asarray(expected if third is None else third[:n], np.float32)
     inside = masks.breast[:n].any(axis=1)
-    rng, asked = np.random.default_rng([protocol.seed, STREAM]), [(OWN, 0, np.arange(n))]
+    rng, asked = generator(protocol.seed, Stream.ANATOMY_THIRD_CHANNEL), [(OWN, 0, np.arange(n))]
     for null, labels in (("global", None), ("strata", strata)):
         asked += [(null, draw, derangement(n, rng, patients=patients, strata=labels))
                   for draw in range(protocol.n_derangements)]

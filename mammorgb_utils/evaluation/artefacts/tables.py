@@ -7,8 +7,8 @@ import pandas as pd
 
 from mammorgb_utils.evaluation.artefacts.rates import DETECTORS, THRESHOLDS, flags_from_scores
 from mammorgb_utils.evaluation.statistics.rates import rate_row
+from mammorgb_utils.streams import Stream, generator
 
-STREAM = 51  # of random numbers: which pairs are drawn for a look
 SCOPE_SHIFT = 0.05  # of the image: an area that matching moves by more depends on the choice of its scope
 _QUARTILES = (0.25, 0.75)  # of the areas of all pairs
 
@@ -103,7 +103,7 @@ def drawn_pairs(scores: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
         The drawn rows in the order of `scores` with `kinds` (names of the flagged artefacts, separated by commas) and
         `excess` (largest score over its threshold).
     """
-    rng = np.random.default_rng([seed, STREAM])
+    rng = generator(seed, Stream.ARTEFACT_LOOK)
     rows = [np.sort(rng.permutation(len(part))[:n]) for _, part in scores.groupby("set", sort=False)]
     drawn = pd.concat([part.iloc[chosen] for (_, part), chosen in zip(scores.groupby("set", sort=False), rows,
                                                                       strict=True)])

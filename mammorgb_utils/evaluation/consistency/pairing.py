@@ -10,6 +10,7 @@ import pandas as pd
 
 from mammorgb_utils.evaluation.overlap.pairs import PairMasks
 from mammorgb_utils.evaluation.statistics.resampling import patient_of, patient_weights, weighted_median
+from mammorgb_utils.streams import Stream, generator
 
 NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuffled.csv
 _CLASSES = 3  # of area, and of density within each; fewer where a stratum would hold less than _MIN_STRATUM pairs
@@ -46,7 +47,7 @@ def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Seq
     Raises:
         ValueError: A patient holds more than half of a stratum, so that no derangement exists.
     """
-    rng = np.random.default_rng([seed, 4])
+    rng = generator(seed, Stream.DERANGEMENTS)
     partners = [derangement(len(masks), rng, patients=patients, strata=strata) for _ in range(n_draws)]
     tables = [_paired_with(masks, partner, draw, pairs) for draw, partner in enumerate(partners)]
     return pd.concat(tables, ignore_index=True)
@@ -243,10 +244,10 @@ def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: i
     other = shuffled.dropna(subset=measure).sort_values(measure)
     cc, mlo = (owner[other[column].map(position).to_numpy(int)] for column in ("cc_pair", "mlo_pair"))
     values = own[measure].to_numpy(), other[measure].to_numpy()
+    rng = generator(seed, Stream.CONSISTENCY_BOOTSTRAP)
     draws = [weighted_median(values[0], weight[own["owner"].to_numpy()])
              - weighted_median(values[1], weight[cc] * weight[mlo])
-             for weight in patient_weights(int(owner.max()) + 1, n_bootstrap, np.random.default_rng([seed, 5]),
-                                           n_values=max(map(len, values)))]
+             for weight in patient_weights(int(owner.max()) + 1, n_bootstrap, rng, n_values=max(map(len, values)))]
     return float(np.median(values[0]) - np.median(values[1])), np.concatenate(draws)
 
 

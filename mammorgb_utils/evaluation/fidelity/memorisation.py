@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.statistics.effects import wilson
+from mammorgb_utils.streams import Stream, generator
 
 TRAIN, HELDOUT = "train", "heldout"  # names of the two real sets
 DISTANCES = ("pixel", "detail")
@@ -27,7 +28,6 @@ _LOCAL = 2.0  # px of the coarser grid: SD of the Gaussian whose mean and contra
 _FLAT = 0.02  # of the intensity scale: contrast below which there is no detail
 _AIR = 0.08  # of the intensity scale: local mean below which there is no tissue
 _BLOCK = 512  # pairs compared at once
-_STREAM = 41
 
 
 def planted_copies(train: np.ndarray, *, seed: int, n: int = N_PLANTED) -> dict[str, np.ndarray]:
@@ -43,7 +43,7 @@ def planted_copies(train: np.ndarray, *, seed: int, n: int = N_PLANTED) -> dict[
         intensities times 0.85, a Gaussian blur of one 64th of the width, and each CC with the next one's MLO. For each
         in `DISGUISED` both views moved by two 64ths, mirrored top to bottom, CC and MLO swapped, intensities squared.
     """
-    rng = np.random.default_rng([seed, _STREAM])
+    rng = generator(seed, Stream.PLANTED_COPIES)
     chosen = np.asarray(train[np.sort(rng.choice(len(train), min(n, len(train)), replace=False))], dtype=np.float32)
     step = max(1, round(train.shape[-1] / 64))
     altered = (np.clip(chosen + 0.02 * rng.standard_normal(chosen.shape), 0.0, 1.0), _moved(chosen, step, step),

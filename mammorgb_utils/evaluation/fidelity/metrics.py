@@ -11,13 +11,13 @@ from scipy.spatial.distance import cdist
 from mammorgb_utils.evaluation.fidelity.texture import FEATURE_SET, feature_columns
 from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER, patient_of
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.streams import Stream, generator
 
 METRICS = ("kid", "density", "coverage", "spread", "diversity")
 N_SUBSETS = 100  # random halves, for the interval and for the null
 NEIGHBOURS = 5  # of density and coverage
 MIN_SUBSET = 20  # patients in a half: with fewer, nothing is computed
 CLIP = 10.0  # real standard deviations: one outlying feature doesn't decide a cubic kernel
-_STREAM = 40
 
 
 def kid(x: np.ndarray, y: np.ndarray) -> float:
@@ -137,7 +137,7 @@ def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: P
     scale = _scale(real[columns].to_numpy(float))
     rows = []
     for number, name in enumerate(name for name in SET_ORDER if name in protocol.encodings):
-        rng = np.random.default_rng([protocol.seed, _STREAM, number])
+        rng = generator(protocol.seed, Stream.FIDELITY, number)
         rows += _rows_of(name, texture[texture["set"] == name], real, scale, rng, (n_subsets, protocol.alpha))
     return pd.DataFrame(rows)
 

@@ -18,13 +18,13 @@ from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
 from mammorgb_utils.evaluation.threads import in_chunks, on_every_core
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
+from mammorgb_utils.streams import Stream, generator
 
 TRUTH = "truth"  # stands beside the methods where a phantom's own masks are known
 VIEWS = ("CC", "MLO")
 LOW_AGREEMENT = 0.90  # IoU of two masks of one view, below which they aren't the same breast
 AGREEMENT_COLUMNS = ("set", "view", "first", "second", "n", "n_nan", "iou_median", "iou_low", "iou_high", "iou_p5",
                      "below", "area_bias")
-_STREAM = 30  # of the seed: bootstrap of the medians
 
 
 def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), *,
@@ -137,7 +137,7 @@ def _agreement_row(first: np.ndarray, second: np.ndarray, owner: np.ndarray,
         return row
     overlap = np.count_nonzero(first & second, axis=(1, 2)) / np.maximum(either, 1)
     draws = median_draws(Sample(overlap[known], owner[known]), protocol.n_bootstrap,
-                         np.random.default_rng([protocol.seed, _STREAM]))
+                         generator(protocol.seed, Stream.MASK_AGREEMENT))
     low, high = np.quantile(draws, [0.025, 0.975])
     bias = 100.0 * (second.mean(axis=(1, 2)) - first.mean(axis=(1, 2)))
     return row | {"iou_median": np.median(overlap[known]), "iou_low": low, "iou_high": high,

@@ -10,6 +10,7 @@ import numpy as np
 from mammorgb_utils.evaluation.statistics.distances import emd
 from mammorgb_utils.evaluation.statistics.effects import Effect
 from mammorgb_utils.evaluation.statistics.resampling import patient_weights, weighted_median
+from mammorgb_utils.streams import Stream, generator
 
 
 class Sample(NamedTuple):
@@ -28,7 +29,7 @@ def median_difference(first: Sample, second: Sample, *, n_bootstrap: int, seed: 
         seed: Seed of the draws.
         level: Coverage of the interval.
     """
-    draws = [median_draws(sample, n_bootstrap, np.random.default_rng([seed, 6, stream]))
+    draws = [median_draws(sample, n_bootstrap, generator(seed, Stream.MEDIANS, stream))
              for stream, sample in enumerate((first, second))]
     return _percentile(np.median(first.values) - np.median(second.values), draws[0] - draws[1], level)
 
@@ -85,7 +86,7 @@ def _percentile(estimate: float, draws: np.ndarray, level: float) -> Effect:
 
 def _weights(sets: tuple[Sample, ...], n_draws: int, seed: int, n_values: int) -> Iterator[tuple[np.ndarray, ...]]:
     """Blocks of `(N, draws)` weights of the values, one for each set; each set has a stream of its own."""
-    return zip(*[_value_weights(sample.patients, n_draws, [seed, 6, stream], n_values)
+    return zip(*[_value_weights(sample.patients, n_draws, [seed, Stream.MEDIANS, stream], n_values)
                  for stream, sample in enumerate(sets)], strict=True)
 
 

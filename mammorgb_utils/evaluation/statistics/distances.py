@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import ks_2samp, wasserstein_distance
 
+from mammorgb_utils.streams import Stream, generator
+
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
 _CHUNK = 200_000  # labels at once: what fits a core's cache is done twice as fast as what doesn't
@@ -87,7 +89,7 @@ def null_band(x: np.ndarray, y: np.ndarray, statistic: Statistic, *, n_draws: in
     x, y = _sample(x, "x"), _sample(y, "y")
     pooled = np.concatenate([x, y])
     codes, n_groups, n_first = _groups(groups, x.size, y.size)
-    rng, order = np.random.default_rng([seed, 0]), np.argsort(pooled, kind="stable")
+    rng, order = generator(seed, Stream.NULL_BAND), np.argsort(pooled, kind="stable")
     pooled, codes = pooled[order], codes[order]
     draws = np.concatenate([_batch(statistic, pooled, labels[:, codes])
                             for labels in _label_draws(rng, n_draws, n_groups, n_first, pooled.size)])
@@ -117,7 +119,7 @@ def noise_floor(real: np.ndarray, n: int, statistic: Statistic, *, n_draws: int,
     n_groups = int(codes.max()) + 1
     if not 0 < n < n_groups:
         raise ValueError(f"n: {n} of {n_groups} real patients leave one side empty; draw fewer")
-    rng, order = np.random.default_rng([seed, 1]), np.argsort(real, kind="stable")
+    rng, order = generator(seed, Stream.NOISE_FLOOR), np.argsort(real, kind="stable")
     real, codes = real[order], codes[order]
     draws = np.concatenate([_batch(statistic, real, labels[:, codes])
                             for labels in _label_draws(rng, n_draws, n_groups, n, real.size)])

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import false_discovery_control, kstwo, mannwhitneyu, norm
 
 from mammorgb_utils.evaluation.statistics.dominance import dominance, patients_in, ranked_differences, separated_area
+from mammorgb_utils.streams import Stream, generator
 
 MIN_POWER = 0.80  # a test below it prints *underpowered*
 _FEW = 20  # patients a sample, below which a variance is at least that under equality
@@ -205,14 +206,14 @@ def ks_power(n: int, m: int, shift_sd: float, *, alpha: float = 0.05, n_draws: i
     Returns:
         Share of the studies that reject equality.
     """
-    rng = np.random.default_rng([seed, 2])
+    rng = generator(seed, Stream.KS_POWER)
     statistics = _ks_rows(rng.normal(shift_sd, 1.0, (n_draws, n)), rng.normal(0.0, 1.0, (n_draws, m)))
     return float(np.mean(statistics >= ks_critical(n, m, alpha=alpha)))
 
 
 def ks_null_mean(n: int, m: int, *, n_draws: int = 2000, seed: int = 0) -> float:
     """Mean Kolmogorov–Smirnov statistic of two samples from one continuous population."""
-    rng = np.random.default_rng([seed, 3])
+    rng = generator(seed, Stream.KS_NULL_MEAN)
     return float(np.mean(_ks_rows(rng.random((n_draws, n)), rng.random((n_draws, m)))))
 
 

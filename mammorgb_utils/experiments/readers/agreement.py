@@ -11,6 +11,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from mammorgb_utils.evaluation.statistics.dominance import dominance, patients_in, separated_area
 from mammorgb_utils.evaluation.statistics.effects import Effect
+from mammorgb_utils.streams import Stream, generator
 
 
 def accuracy(correct: int, n: int, *, level: float = 0.95) -> Effect:
@@ -99,7 +100,8 @@ def kappa(a: Sequence, b: Sequence, *, weights: str | None = None, labels: Seque
     estimate = float(cohen_kappa_score(a, b, labels=labels, weights=weights))
     if np.trace(table) == a.size:
         return Effect(estimate, float("nan"), float("nan"))
-    rng = np.random.default_rng([seed, 7])  # drawing items with replacement fills the table's cells multinomially
+    # drawing items with replacement fills the table's cells multinomially
+    rng = generator(seed, Stream.READER_KAPPA_TABLE)
     draws = rng.multinomial(a.size, table.ravel() / a.size, size=n_bootstrap).reshape(-1, *table.shape)
     low, high = np.nanquantile(_kappas(draws, weights), [0.5 - level / 2.0, 0.5 + level / 2.0])
     return Effect(estimate, float(low), float(high))

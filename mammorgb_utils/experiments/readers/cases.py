@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-STREAM = 70  # of the random generator, for choice and order
+from mammorgb_utils.streams import Stream, generator
+
 EARLY = 3  # repeats are drawn from the first third of the order and shown in its second half
 
 
@@ -35,7 +36,7 @@ def choose_cases(real: pd.DataFrame, synthetic: Mapping[str, int], *, pairs: int
     """
     if pairs < 2 or not 0 <= repeats <= pairs // EARLY:
         raise ReaderStudyError(f"{pairs} pairs, {repeats} repeats: show at least 2 pairs, and repeat at most a third")
-    rng = np.random.default_rng([seed, STREAM])
+    rng = generator(seed, Stream.READER_CASES)
     share = dict.fromkeys(synthetic, pairs // 2 // max(1, len(synthetic)))
     for name in list(share)[:pairs // 2 - sum(share.values())]:
         share[name] += 1

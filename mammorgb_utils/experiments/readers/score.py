@@ -12,8 +12,8 @@ from mammorgb_utils.evaluation.statistics.effects import Effect, wilson
 from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER
 from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
 from mammorgb_utils.experiments.readers.questions import ARTEFACTS, SCALE
+from mammorgb_utils.streams import Stream, generator
 
-STREAM = 71  # of the bootstrap of kappa
 SMALLEST = 0.6  # accuracy that a study should be able to tell from guessing, fixed beforehand
 HALF_WIDTH = 0.05  # of the interval of an area that counts as known
 SIMULATED = "Simulated answers: they try the method out and say nothing about the images."
@@ -133,7 +133,7 @@ def _between(first: pd.DataFrame, level: float, seed: int) -> list[tuple]:
 
 def _kappa(both: pd.DataFrame, field: str, one: str, two: str, level: float, seed: int) -> Effect:
     ordinal = {"weights": "quadratic", "labels": SCALE} if field == "consistency" else {}
-    seed = int(np.random.default_rng([seed, STREAM]).integers(2**31))
+    seed = int(generator(seed, Stream.READER_SCORE).integers(2**31))
     return kappa(both[field + one].to_numpy(), both[field + two].to_numpy(), seed=seed, level=level, **ordinal)
 
 

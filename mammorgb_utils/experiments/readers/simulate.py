@@ -11,8 +11,8 @@ import pandas as pd
 from mammorgb_utils.experiments.readers.files import FORMAT, Key, digest, read_results
 from mammorgb_utils.experiments.readers.questions import ARTEFACTS
 from mammorgb_utils.runs import write_json
+from mammorgb_utils.streams import Stream, generator
 
-STREAM = 72
 ABILITY = 0.6  # distance of the two classes in what the reader perceives [SD]; AUC about 0.66
 _KEPT = 0.7  # correlation of a pair's two impressions
 _STEP = 0.45  # of an impression, a point of confidence [SD]
@@ -27,7 +27,7 @@ def simulated_result(key: Key, *, seed: int, reader: str = "simulated", ability:
         reader: Pseudonym.
         ability: How well the reader tells the classes apart; 0 guesses.
     """
-    rng = np.random.default_rng([seed, STREAM])
+    rng = generator(seed, Stream.READER_SIMULATION)
     numbers = {case: i for i, case in enumerate(key.cases["case"])}
     seen, fresh = rng.standard_normal((2, len(numbers), 2))  # of origin and of consistency
     answers = []
