@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mammorgb_utils.data.base_views import base_views
+from mammorgb_utils.data.base_views import HELDOUT_BREASTS, base_views
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.learning import TIMESTEPS, denoising_losses
-from mammorgb_utils.diffusion.engine.pretrain import RECIPE, ViewSource, noise_schedule, small_unet
+from mammorgb_utils.diffusion.engine.pretrain import RECIPE, ViewSource, noise_schedule, small_unet, unrelated_images
 from mammorgb_utils.diffusion.loop import Recipe, State, fit, training_step
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
@@ -74,16 +74,17 @@ def main() -> None:
     """Run the trials that the result doesn't hold yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.5, help="of training a recipe")
-    parser.add_argument("--breasts", type=int, default=8000, help="phantoms of the base; the last 144 are held out")
+    parser.add_argument("--breasts", type=int, default=8000, help="phantoms of the base, the held-out ones included")
     parser.add_argument("--views", type=Path, default=PROJECT_ROOT / "runs" / "phantom-base-64" / "views.npy")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     views = base_views(options.breasts, 64, Protocol.load("laptop"), cache=options.views)
-    heldout = torch.from_numpy(np.array(views[-288:])).reshape(3, 96, 64, 64).transpose(0, 1) * 2 - 1
+    learned, unseen = views[:-2 * HELDOUT_BREASTS], np.array(views[-2 * HELDOUT_BREASTS:])
+    heldout = unrelated_images(unseen)
     rows = pd.read_csv(options.out).to_dict("records") if options.out.is_file() else []
     for name in TRIALS:
         if name not in {row["recipe"] for row in rows}:
-            row = trial(name, views[:-288], heldout, options.minutes * 60)
+            row = trial(name, learned, heldout, options.minutes * 60)
             device = pick_device()
             rows.append(row | {"precision": resolve_precision("auto", device), "device": device_name(device),
                                "torch": torch.__version__})

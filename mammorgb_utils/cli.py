@@ -168,8 +168,8 @@ def _add_model(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("base-model", commands.base_model, "Pretrain the small base on phantom views put together at random.")
     sub.add_argument("--out", type=Path, default=Path("models/phantom-base-64"), help="pipeline folder to write")
     sub.add_argument("--work", type=Path, default=Path("runs/phantom-base-64"), help="checkpoints; continues from them")
-    sub.add_argument("--breasts", type=int, default=1500, help="phantom breasts to learn from, two views each")
-    sub.add_argument("--steps", type=int, default=2600, help="optimiser steps of 16 images")
+    sub.add_argument("--breasts", type=int, default=8000, help="phantom breasts, two views each; 144 are held out")
+    sub.add_argument("--steps", type=int, default=15000, help="optimiser steps of 16 images")
     sub.add_argument("--seed", type=int, default=64)
 
 

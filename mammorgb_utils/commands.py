@@ -134,13 +134,14 @@ def reference_cdf(options: argparse.Namespace) -> None:
 
 def base_model(options: argparse.Namespace) -> None:
     """Pretrain the small base model; a killed call continues."""
-    from mammorgb_utils.data.base_views import base_views, fingerprint
+    from mammorgb_utils.data.base_views import HELDOUT_BREASTS, base_views, fingerprint
     from mammorgb_utils.diffusion.engine.pretrain import pretrain_base
 
     protocol = Protocol.load("laptop")
     views = base_views(options.breasts, options.seed, protocol, cache=options.work / "views.npy")
-    pretrain_base(views, options.out, steps=options.steps, seed=options.seed, work_dir=options.work,
-                  fingerprint=fingerprint(options.seed, protocol))
+    pretrain_base(views[:-2 * HELDOUT_BREASTS], options.out, steps=options.steps, seed=options.seed,
+                  work_dir=options.work, fingerprint=fingerprint(options.seed, protocol),
+                  milestones=range(1000, options.steps + 1, 1000))
 
 
 def train(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import write_array
 
+HELDOUT_BREASTS = 144  # the last ones of the base's phantoms: never learned from, to measure what was learned
 _FINGERPRINT_BREASTS = 4
 _FINGERPRINT_SIDE = 8  # blocks a side: coarse enough to survive another CPU's rounding
 
@@ -32,9 +33,15 @@ def base_views(n_breasts: int, seed: int, protocol: Protocol, *, cache: Path | N
 
     Returns:
         `(2 * n_breasts, H, W)` float32 in [0, 1], CC and MLO in turn.
+
+    Raises:
+        ValueError: `cache` holds another number of breasts.
     """
     if cache is not None and cache.is_file():
-        return np.load(cache, mmap_mode="r")
+        views = np.load(cache, mmap_mode="r")
+        if len(views) != 2 * n_breasts:
+            raise ValueError(f"{cache.name} holds {len(views) // 2} breasts, {n_breasts} are asked for; remove it")
+        return views
     work = partial(_both_views, seed=seed, protocol=protocol)
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         done = pool.map(work, range(n_breasts), chunksize=8)

@@ -97,6 +97,12 @@ class ViewSource:
         return images.mul_(2).sub_(1)
 
 
+def unrelated_images(views: np.ndarray) -> torch.Tensor:
+    """Views as `(N // 3, 3, H, W)` model images in [−1, 1], each of three breasts: what the base is measured on."""
+    n = len(views) // 3
+    return torch.from_numpy(np.stack([views[i * n:(i + 1) * n] for i in range(3)], axis=1)).mul(2).sub(1)
+
+
 def small_unet(size: int, channels: tuple[int, ...], seed: int) -> UNet2DModel:
     """A freshly initialised 3-channel UNet for 2 CPU cores; attention at its lowest level alone."""
     lower = len(channels) - 1
