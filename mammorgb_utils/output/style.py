@@ -33,6 +33,7 @@ HATCHES = {"real": "", "sum": "////", "absdiff": "....", "zero": "xxxx"}
 EDGE = "#1A1A1A"  # outlines a light fill needs on white paper
 BAND = "#DDDDDD"  # null bands, comparators
 QUIET = "#6E6E6E"  # reference lines and remarks
+DASHED = {"color": QUIET, "linewidth": 0.8, "linestyle": (0, (3, 2)), "zorder": 1}  # a reference line
 
 _RC = {
     "font.family": "DejaVu Sans", "font.size": 7.0, "axes.titlesize": 7.5, "axes.labelsize": 7.0,

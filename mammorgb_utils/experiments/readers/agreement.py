@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import binom, binomtest, norm
-from sklearn.metrics import cohen_kappa_score
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from mammorgb_utils.evaluation.statistics.dominance import dominance, patients_in, separated_area
 from mammorgb_utils.evaluation.statistics.effects import Effect
@@ -54,7 +54,10 @@ def auc(positive_scores: np.ndarray, negative_scores: np.ndarray, *, level: floa
     Source:
         DeLong 1988; Newcombe 2006, method 5.
     """
-    positive, negative = _scores(positive_scores, "positive_scores"), _scores(negative_scores, "negative_scores")
+    positive, negative = (np.asarray(scores, np.float64).ravel() for scores in (positive_scores, negative_scores))
+    for name, scores in (("positive_scores", positive), ("negative_scores", negative)):
+        if scores.size == 0 or not np.isfinite(scores).all():
+            raise ValueError(f"{name}: empty or holds NaN; an area under the curve needs scores of both classes")
     delta, variance = dominance(positive, negative, groups=groups)
     area, z = (delta + 1.0) / 2.0, float(norm.ppf(0.5 + level / 2.0))
     if not np.isfinite(variance):
@@ -88,18 +91,16 @@ def kappa(a: Sequence, b: Sequence, *, weights: str | None = None, labels: Seque
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.size == 0:
         raise ValueError(f"kappa: {a.size} and {b.size} readings; give the same items twice, at least one")
-    labels = np.unique(np.concatenate([a, b])) if labels is None else np.asarray(labels)
-    position = {label: number for number, label in enumerate(labels.tolist())}
-    unknown = sorted(map(str, set(np.concatenate([a, b]).tolist()) - position.keys()))
-    if unknown:
+    seen = np.union1d(a, b)
+    labels = seen if labels is None else np.asarray(labels)
+    if unknown := sorted(map(str, np.setdiff1d(seen, labels))):
         raise ValueError(f"kappa: category {unknown[0]!r} isn't among the labels; name every category in `labels`")
-    table = np.zeros((len(labels), len(labels)))
-    np.add.at(table, tuple([position[value] for value in reading.tolist()] for reading in (a, b)), 1.0)
-    if np.count_nonzero(table.sum(axis=0) + table.sum(axis=1)) < 2:
+    if seen.size < 2:
         return Effect(float("nan"), float("nan"), float("nan"))
     estimate = float(cohen_kappa_score(a, b, labels=labels, weights=weights))
-    if np.trace(table) == a.size:
+    if (a == b).all():
         return Effect(estimate, float("nan"), float("nan"))
+    table = confusion_matrix(a, b, labels=labels)
     # drawing items with replacement fills the table's cells multinomially
     rng = generator(seed, Stream.READER_KAPPA_TABLE)
     draws = rng.multinomial(a.size, table.ravel() / a.size, size=n_bootstrap).reshape(-1, *table.shape)
@@ -153,20 +154,9 @@ def n_for_auc(auc: float, half_width: float, *, level: float = 0.95) -> int:
     if not 0.0 < auc < 1.0 or not 0.0 < half_width < 0.5:
         raise ValueError(f"auc {auc:g}, half_width {half_width:g}: use an area in (0, 1), a half width in (0, 0.5)")
     share = (half_width / norm.ppf(0.5 + level / 2.0)) ** 2 / (auc * (1.0 - auc))
-    alike = _alike(auc)  # share · n² ≥ 1 + (n − 1) · alike
+    alike = (1.0 - auc) / (2.0 - auc) + auc / (1.0 + auc)  # comparisons that share an image, for exponential scores
+    # the smallest n with share · n² ≥ 1 + (n − 1) · alike
     return max(2, int(np.ceil((alike + np.sqrt(alike**2 + 4.0 * share * (1.0 - alike))) / (2.0 * share))))
-
-
-def _scores(values: np.ndarray, name: str) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64).ravel()
-    if values.size == 0 or not np.isfinite(values).all():
-        raise ValueError(f"{name}: empty or holds NaN; an area under the curve needs scores of both classes")
-    return values
-
-
-def _alike(area: float) -> float:
-    """How much the comparisons that share an image vary together, for exponential scores."""
-    return (1.0 - area) / (2.0 - area) + area / (1.0 + area)
 
 
 def _kappas(tables: np.ndarray, weights: str | None) -> np.ndarray:

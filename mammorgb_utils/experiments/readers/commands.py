@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 
 from mammorgb_utils.experiments.readers.build import build_study
-from mammorgb_utils.experiments.readers.figures import reader_study
 from mammorgb_utils.experiments.readers.files import KEY, PAGE, read_key, read_results
-from mammorgb_utils.experiments.readers.score import artefact_rates, remark, score_readers
+from mammorgb_utils.experiments.readers.score import artefact_rates, figure, remark, score_readers
 from mammorgb_utils.output.figures import save_figure
 from mammorgb_utils.output.tables import rounded, save_table
 from mammorgb_utils.runs import Run
@@ -33,7 +32,7 @@ def score(options: argparse.Namespace) -> None:
     out = options.out or options.key.parent.parent / "scores"
     save_table(table, out, "reader_study", caption=f"What the readers could tell. {note}".strip())
     save_table(rates, out, "reader_study_artefacts", caption=f"Artefacts that readers saw. {note}".strip())
-    save_figure(reader_study(readings, table, rates), out, "reader_study")
+    save_figure(figure(readings, table, rates), out, "reader_study")
     print(rounded(table).to_string(index=False))
     if note:
         print(note)

@@ -1,4 +1,4 @@
-"""The key and the readers' results: read with every check that a mix-up or an edit would fail."""
+"""What readers are asked, the key, and their results: read with every check that a mix-up or an edit would fail."""
 
 from __future__ import annotations
 
@@ -12,13 +12,29 @@ from typing import Any
 
 import pandas as pd
 
-from mammorgb_utils.experiments.readers.cases import ReaderStudyError
-from mammorgb_utils.experiments.readers.questions import ARTEFACTS, ORIGINS, SCALE, signed_confidence
 from mammorgb_utils.runs import write_json
 
 PAGE, KEY = "reader_study.html", "key/key.json"  # in the folder of a study
 FORMAT = {"key": "mammorgb-reader-key/1", "result": "mammorgb-reader-result/1"}
 READER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")  # a pseudonym
+ORIGINS = ("real", "synthetic")
+SCALE = (1, 2, 3, 4, 5)  # of confidence and of consistency
+ARTEFACTS = {  # name in the files: (label, hint) on the page
+    "background_offset": ("Grey background", "air that isn't black, or changes across the image"),
+    "edge_line": ("Edge or paddle line", "a straight line along an edge or through the image"),
+    "label_remnant": ("Label remnant", "rests of letters or of a marker"),
+    "cut_breast": ("Cut breast", "tissue that ends at an edge where it shouldn't"),
+    "view_mismatch": ("Views don't match", "a finding or a shape of one view that the other contradicts"),
+    "checkerboard": ("Checkerboard or grid", "a regular fine pattern"),
+    "other": ("Other", "anything else that no mammogram should show"),
+}
+SHORTCUTS = dict(zip(ARTEFACTS, "abcdefg", strict=True))
+CONFIDENCE_ENDS = ("guessing", "certain")
+CONSISTENCY_ENDS = ("surely not one breast", "surely one breast")
+
+
+class ReaderStudyError(ValueError):
+    """A reader study can't be built or scored; the message names file, field and remedy."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,8 @@ def read_results(paths: Sequence[Path], key: Key) -> pd.DataFrame:
 
     Returns:
         One row a reader and case: `reader`, `simulated`, `case`, `set`, `pair`, `repeat_of`, `synthetic` (truth),
-        `origin`, `confidence`, `score` (signed confidence), `consistency`, `seconds`, and a bool column an artefact.
+        `origin`, `confidence`, `score` (both on one scale: −5, certainly real, to 5, certainly synthetic, without 0),
+        `consistency`, `seconds`, and a bool column an artefact.
 
     Raises:
         ReaderStudyError: A file isn't a result, belongs to another study or to a changed page, was edited, is
@@ -108,8 +125,8 @@ def _reading(path: Path, key: Key) -> pd.DataFrame:
                                "'-' and '_'")
     answers = _checked(path.name, content.get("answers"), key.cases["case"].to_list())
     found = key.cases.merge(answers, on="case", validate="one_to_one")
-    score = [signed_confidence(*pair) for pair in zip(found["origin"], found["confidence"], strict=True)]
-    found = found.assign(reader=content["reader"], simulated=bool(content.get("simulated")), score=score,
+    signed = found["confidence"].where(found["origin"] == "synthetic", -found["confidence"])
+    found = found.assign(reader=content["reader"], simulated=bool(content.get("simulated")), score=signed,
                          synthetic=found["set"] != "real")
     return found.join(pd.DataFrame({name: [name in row for row in found["artefacts"]] for name in ARTEFACTS}))
 

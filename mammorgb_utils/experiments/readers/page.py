@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mammorgb_utils.experiments.readers.questions import (
+from mammorgb_utils.experiments.readers.files import (
     ARTEFACTS,
     CONFIDENCE_ENDS,
     CONSISTENCY_ENDS,
@@ -21,7 +21,7 @@ from mammorgb_utils.experiments.readers.questions import (
 )
 
 WINDOW = {"centre": 53, "width": 94}  # at first [% of the grey range]: a little above black, so that air looks alike
-_TEMPLATES = "mammorgb_utils.reporting"
+_HERE = "mammorgb_utils.experiments.readers"
 _SCRIPTS = ("reader_digest.js", "reader_view.js", "reader_form.js", "reader.js")
 
 
@@ -59,30 +59,18 @@ def render_page(cases: list[str], greys: np.ndarray, *, patients: bool) -> Page:
     """
     images = "\n".join(base64.b64encode(pair.tobytes()).decode() for pair in greys)
     of_images = hashlib.sha256(images.encode()).hexdigest()
-    config = _embedded(_config(of_images[:16], cases, greys.shape[2:]))
-    script = "\n".join(_read(name) for name in _SCRIPTS)
-    style = _read("reader.css")
-    digest = hashlib.sha256("\n".join([style, script, config, of_images]).encode()).hexdigest()
-    environment = Environment(loader=PackageLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    config = {"study": of_images[:16], "cases": cases, "height": greys.shape[2], "width": greys.shape[3],
+              "scale": SCALE, "window": WINDOW, "confidence": CONFIDENCE_ENDS, "consistency": CONSISTENCY_ENDS,
+              "artefacts": [{"name": name, "label": label, "hint": hint, "key": SHORTCUTS[name]}
+                            for name, (label, hint) in ARTEFACTS.items()]}
+    folder = files(_HERE) / "templates"
+    parts = {"images": images, "style": (folder / "reader.css").read_text(encoding="utf-8"),
+             "script": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+             "config": json.dumps(config, separators=(",", ":")).replace("<", "\\u003c")}  # inside a script element
+    digest = hashlib.sha256("\n".join([parts["style"], parts["script"], parts["config"], of_images]).encode())
+    environment = Environment(loader=PackageLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
                               undefined=StrictUndefined)
-    parts = {"images": images, "config": config, "script": script, "style": style}
     html = environment.get_template("reader.html").render(
         **{name: Markup(text) for name, text in parts.items()}, n_cases=len(cases), patients=patients,
         artefacts=ARTEFACTS.values())
-    return Page(html, of_images[:16], digest)
-
-
-def _config(study: str, cases: list[str], size: tuple[int, ...]) -> dict[str, Any]:
-    return {"study": study, "cases": cases, "height": size[0], "width": size[1], "scale": SCALE, "window": WINDOW,
-            "confidence": CONFIDENCE_ENDS, "consistency": CONSISTENCY_ENDS,
-            "artefacts": [{"name": name, "label": label, "hint": hint, "key": SHORTCUTS[name]}
-                          for name, (label, hint) in ARTEFACTS.items()]}
-
-
-def _embedded(config: dict[str, Any]) -> str:
-    """JSON that can stand inside a script element."""
-    return json.dumps(config, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _read(name: str) -> str:
-    return (files(_TEMPLATES) / "templates" / name).read_text(encoding="utf-8")
+    return Page(html, of_images[:16], digest.hexdigest())

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 
-from mammorgb_utils.evaluation.statistics.effects import Effect, wilson
+from mammorgb_utils.evaluation.statistics.effects import wilson
+from mammorgb_utils.evaluation.statistics.rates import rate_row
 from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER
 from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
-from mammorgb_utils.experiments.readers.questions import ARTEFACTS, SCALE
+from mammorgb_utils.experiments.readers.files import ARTEFACTS, SCALE
+from mammorgb_utils.output.style import (
+    COLOURS,
+    DASHED,
+    DOUBLE_COLUMN,
+    EDGE,
+    LABELS,
+    MARKERS,
+    new_figure,
+    panel_letters,
+    present_sets,
+    styled,
+)
 from mammorgb_utils.streams import Stream, generator
 
 SMALLEST = 0.6  # accuracy that a study should be able to tell from guessing, fixed beforehand
 HALF_WIDTH = 0.05  # of the interval of an area that counts as known
 SIMULATED = "Simulated answers: they try the method out and say nothing about the images."
+KINDS = (*ARTEFACTS, "any")
 _COLUMNS = ("reader", "measure", "set", "n", "estimate", "low", "high", "interval")
+_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))  # one a reader, round and round
 
 
 def score_readers(readings: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
@@ -37,35 +57,33 @@ def score_readers(readings: pd.DataFrame, *, level: float = 0.95, seed: int = 0)
     """
     rows = []
     for reader, part in readings.groupby("reader", sort=True):
-        first = part[part["repeat_of"] == ""]
-        for rated in (_origin(first, level), _ratings(first, level), _repeats(part, level, seed), _needed(first)):
+        first, again = part[part["repeat_of"] == ""], part[part["repeat_of"] != ""]
+        both = again.merge(part, left_on="repeat_of", right_on="case", suffixes=("_2", "_1"))
+        for rated in (_origin(first, level), _ratings(first, level), _kappas("within", both, level, seed),
+                      _needed(first)):
             rows += [(reader, *row) for row in rated]
-    rows += _between(readings[readings["repeat_of"] == ""], level, seed)
+    first = dict(list(readings[readings["repeat_of"] == ""].groupby("reader", sort=True)))
+    for one, two in combinations(first, 2):
+        both = first[one].merge(first[two], on="case", suffixes=("_1", "_2"))
+        rows += [(f"{one} & {two}", *row) for row in _kappas("between", both, level, seed)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def artefact_rates(readings: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def artefact_rates(readings: pd.DataFrame) -> pd.DataFrame:
     """How often each reader saw each kind of artefact in each set, repeats left out.
-
-    Args:
-        readings: From `read_results`.
-        level: Coverage of the Wilson intervals.
 
     Returns:
         `reader`, `set` (at the end `synthetic`, all of them together), `artefact` (a kind, or `any`), `n`, `count`,
-        `rate`, `low`, `high`.
+        `rate`, `low`, `high` (95 %, Wilson).
     """
     first = readings[readings["repeat_of"] == ""]
     first = first.assign(any=first[list(ARTEFACTS)].any(axis=1))
     both = pd.concat([first, first[first["synthetic"]].assign(set="synthetic")])
-    rows = []
-    for (reader, name), part in both.groupby(["reader", "set"], sort=True):
-        for kind in (*ARTEFACTS, "any"):
-            count = int(part[kind].sum())
-            rows.append((reader, name, kind, len(part), count, *wilson(count, len(part), level=level)))
-    table = pd.DataFrame(rows, columns=["reader", "set", "artefact", "n", "count", "rate", "low", "high"])
-    place = table["set"].map({name: i for i, name in enumerate((*SET_ORDER, "synthetic"))})
-    return table.iloc[np.lexsort([place, table["reader"]])].reset_index(drop=True)
+    parts = dict(list(both.groupby(["reader", "set"])))
+    rows = [{"reader": reader, "set": name, "artefact": kind} | rate_row(parts[reader, name][kind])
+            for reader in sorted(readings["reader"].unique()) for name in (*SET_ORDER, "synthetic")
+            if (reader, name) in parts for kind in KINDS]
+    return pd.DataFrame(rows).astype({"count": int})
 
 
 def remark(readings: pd.DataFrame) -> str:
@@ -73,38 +91,18 @@ def remark(readings: pd.DataFrame) -> str:
     return SIMULATED if readings["simulated"].any() else ""
 
 
-def _sets(first: pd.DataFrame) -> list[str]:
-    return [name for name in SET_ORDER if name in set(first["set"])]
-
-
 def _origin(first: pd.DataFrame, level: float) -> Iterator[tuple]:
     said = first["origin"] == "synthetic"
-    right = int((said == first["synthetic"]).sum())
-    yield "accuracy", "", len(first), *accuracy(right, len(first), level=level), "exact"
-    for name in _sets(first):
+    yield "accuracy", "", len(first), *accuracy((said == first["synthetic"]).sum(), len(first), level=level), "exact"
+    for name in present_sets(first["set"]):
         mine = said[first["set"] == name]
         yield "called synthetic", name, len(mine), *wilson(int(mine.sum()), len(mine), level=level), "Wilson"
     for name, fake, real in _contrasts(first):
         yield "AUC", name, len(fake) + len(real), *_area(fake["score"], real["score"], level)
 
 
-def _area(high: pd.Series, low: pd.Series, level: float) -> tuple:
-    area = auc(high, low, level=level)
-    return *area, "Newcombe" if area.estimate in (0.0, 1.0) else "DeLong"
-
-
-def _contrasts(first: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """All synthetic pairs against the real ones, then set by set where there are several."""
-    real, fake = first[~first["synthetic"]], first[first["synthetic"]]
-    names = [name for name in _sets(first) if name != "real"]
-    for name in ["", *(names if len(names) > 1 else ())]:
-        part = fake if name == "" else fake[fake["set"] == name]
-        if len(part) and len(real):
-            yield name, part, real
-
-
 def _ratings(first: pd.DataFrame, level: float) -> Iterator[tuple]:
-    for name in _sets(first):
+    for name in present_sets(first["set"]):
         mine = first.loc[first["set"] == name, "consistency"]
         low, median, high = np.percentile(mine, [25, 50, 75])
         yield "consistency, median", name, len(mine), median, low, high, "quartiles"
@@ -112,29 +110,28 @@ def _ratings(first: pd.DataFrame, level: float) -> Iterator[tuple]:
         yield "consistency, AUC", name, len(fake) + len(real), *_area(real["consistency"], fake["consistency"], level)
 
 
-def _repeats(part: pd.DataFrame, level: float, seed: int) -> Iterator[tuple]:
-    again = part[part["repeat_of"] != ""]
-    if again.empty:
-        return
-    both = again.merge(part, left_on="repeat_of", right_on="case", suffixes=("_again", "_first"))
-    yield "kappa within, origin", "", len(both), *_kappa(both, "origin", "_first", "_again", level, seed), "bootstrap"
-    yield ("kappa within, consistency", "", len(both), *_kappa(both, "consistency", "_first", "_again", level, seed),
-           "bootstrap")
+def _contrasts(first: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """All synthetic pairs against the real ones, then set by set where there are several."""
+    real, fake = first[~first["synthetic"]], first[first["synthetic"]]
+    names = present_sets(fake["set"])
+    for name in ["", *(names if len(names) > 1 else ())]:
+        part = fake if name == "" else fake[fake["set"] == name]
+        if len(part) and len(real):
+            yield name, part, real
 
 
-def _between(first: pd.DataFrame, level: float, seed: int) -> list[tuple]:
-    rows = []
-    for one, two in combinations(sorted(first["reader"].unique()), 2):
-        both = first[first["reader"] == one].merge(first[first["reader"] == two], on="case", suffixes=("_1", "_2"))
-        rows += [(f"{one} & {two}", f"kappa between, {field}", "", len(both),
-                  *_kappa(both, field, "_1", "_2", level, seed), "bootstrap") for field in ("origin", "consistency")]
-    return rows
+def _area(high: pd.Series, low: pd.Series, level: float) -> tuple:
+    area = auc(high, low, level=level)
+    return *area, "Newcombe" if area.estimate in (0.0, 1.0) else "DeLong"
 
 
-def _kappa(both: pd.DataFrame, field: str, one: str, two: str, level: float, seed: int) -> Effect:
-    ordinal = {"weights": "quadratic", "labels": SCALE} if field == "consistency" else {}
-    seed = int(generator(seed, Stream.READER_SCORE).integers(2**31))
-    return kappa(both[field + one].to_numpy(), both[field + two].to_numpy(), seed=seed, level=level, **ordinal)
+def _kappas(what: str, both: pd.DataFrame, level: float, seed: int) -> Iterator[tuple]:
+    """Agreement of two readings of the same cases: columns end in `_1` and `_2`."""
+    for field in ("origin", "consistency") if len(both) else ():
+        ordinal = {"weights": "quadratic", "labels": SCALE} if field == "consistency" else {}
+        found = kappa(both[f"{field}_1"].to_numpy(), both[f"{field}_2"].to_numpy(), level=level,
+                      seed=int(generator(seed, Stream.READER_SCORE).integers(2**31)), **ordinal)
+        yield f"kappa {what}, {field}", "", len(both), *found, "bootstrap"
 
 
 def _needed(first: pd.DataFrame) -> Iterator[tuple]:
@@ -149,3 +146,90 @@ def _needed(first: pd.DataFrame) -> Iterator[tuple]:
         if 0.0 < area < 1.0:
             yield (f"images needed: AUC {area:.2f} ± {HALF_WIDTH:.2f}", "", len(first), 2 * n_for_auc(area, HALF_WIDTH),
                    *none, "95 % interval")
+
+
+@styled
+def figure(readings: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> Figure:
+    """What readers could tell.
+
+    Args:
+        readings: From `read_results`; where any is simulated, the figure says so.
+        table: From `score_readers`.
+        rates: From `artefact_rates`.
+
+    Returns:
+        ROC curve of each reader's signed confidence; how often each set was called synthetic, with Wilson intervals;
+        consistency ratings by set, all readers together; artefacts in real and in all synthetic pairs, a mark a
+        reader, with Wilson intervals.
+    """
+    drawn = new_figure(DOUBLE_COLUMN, 145.0)
+    grid = drawn.subplots(2, 2, height_ratios=(1, 1.25))
+    first = readings[readings["repeat_of"] == ""]
+    sets = present_sets(first["set"])
+    _roc(grid[0, 0], first, table[(table["measure"] == "AUC") & (table["set"] == "")].set_index("reader"))
+    called = table[table["measure"] == "called synthetic"]
+    _intervals(grid[0, 1], called.rename(columns={"estimate": "rate"}), "set", sets, 0.5, upright=True)
+    grid[0, 1].axhline(0.5, **DASHED)
+    grid[0, 1].set_xticks(range(len(sets)), [LABELS[name].replace(" ", "\n") for name in sets])
+    grid[0, 1].set(xlim=(-0.5, len(sets) - 0.5), ylim=(0, 1), ylabel="Called synthetic")
+    _consistency(grid[1, 0], first, sets)
+    shown = rates[rates["set"].isin(["real", "synthetic"])]
+    _intervals(grid[1, 1], shown, "artefact", KINDS, 0.85, upright=False)
+    grid[1, 1].set_yticks(range(len(KINDS)), [*(label for label, _ in ARTEFACTS.values()), "Any"])
+    grid[1, 1].invert_yaxis()
+    grid[1, 1].set(xlim=(0, None), xlabel="Pairs in which it was seen")
+    for axis in (grid[0, 1].yaxis, grid[1, 0].xaxis, grid[1, 1].xaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    handles = [Line2D([], [], linestyle="", label=LABELS.get(name, "All synthetic"), **_mark(name))
+               for name in (*sets, "synthetic")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    if readings["simulated"].any():
+        drawn.suptitle("Simulated answers: no reader has seen these images", fontweight="bold")
+    panel_letters(grid.flat)
+    return drawn
+
+
+def _roc(axes: Axes, first: pd.DataFrame, areas: pd.DataFrame) -> None:
+    cuts = [*range(-SCALE[-1], 0), *range(1, SCALE[-1] + 2)]
+    for number, (reader, mine) in enumerate(first.groupby("reader", sort=True)):
+        curve = [[(mine.loc[mine["synthetic"] == fake, "score"] >= cut).mean() for cut in cuts]
+                 for fake in (False, True)]
+        label = reader
+        if reader in areas.index:
+            label = "{}: AUC {:.2f} ({:.2f} to {:.2f})".format(reader, *areas.loc[reader, ["estimate", "low", "high"]])
+        axes.plot(*curve, marker="o", markersize=2.5, color=EDGE, linestyle=_LINES[number % len(_LINES)], label=label,
+                  clip_on=False)
+    axes.plot([0, 1], [0, 1], **DASHED)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Real pairs called synthetic", ylabel="Synthetic pairs called synthetic")
+    axes.legend(loc="lower right", handlelength=2.2)
+
+
+def _consistency(axes: Axes, first: pd.DataFrame, sets: list[str]) -> None:
+    shares = pd.crosstab(first["set"], first["consistency"], normalize="index")
+    shares = shares.reindex(index=sets, columns=list(SCALE), fill_value=0.0)
+    shares.index = [LABELS[name].replace(" ", "\n") for name in sets]
+    greys = list(colormaps["Greys"](np.linspace(0.1, 0.85, len(SCALE))))
+    shares.plot.barh(ax=axes, stacked=True, color=greys, edgecolor=EDGE, linewidth=0.5, width=0.62)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), xlabel="Ratings of consistency, 1 (surely not one breast) to 5 (surely one)", ylabel="")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(SCALE), handlelength=1.2, columnspacing=1.2)
+
+
+def _intervals(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str], room: float, *, upright: bool) -> None:
+    """A rate and its interval for each reader and set, at the places of `order`."""
+    groups, readers = dict(list(table.groupby(["set", "reader"]))), sorted(table["reader"].unique())
+    for (name, reader), rows in groups.items():
+        beside = readers if by == "set" else list(groups)
+        number = beside.index(reader if by == "set" else (name, reader))
+        place = rows[by].map(list(order).index) + room * ((number + 0.5) / len(beside) - 0.5)
+        away = [rows["rate"] - rows["low"], rows["high"] - rows["rate"]]
+        where = {"x": place, "y": rows["rate"], "yerr": away} if upright else \
+            {"x": rows["rate"], "y": place, "xerr": away}
+        axes.errorbar(**where, linestyle="", ecolor=EDGE if name == "synthetic" else COLOURS[name], elinewidth=1.1,
+                      clip_on=False, **_mark(name))
+
+
+def _mark(name: str) -> dict[str, object]:
+    """Marker and fill of a set; all synthetic sets together are open."""
+    marker, colour = (MARKERS[name], COLOURS[name]) if name in MARKERS else ("p", "white")
+    return {"marker": marker, "color": colour, "markersize": 4.5, "markeredgecolor": EDGE, "markeredgewidth": 0.6}

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.experiments.readers.files import FORMAT, Key, digest, read_results
-from mammorgb_utils.experiments.readers.questions import ARTEFACTS
+from mammorgb_utils.experiments.readers.files import ARTEFACTS, FORMAT, Key, digest, read_results
 from mammorgb_utils.runs import write_json
 from mammorgb_utils.streams import Stream, generator
 

@@ -10,7 +10,7 @@ from mammorgb_utils.evaluation.statistics.figures import consistency, contrasts,
 from mammorgb_utils.experiments.figures import learning_rates, samplers, third_channel
 from mammorgb_utils.experiments.figures_audit import matching_audit
 from mammorgb_utils.experiments.figures_choices import mask_agreement, open_choices
-from mammorgb_utils.experiments.readers.figures import reader_study
+from mammorgb_utils.experiments.readers.score import figure as reader_study
 from mammorgb_utils.output.figures import save_figure
 from mammorgb_utils.reporting.figures.cohort import cohort_flow, gallery
 from mammorgb_utils.reporting.figures.data import encodings, preprocessing_steps, reference_cdf, training_strips

@@ -13,7 +13,7 @@ from reader_studies import SIDE, small_study
 from mammorgb_utils.experiments.readers import read_results, score_readers
 from mammorgb_utils.experiments.readers.page import WINDOW
 
-CSS = (files("mammorgb_utils.reporting") / "templates" / "reader.css").read_text(encoding="utf-8")
+CSS = (files("mammorgb_utils.experiments.readers") / "templates" / "reader.css").read_text(encoding="utf-8")
 COLOURS = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", CSS))
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 WIDTHS = {"desktop": (1280, 800, False), "tablet": (820, 1180, True), "phone": (390, 844, True)}

@@ -23,9 +23,8 @@ from mammorgb_utils.experiments.readers import (
     score_readers,
     simulated_result,
 )
-from mammorgb_utils.experiments.readers.files import digest
+from mammorgb_utils.experiments.readers.files import ARTEFACTS, digest
 from mammorgb_utils.experiments.readers.page import grey_bytes
-from mammorgb_utils.experiments.readers.questions import ARTEFACTS
 from mammorgb_utils.reporting import figures
 from mammorgb_utils.runs import write_json
 
