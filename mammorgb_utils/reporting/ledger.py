@@ -8,13 +8,12 @@ import pandas as pd
 
 from mammorgb_utils.output.producers import TABLES
 from mammorgb_utils.output.records import CHANGED, FOREIGN, state
-from mammorgb_utils.reporting.verdicts import NOT_RUN
+from mammorgb_utils.reporting.claims import NOT_RUN
 from mammorgb_utils.runs import read_table
 
 CLAIMS = "claims"
 LEDGER = "claims_ledger"
-_CLAIM_TABLE = "_claim"  # how the names of the appendices' own claim tables end
-_COLUMNS = ("id", "claim", "paper", "criterion", "observed", "verdict", "note", "judged_by", "also")
+_COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "judged_by", "also"]
 
 
 def claims_ledger(tables: Path) -> pd.DataFrame:
@@ -27,22 +26,24 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
         One row a claim, by id: `id`, `claim`, `paper`, `criterion`, `observed`, `verdict`, `note`, `judged_by` (the
         notebook), `also` (what notebook 05 said where an appendix judged after it); text, empty where nothing is known.
     """
-    producers = {name: stage for name, stage in TABLES.items() if name == CLAIMS or name.endswith(_CLAIM_TABLE)}
     rows: dict[str, dict[str, str]] = {}
-    for name, stage in sorted(producers.items(), key=lambda item: item[0] != CLAIMS):
-        for row in _rows(tables / f"{name}.csv"):
-            rows[row["id"]] = _merged(rows.get(row["id"]), row | {"judged_by": stage})
-    blank = dict.fromkeys(_COLUMNS, "")
-    return pd.DataFrame([blank | rows[name] for name in sorted(rows)], columns=list(_COLUMNS))
+    for name in [CLAIMS, *(name for name in TABLES if name.endswith("_claim"))]:
+        for row in _judged(tables / f"{name}.csv"):
+            known = rows.get(row["id"], {"verdict": NOT_RUN})
+            if row["id"] in rows and row["verdict"].startswith(NOT_RUN):
+                continue
+            also = "" if known["verdict"].startswith(NOT_RUN) else f"{known['judged_by']}: {known['verdict']}"
+            rows[row["id"]] = known | row | {"judged_by": TABLES[name], "also": also}
+    return pd.DataFrame([rows[name] for name in sorted(rows)], columns=_COLUMNS).fillna("")
 
 
 def is_current(tables: Path) -> bool:
-    """Whether the ledger that notebook 05 wrote is what `claims_ledger` gives now."""
+    """Whether the written ledger is what `claims_ledger` gives now."""
     written = pd.read_csv(tables / f"{LEDGER}.csv", dtype=str, keep_default_na=False)
     return written.to_dict("records") == claims_ledger(tables).to_dict("records")
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _judged(path: Path) -> list[dict[str, str]]:
     if not path.is_file() or state(path) in (CHANGED, FOREIGN):
         return []
     try:
@@ -51,13 +52,3 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return []
     frame = frame.astype(object).where(frame.notna(), "").astype(str)
     return frame.to_dict("records") if {"id", "verdict"} <= set(frame.columns) else []
-
-
-def _merged(known: dict[str, str] | None, found: dict[str, str]) -> dict[str, str]:
-    """The row that judged; where both did, the later one, with a word on the other."""
-    if known is None:
-        return found
-    if found["verdict"].startswith(NOT_RUN):
-        return known
-    other = "" if known["verdict"].startswith(NOT_RUN) else f"{known['judged_by']}: {known['verdict']}"
-    return {**known, **found, "also": other}
