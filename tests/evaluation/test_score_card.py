@@ -10,7 +10,7 @@ from mammorgb_utils.evaluation.score import score_card
 from mammorgb_utils.evaluation.score_steps import match_rows
 from mammorgb_utils.evaluation.statistics.tables import TOO_FEW, effect_table
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.verdicts import UNDERPOWERED, equivalence
+from mammorgb_utils.reporting.claims import UNDERPOWERED, Equivalence
 
 PROTOCOL = Protocol()
 EMPTY = {"distances": ["set", "measure"], "match_test": ["set", "features", "null", "k", "accuracy"],
@@ -70,8 +70,8 @@ def test_too_few_pairs_for_a_test_are_underpowered_to_a_claim():
     protocol = PROTOCOL.changed(encodings=("sum",))
     effects = effect_table(overlap([0.8], name="sum"), protocol)
     assert effects["equivalence"].eq("").all()
-    claim = type("Claim", (), {"test": type("Test", (), {"table": "effects", "measure": "iou"})})
-    found = equivalence(claim, {"effects": effects}, protocol)
+    criterion = Equivalence(kind="equivalence", table="effects", measure="iou")
+    found = criterion.judge({"effects": effects}, protocol)
     assert found.verdict == UNDERPOWERED and "too few usable pairs in sum" in found.note
 
 

@@ -6,9 +6,14 @@ import yaml
 
 from mammorgb_utils.experiments.third_channel import run_contrasts, runs_per_encoding
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.appendix_claims import learning_rate_claim
-from mammorgb_utils.reporting.claims import ClaimsError, evaluate_claims, load_claims, paper_figures
-from mammorgb_utils.reporting.verdicts import VERDICTS
+from mammorgb_utils.reporting.claims import (
+    VERDICTS,
+    ClaimsError,
+    evaluate_claims,
+    learning_rate_claim,
+    load_claims,
+    paper_figures,
+)
 
 CLAIMS = Path(__file__).resolve().parents[2] / "claims.yaml"
 PROTOCOL = Protocol()

@@ -8,14 +8,13 @@ import pytest
 
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.claims import load_claims
-from mammorgb_utils.reporting.verdicts import JUDGES
 
 CLAIMS = {claim.id: claim for claim in load_claims(Path(__file__).resolve().parents[2] / "claims.yaml")}
 PROTOCOL = Protocol(encodings=("sum", "absdiff", "zero"))
 
 
 def judge(claim, **results):
-    return JUDGES[CLAIMS[claim].test.kind](CLAIMS[claim], results, PROTOCOL)
+    return CLAIMS[claim].judge(results, PROTOCOL)
 
 
 def distances(**changes):
