@@ -1,1 +1,6 @@
-"""What an appendix trains or varies."""
+"""What an appendix trains or varies: one module each, with its table and its figure side by side."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=[
+    "learning_rate", "open_choices", "preprocessing", "readers", "samplers", "third_channel", "trial"])

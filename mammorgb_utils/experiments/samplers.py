@@ -1,25 +1,40 @@
-"""Fast samplers against the reference that walks every step: from how many steps on are they safe."""
+"""A6: fast samplers against the reference that walks every step: from how many steps on are they safe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
 from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
 from mammorgb_utils.evaluation.statistics.distances import emd, null_band
 from mammorgb_utils.evaluation.statistics.effects import equivalence, hodges_lehmann
+from mammorgb_utils.evaluation.statistics.tables import LEVEL, MIN_PAIRS
+from mammorgb_utils.output.style import (
+    BAND,
+    DASHED,
+    DOUBLE_COLUMN,
+    EDGE,
+    NAMES,
+    QUIET,
+    new_figure,
+    panel_letters,
+    styled,
+)
 from mammorgb_utils.protocol import Protocol
 
 BATCH = 16  # pairs denoised together, so that a kill costs little of a walk of 1,000 steps
-LEVEL = 0.95  # coverage of bands and intervals
-MIN_PAIRS = 3
 _COLUMNS = ("sampler", "steps", "n", "n_nan", "n_reference", "iou_median", "iou_median_reference", "emd", "band_low",
             "band_high", "p", "hodges_lehmann", "hodges_lehmann_low", "hodges_lehmann_high", "margin", "equivalence",
             "pixel_difference", "safe")
+_MARKS = {"ddim": ("#1B4F93", "s", 0.95), "dpmsolver++": ("#D5622B", "^", 1.05)}  # colour, marker, shift beside
 
 
 def draw_with(model_dir: Path, protocol: Protocol, folder: Path, sampler: str, steps: int, n: int, *,
@@ -99,3 +114,50 @@ def safe_from(table: pd.DataFrame) -> pd.DataFrame:
         held = part["steps"][part["safe"].astype(bool).cummin()]
         rows.append({"sampler": sampler, "safe_from": held.min() if len(held) else pd.NA})
     return pd.DataFrame(rows).astype({"safe_from": "Int64"})
+
+
+@styled
+def figure(table: pd.DataFrame) -> Figure:
+    """Fast samplers beside the reference, over their number of steps.
+
+    Args:
+        table: From `sampler_table`.
+
+    Returns:
+        EMD of IoU with its null band; shift of IoU with its interval and the margin; mean difference of pixels. Filled
+        markers are safe: equivalent within the margin, and no farther than chance.
+    """
+    drawn = new_figure(DOUBLE_COLUMN, 68.0)
+    panels = drawn.subplots(1, 3)
+    for sampler, (colour, marker, beside) in _MARKS.items():
+        part = table[table["sampler"] == sampler].sort_values("steps")
+        x, fill = part["steps"] * beside, np.where(part["safe"].astype(bool), colour, "white")
+        panels[0].vlines(x, part["band_low"], part["band_high"], color=BAND, linewidth=5, zorder=0)
+        panels[1].vlines(x, part["hodges_lehmann_low"], part["hodges_lehmann_high"], color=colour, linewidth=1.1)
+        for axes, name in zip(panels, ("emd", "hodges_lehmann", "pixel_difference"), strict=True):
+            axes.plot(x, part[name], color=colour, linewidth=0.7, alpha=0.6, zorder=2)
+            axes.scatter(x, part[name], s=25, marker=marker, color=fill, edgecolor=colour, linewidth=1.0, zorder=5)
+    _label(panels, table)
+    handles = [Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=0.7, label=NAMES[sampler])
+               for sampler, (colour, marker, _) in _MARKS.items()]
+    handles += [Line2D([], [], linestyle="", marker="s", color="white", markeredgecolor=EDGE, label="Not safe (open)"),
+                Line2D([], [], color=BAND, linewidth=5, label="Null band"), Line2D([], [], **DASHED, label="Margin")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    panel_letters(panels)
+    return drawn
+
+
+def _label(panels: Sequence[Axes], table: pd.DataFrame) -> None:
+    steps = sorted(table["steps"].unique())
+    labels = ("EMD of IoU to the reference", "Shift of IoU against the reference", "Mean pixel difference")
+    for axes, label in zip(panels, labels, strict=True):
+        axes.margins(0.1)
+        axes.set(xscale="log", xlabel="Sampling steps", ylabel=label)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.set_xticks(steps, [str(count) for count in steps])
+        axes.xaxis.set_minor_locator(NullLocator())
+    for side in (-1.0, 1.0):
+        panels[1].axhline(side * table["margin"].iloc[0], **DASHED)
+    panels[1].axhline(0.0, color=QUIET, linewidth=0.5, zorder=0)
+    for axes in (panels[0], panels[2]):
+        axes.set_ylim(0, 1.08 * axes.dataLim.ymax)

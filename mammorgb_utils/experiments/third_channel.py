@@ -1,19 +1,38 @@
-"""Contrasts over training runs: the unit is the run, not the image."""
+"""A5: trainings with different third channels, and contrasts over them: the unit is the training, not the image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from scipy.stats import permutation_test, ttest_1samp
 
 from mammorgb_utils.evaluation.statistics.effects import holm
+from mammorgb_utils.experiments.trial import CHANNELS
+from mammorgb_utils.output.style import (
+    BAND,
+    COLOURS,
+    DASHED,
+    DOUBLE_COLUMN,
+    EDGE,
+    NAMES,
+    QUIET,
+    new_figure,
+    panel_letters,
+    styled,
+)
 
 MAIN = (("sum", "absdiff"), ("sum", "zero"), ("absdiff", "zero"))  # under Holm
-_TIE = 1e-12  # flipped signs that differ from the observed mean by rounding alone count as a tie
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a seed, round and round
+_MEASURES = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "gain": "Gain: paired − shuffled median IoU"}
 
 
 class PairedContrast(NamedTuple):
@@ -40,18 +59,16 @@ def paired_contrast(differences: np.ndarray, *, level: float = 0.95) -> PairedCo
     """
     values = np.asarray(differences, float)
     values = values[~np.isnan(values)]
-    n = values.size
-    if n < 2:
-        return PairedContrast(float(values[0]) if n else np.nan, *[np.nan] * 5)
-    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(n))
-    half = float(student.ppf(0.5 + level / 2.0, n - 1)) * error
-    if error > 0.0:
-        p = float(2.0 * student.sf(abs(mean) / error, n - 1))
+    if values.size < 2:
+        return PairedContrast(float(values[0]) if values.size else np.nan, *[np.nan] * 5)
+    if (values == values[0]).all():  # no spread: a test of it divides by 0
+        low, high, p = values[0], values[0], float(values[0] == 0.0)
     else:
-        p = 1.0 if mean == 0.0 else 0.0
-    flipped = np.array(list(product((1.0, -1.0), repeat=n))) @ values / n
-    p_flip = float(np.mean(np.abs(flipped) >= abs(mean) - _TIE))
-    return PairedContrast(mean, mean - half, mean + half, p, p_flip, 2.0 / 2.0**n)
+        found = ttest_1samp(values, 0.0)
+        low, high, p = *found.confidence_interval(level), found.pvalue
+    flipped = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    return PairedContrast(float(values.mean()), float(low), float(high), float(p), float(flipped.pvalue),
+                          2.0 / 2.0**values.size)
 
 
 def run_contrasts(runs: pd.DataFrame, *, against: Sequence[str] = (), level: float = 0.95) -> pd.DataFrame:
@@ -63,28 +80,24 @@ def run_contrasts(runs: pd.DataFrame, *, against: Sequence[str] = (), level: flo
         level: Coverage of the intervals.
 
     Returns:
-        One row a contrast, in the columns of `comparison.contrast_table` that a claim reads: `first`, `second`,
-        `measure` (iou), `family` (main | control), `n_runs`; `closer` (emd of the second − emd of the first: positive
-        when the first is nearer to real), `closer_low`, `closer_high`, `p_closer`, `p_closer_flip`, `p_floor`;
-        `median_difference` (first − second) with `_low`, `_high` and its `p`, `p_holm` (over the main contrasts);
-        `gain_difference` with `_low`, `_high`. Contrasts of encodings that have no runs are left out.
+        One row a contrast, in the columns of `contrast_table` that a claim reads: `first`, `second`, `measure` (iou),
+        `family` (main | control), `n_runs`; `closer` (emd of the second − emd of the first: positive when the first
+        is nearer to real), `closer_low`, `closer_high`, `p_closer`, `p_closer_flip`, `p_floor`; `median_difference`
+        (first − second) with `_low`, `_high` and its `p`, `p_holm` (over the main contrasts); `gain_difference` with
+        `_low`, `_high`. Contrasts of encodings that have no runs are left out.
     """
-    wide = {name: runs.pivot(index="seed", columns="encoding", values=name) for name in ("emd", "iou_median", "gain")}
-    known = set(wide["emd"].columns)
-    asked = [*MAIN, *product(("sum", "absdiff"), against)]
-    rows = [_row(wide, a, b, level) | {"family": "main" if (a, b) in MAIN else "control"}
-            for a, b in asked if {a, b} <= known]
+    wide = runs.pivot(index="seed", columns="encoding", values=list(_MEASURES))
+    asked = [(*pair, "main") for pair in MAIN] + [(*pair, "control") for pair in product(("sum", "absdiff"), against)]
+    rows = [_row(wide, a, b, level) | {"family": family} for a, b, family in asked if {a, b} <= set(runs["encoding"])]
     table = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["first", "second", "measure", "p", "family"])
-    main = (table["family"] == "main").to_numpy()
-    adjusted = np.full(len(table), np.nan)
-    adjusted[main] = holm(table.loc[main, "p"].to_numpy(float))
-    return table.assign(p_holm=adjusted)
+    return table.assign(p_holm=holm(table["p"].astype(float).where(table["family"] == "main")))
 
 
-def _row(wide: dict[str, pd.DataFrame], a: str, b: str, level: float) -> dict[str, object]:
-    closer, median, gain = (paired_contrast((wide[name][x] - wide[name][y]).to_numpy(float), level=level)
-                            for name, x, y in (("emd", b, a), ("iou_median", a, b), ("gain", a, b)))
-    row = {"first": a, "second": b, "measure": "iou", "n_runs": int((wide["emd"][a] - wide["emd"][b]).notna().sum()),
+def _row(wide: pd.DataFrame, a: str, b: str, level: float) -> dict[str, object]:
+    nearer = wide["emd"][b] - wide["emd"][a]
+    closer, median, gain = (paired_contrast(values.to_numpy(float), level=level) for values in (
+        nearer, wide["iou_median"][a] - wide["iou_median"][b], wide["gain"][a] - wide["gain"][b]))
+    row = {"first": a, "second": b, "measure": "iou", "n_runs": int(nearer.notna().sum()),
            "closer": closer.estimate, "closer_low": closer.low, "closer_high": closer.high, "p_closer": closer.p,
            "p_closer_flip": closer.p_flip, "p_floor": closer.p_floor, "p": median.p}
     for name, found in (("median_difference", median), ("gain_difference", gain)):
@@ -96,3 +109,49 @@ def runs_per_encoding(runs: pd.DataFrame, encodings: Sequence[str]) -> int:
     """Usable runs of the encoding that has fewest: what a claim over runs can rely on."""
     usable = runs[runs["emd"].notna()].groupby("encoding")["seed"].nunique()
     return int(usable.reindex(list(encodings), fill_value=0).min())
+
+
+@styled
+def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float, float]) -> Figure:
+    """Trainings with different third channels: what they have to say lies between trainings, not images.
+
+    Args:
+        runs: One row a run: `encoding`, `seed`, `emd`, `iou_median`, `gain`.
+        real: The real set's `iou_median` and `gain`.
+        floor: Band of the EMD of real to real.
+
+    Returns:
+        A panel a measure, a row an encoding; a dot is a run, its shape the seed, a bar their mean.
+    """
+    names = [name for name in CHANNELS if (runs["encoding"] == name).any()]
+    seeds = sorted(runs["seed"].unique())
+    markers = {seed: _MARKERS[i % len(_MARKERS)] for i, seed in enumerate(seeds)}
+    colours = {name: COLOURS.get(name, QUIET) for name in names}
+    rows = runs["encoding"].map(names.index)
+    places = rows + 0.16 * (runs["seed"].map(seeds.index) - (len(seeds) - 1) / 2)
+    drawn = new_figure(DOUBLE_COLUMN, 30.0 + 8.0 * len(names))
+    panels = drawn.subplots(1, len(_MEASURES), sharey=True)
+    for axes, (name, label) in zip(panels, _MEASURES.items(), strict=True):
+        sns.scatterplot(runs, x=name, y=places, hue="encoding", palette=colours, style="seed", markers=markers, s=22,
+                        edgecolor=EDGE, legend=False, zorder=5, clip_on=False, ax=axes)
+        means = runs[name].groupby(rows).mean()
+        axes.vlines(means, means.index - 0.34, means.index + 0.34, color=EDGE, linewidth=1.6, zorder=4)
+        axes.set(xlabel=label, ylabel="")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.tick_params(axis="y", length=0)
+        axes.margins(x=0.12)
+        if name in real:
+            axes.axvline(real[name], **DASHED)
+        if 0 < (own := sum(encoding in COLOURS for encoding in names)) < len(names):
+            axes.axhline(own - 0.5, color=QUIET, linewidth=0.4)
+    panels[0].axvspan(*floor, color=BAND, linewidth=0, zorder=0)
+    panels[0].set_xlim(0, None)
+    panels[0].set_yticks(range(len(names)), [NAMES[name] for name in names])
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    handles = [Line2D([], [], linestyle="", marker=markers[seed], color="white", markeredgecolor=EDGE,
+                      label=f"seed {seed}", markersize=4.5) for seed in seeds]
+    handles += [Line2D([], [], color=EDGE, linewidth=1.6, label="Mean of runs"),
+                Line2D([], [], **DASHED, label="Real"), Patch(facecolor=BAND, label="Real against real")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    panel_letters(panels)
+    return drawn

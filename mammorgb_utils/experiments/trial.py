@@ -164,23 +164,3 @@ def _perform(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding: 
     if tables:
         write_csv(folder / "overlap.csv", pd.concat(tables, ignore_index=True))
     return rows
-
-
-def training_stability(stats: pd.DataFrame, max_grad_norm: float) -> dict[str, float]:
-    """How steadily a training went.
-
-    Args:
-        stats: `training/stats.jsonl` of a trial, one row a step.
-        max_grad_norm: Norm beyond which a gradient was clipped.
-
-    Returns:
-        `steps` done; `loss_first`, `loss_last` (mean of the first and the last fifth); `loss_spread` (standard
-        deviation in the second half; trials of one seed share timesteps and noise, so theirs can be compared);
-        `grad_norm_median`, `grad_norm_max`; `clipped` (share of steps).
-    """
-    stats = stats.reindex(columns=["loss", "grad_norm"])  # a training that stopped at its first step has no line
-    fifth, half = max(1, len(stats) // 5), stats["loss"].iloc[len(stats) // 2:]
-    return {"steps": len(stats), "loss_first": stats["loss"].head(fifth).mean(),
-            "loss_last": stats["loss"].tail(fifth).mean(), "loss_spread": half.std(),
-            "grad_norm_median": stats["grad_norm"].median(), "grad_norm_max": stats["grad_norm"].max(),
-            "clipped": (stats["grad_norm"] > max_grad_norm).mean()}

@@ -5,6 +5,8 @@ import pandas as pd
 from matplotlib.text import Text
 from reader_studies import simulated_tables
 
+from mammorgb_utils.experiments import learning_rate, samplers, third_channel
+from mammorgb_utils.experiments.readers import score
 from mammorgb_utils.reporting import figures
 
 ENCODINGS = ("sum", "absdiff", "zero")
@@ -113,12 +115,12 @@ def draw(name):
         "distances": lambda: figures.distances(distance_rows(), {"emd": 0.02, "ks": 0.077}),
         "contrasts": lambda: figures.contrasts(contrast_rows()),
         "consistency": lambda: figures.consistency(consistency_rows()),
-        "learning_rates": lambda: figures.learning_rates(
+        "learning_rates": lambda: learning_rate.figure(
             *rate_tables(), max_grad_norm=1.0, real={"iou_median": 0.84, "plausible": 0.95}, floor=(0.005, 0.02)),
-        "third_channel": lambda: figures.third_channel(
+        "third_channel": lambda: third_channel.figure(
             channel_runs(), real={"iou_median": 0.84, "gain": 0.11}, floor=(0.005, 0.02)),
-        "samplers": lambda: figures.samplers(sampler_rows()),
-        "reader_study": lambda: figures.reader_study(*simulated_tables()),
+        "samplers": lambda: samplers.figure(sampler_rows()),
+        "reader_study": lambda: score.figure(*simulated_tables()),
     }[name]()
 
 

@@ -7,10 +7,12 @@ from mammorgb_utils.evaluation.artefacts.figures import artefact_examples, artef
 from mammorgb_utils.evaluation.fidelity.figures import fidelity, nearest_training
 from mammorgb_utils.evaluation.overlap.figures import overlap_distributions, training_curves
 from mammorgb_utils.evaluation.statistics.figures import consistency, contrasts, distances
-from mammorgb_utils.experiments.figures import learning_rates, samplers, third_channel
 from mammorgb_utils.experiments.figures_audit import matching_audit
 from mammorgb_utils.experiments.figures_choices import mask_agreement, open_choices
+from mammorgb_utils.experiments.learning_rate import figure as learning_rates
 from mammorgb_utils.experiments.readers.score import figure as reader_study
+from mammorgb_utils.experiments.samplers import figure as samplers
+from mammorgb_utils.experiments.third_channel import figure as third_channel
 from mammorgb_utils.output.figures import save_figure
 from mammorgb_utils.reporting.figures.cohort import cohort_flow, gallery
 from mammorgb_utils.reporting.figures.data import encodings, preprocessing_steps, reference_cdf, training_strips

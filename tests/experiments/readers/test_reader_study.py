@@ -16,6 +16,7 @@ from mammorgb_utils.experiments.readers import (
     ReaderStudyError,
     artefact_rates,
     build_study,
+    figure,
     read_key,
     read_results,
     readings_at_hand,
@@ -25,7 +26,6 @@ from mammorgb_utils.experiments.readers import (
 )
 from mammorgb_utils.experiments.readers.files import ARTEFACTS, digest
 from mammorgb_utils.experiments.readers.page import grey_bytes
-from mammorgb_utils.reporting import figures
 from mammorgb_utils.runs import write_json
 
 
@@ -240,14 +240,14 @@ def test_simulated_answers_are_marked_until_readers_have_answered(study, tmp_pat
     readings = readings_at_hand(tmp_path, key, seed=3)
     assert readings["simulated"].all() and remark(readings).startswith("Simulated answers")
     table, rates = score_readers(readings), artefact_rates(readings)
-    figure = figures.reader_study(readings, table, rates)
-    assert figure.get_suptitle() == "Simulated answers: no reader has seen these images"
+    drawn = figure(readings, table, rates)
+    assert drawn.get_suptitle() == "Simulated answers: no reader has seen these images"
     (tmp_path / "results").mkdir()
     known_result(key, tmp_path / "results" / "R1.json")
     readings = readings_at_hand(tmp_path, key, seed=3)
     assert set(readings["reader"]) == {"R1"} and not readings["simulated"].any()
-    figure = figures.reader_study(readings, score_readers(readings), artefact_rates(readings))
-    assert figure.get_suptitle() == ""
+    drawn = figure(readings, score_readers(readings), artefact_rates(readings))
+    assert drawn.get_suptitle() == ""
 
 
 def test_the_simulated_reader_is_as_able_as_it_says(study):

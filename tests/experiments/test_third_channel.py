@@ -1,9 +1,14 @@
+"""Contrasts over trainings against scipy and by hand, and what the figure shows of each training."""
+
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_figures import channel_runs, texts
+from matplotlib.colors import to_hex
 from scipy.stats import permutation_test, ttest_1samp
 
-from mammorgb_utils.experiments.third_channel import paired_contrast, run_contrasts, runs_per_encoding
+from mammorgb_utils.experiments.third_channel import figure, paired_contrast, run_contrasts, runs_per_encoding
+from mammorgb_utils.output.style import COLOURS, QUIET
 
 CHANNELS = ("sum", "absdiff", "zero", "copy")
 
@@ -57,3 +62,22 @@ def test_encodings_without_runs_are_left_out():
     table.loc[(table["encoding"] == "zero") & (table["seed"] == 1), "emd"] = np.nan
     assert run_contrasts(table)["n_runs"].tolist() == [3, 2, 2]
     assert runs_per_encoding(table, ("sum", "zero")) == 2 and runs_per_encoding(table, ("sum", "noise")) == 0
+
+
+def test_third_channels_show_a_dot_a_run_and_their_mean():
+    table = channel_runs()
+    first = figure(table, real={"iou_median": 0.84, "gain": 0.11}, floor=(0.005, 0.02)).axes[0]
+    dots, means = first.collections[:2]
+    np.testing.assert_allclose(dots.get_offsets()[:, 0], table["emd"])
+    assert {to_hex(fill).upper() for fill in dots.get_facecolors()} == {
+        *(COLOURS[name] for name in ("sum", "absdiff", "zero")), QUIET}
+    shapes = {path.vertices.tobytes() for path in dots.get_paths()}
+    assert len(shapes) == table["seed"].nunique(), "a shape a seed"
+    expected = table.groupby("encoding", sort=False)["emd"].mean()
+    np.testing.assert_allclose([bar[0, 0] for bar in means.get_segments()], expected)
+    assert [label.get_text() for label in first.get_yticklabels()] == [
+        "Sum", "Absolute difference", "Zero", "Copy of CC", "Noise", "Another breast's CC"]
+    assert {"seed 1", "seed 2", "seed 3", "Real"} <= set(texts(first.figure))
+    table.loc[0, "emd"] = np.nan  # a diverged run has no dot
+    missing = figure(table, real={}, floor=(0.005, 0.02)).axes[0]
+    assert len(missing.collections[0].get_offsets()) == len(table) - 1

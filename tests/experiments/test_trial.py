@@ -18,7 +18,6 @@ from mammorgb_utils.experiments.trial import (
     real_floor,
     run_trial,
     set_overlap,
-    training_stability,
 )
 from mammorgb_utils.protocol import Protocol
 
@@ -132,13 +131,3 @@ def test_quality_is_that_of_the_study(real, protocol):
 def test_floor_divides_real_patients(real, protocol):
     found = real_floor(real, 100, protocol)
     assert found.n == 5 and 0.0 < found.low < found.median < found.high
-
-
-def test_stability_by_hand():
-    stats = pd.DataFrame({"loss": [5.0, 1, 1, 1, 1, 1, 1, 1, 3, 3], "grad_norm": [2.0] * 3 + [0.5] * 6 + [1.0]})
-    found = training_stability(stats, max_grad_norm=1.0)
-    assert (found["steps"], found["loss_first"], found["loss_last"]) == (10, 3.0, 3.0)
-    assert found["loss_spread"] == pytest.approx(np.std([1, 1, 1, 3, 3], ddof=1))
-    nothing = training_stability(pd.DataFrame(), max_grad_norm=1.0)
-    assert nothing["steps"] == 0 and np.isnan(nothing["clipped"])
-    assert (found["clipped"], found["grad_norm_median"], found["grad_norm_max"]) == (0.3, 0.5, 2.0)

@@ -1,12 +1,16 @@
+"""Which samplers are safe, by hand, and what the figure shows of them."""
+
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_figures import sampler_rows, texts
+from matplotlib.colors import to_hex
 from tiny_models import blob_pairs
 
 from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
 from mammorgb_utils.evaluation.statistics.distances import emd
-from mammorgb_utils.experiments import samplers as sampler_comparison
-from mammorgb_utils.experiments.samplers import draw_with, safe_from, sampler_table
+from mammorgb_utils.experiments import samplers
+from mammorgb_utils.experiments.samplers import draw_with, figure, safe_from, sampler_table
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol(n_permutations=99, equivalence_margin=0.05)
@@ -48,10 +52,21 @@ def test_safe_means_this_count_and_all_above_it():
 
 def test_every_choice_has_a_folder_and_the_protocols_noise(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(sampler_comparison, "sample_study", lambda *a, **k: asked.append(a))
+    monkeypatch.setattr(samplers, "sample_study", lambda *a, **k: asked.append(a))
     draw_with(tmp_path / "model", PROTOCOL, tmp_path, "ddpm", 1000, 64)
     _, protocol, out = asked[0]
     assert (protocol.sampler, protocol.sampling_steps, protocol.n_synthetic) == ("ddpm", 1000, 64)
     assert protocol.seed == PROTOCOL.seed and out == tmp_path / "ddpm-1000" / "pairs.npy"
     with pytest.raises(ValueError, match="sampler"):
         draw_with(tmp_path / "model", PROTOCOL, tmp_path, "euler", 8, 64)
+
+
+def test_samplers_that_are_not_safe_are_open():
+    drawn = figure(sampler_rows())
+    first, second = drawn.axes[:2]
+    dots = [marks for marks in first.collections if len(marks.get_offsets()) > 1]
+    fills = [[to_hex(fill) for fill in marks.get_facecolors()] for marks in dots]
+    assert [row.count("#ffffff") for row in fills] == [2, 2] and [len(row) for row in fills] == [5, 5]
+    assert [label.get_text() for label in second.get_xticklabels()] == ["8", "15", "25", "50", "100"]
+    margins = [line.get_ydata()[0] for line in second.lines if line.get_linestyle() == "--"]
+    assert sorted(margins) == [-0.05, 0.05] and {"DDIM", "DPM-Solver++"} <= set(texts(drawn))

@@ -1,0 +1,160 @@
+"""A1: trainings at several learning rates under equal budgets, how steadily they went and what they drew on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
+
+from mammorgb_utils.diffusion.loop import STATS
+from mammorgb_utils.output.style import (
+    BAND,
+    DASHED,
+    DOUBLE_COLUMN,
+    EDGE,
+    format_rate,
+    new_figure,
+    panel_letters,
+    styled,
+)
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a rate
+_QUALITY = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "plausible": "Plausible pairs"}
+
+
+def read_steps(folders: Mapping[tuple[float, int], Path]) -> pd.DataFrame:
+    """Every step of every training.
+
+    Args:
+        folders: The trial's folder by learning rate and seed.
+
+    Returns:
+        One row a training and step: `learning_rate`, `seed` and the columns of `training/stats.jsonl`.
+    """
+    return pd.concat([pd.read_json(folder / "training" / STATS, lines=True).assign(learning_rate=rate, seed=seed)
+                      for (rate, seed), folder in folders.items()])
+
+
+def table(steps: pd.DataFrame, looks: pd.DataFrame, max_grad_norm: float) -> pd.DataFrame:
+    """How steadily each training went, and what it drew at its end.
+
+    Args:
+        steps: From `read_steps`.
+        looks: Rows of `run_trial`, one a training and milestone.
+        max_grad_norm: Norm beyond which a gradient was clipped.
+
+    Returns:
+        One row a training: `learning_rate`, `seed`, the columns of `stability`, and those of its last milestone.
+    """
+    last = looks.groupby(["learning_rate", "seed"], sort=False).tail(1)
+    rows = [{"learning_rate": rate, "seed": seed} | stability(
+        steps[(steps["learning_rate"] == rate) & (steps["seed"] == seed)], max_grad_norm)
+        for rate, seed in zip(last["learning_rate"], last["seed"], strict=True)]
+    return pd.DataFrame(rows).merge(last.drop(columns=["encoding", "step"]), on=["learning_rate", "seed"])
+
+
+def stability(steps: pd.DataFrame, max_grad_norm: float) -> dict[str, float]:
+    """How steadily a training went.
+
+    Args:
+        steps: One row a step: `loss`, `grad_norm`; none where a training stopped at its first step.
+        max_grad_norm: Norm beyond which a gradient was clipped.
+
+    Returns:
+        `steps` done; `loss_first`, `loss_last` (mean of the first and the last fifth); `loss_spread` (standard
+        deviation in the second half; trials of one seed share timesteps and noise, so theirs can be compared);
+        `grad_norm_median`, `grad_norm_max`; `clipped` (share of steps).
+    """
+    loss, norm = (steps.reindex(columns=["loss", "grad_norm"])[name] for name in ("loss", "grad_norm"))
+    fifth = max(1, len(loss) // 5)
+    return {"steps": len(loss), "loss_first": loss.head(fifth).mean(), "loss_last": loss.tail(fifth).mean(),
+            "loss_spread": loss.iloc[len(loss) // 2:].std(), "grad_norm_median": norm.median(),
+            "grad_norm_max": norm.max(), "clipped": (norm > max_grad_norm).mean()}
+
+
+@styled
+def figure(steps: pd.DataFrame, looks: pd.DataFrame, *, max_grad_norm: float, real: Mapping[str, float],
+           floor: tuple[float, float]) -> Figure:
+    """Stability of trainings at several rates, and the quality of what they draw on the way.
+
+    Args:
+        steps: From `read_steps`.
+        looks: Rows of `run_trial`: `learning_rate`, `seed`, `epoch`, `emd`, `iou_median`, `plausible`.
+        max_grad_norm: Norm beyond which gradients were clipped.
+        real: The real set's `iou_median` and `plausible`, as far as they are to be shown.
+        floor: Band of the EMD of real to real.
+
+    Returns:
+        Above loss, gradient norm and clipped steps; below the three measures of quality over epochs. Thin lines are
+        trainings, thick ones their mean.
+    """
+    rates = sorted(steps["learning_rate"].unique(), reverse=True)
+    # from dark to light, so that grey print keeps the order of the rates
+    colours = dict(zip(rates, colormaps["viridis"](np.linspace(0.1, 0.82, len(rates))), strict=True))
+    markers = dict(zip(rates, _MARKERS, strict=False))
+    by_training = steps.groupby(["learning_rate", "seed"])[["loss", "grad_norm"]]
+    window = max(1, int(by_training.size().max()) // 12)
+    smooth = steps.assign(**by_training.transform(lambda part: part.rolling(window, min_periods=1).mean()))
+    drawn = new_figure(DOUBLE_COLUMN, 112.0)
+    grid = drawn.subplots(2, 3)
+    for axes, name in zip(grid[0], ("loss", "grad_norm"), strict=False):
+        _trainings(axes, smooth, "step", name, colours)
+    for axes, name in zip(grid[1], _QUALITY, strict=True):
+        _trainings(axes, looks, "epoch", name, colours, style="learning_rate", markers=markers, markersize=4.5)
+    clipped = steps.assign(clipped=steps["grad_norm"] > max_grad_norm)
+    clipped = clipped.groupby(["learning_rate", "seed"], as_index=False)["clipped"].mean()
+    sns.scatterplot(clipped, x=clipped["learning_rate"].map(rates.index), y="clipped", hue="learning_rate",
+                    palette=colours, style="learning_rate", markers=markers, ax=grid[0, 2], s=25, edgecolor=EDGE,
+                    clip_on=False, zorder=5, legend=False)
+    _stability_axes(grid[0], max_grad_norm, rates)
+    _quality_axes(grid[1], real, floor)
+    handles = [Line2D([], [], color=colours[rate], marker=markers[rate], markersize=4.5, markeredgecolor=EDGE,
+                      label=format_rate(rate)) for rate in rates]
+    handles += [Patch(facecolor=BAND, label="Real against real"),
+                Line2D([], [], **DASHED, label="Real, or clipping norm")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    panel_letters(grid.flat)
+    return drawn
+
+
+def _trainings(axes: Axes, rows: pd.DataFrame, x: str, y: str, colours: Mapping, **marks: object) -> None:
+    look = {"x": x, "y": y, "hue": "learning_rate", "hue_order": list(colours), "palette": colours, "ax": axes,
+            "legend": False}
+    if rows["seed"].nunique() > 1:
+        sns.lineplot(rows, **look, units="seed", estimator=None, linewidth=0.5, alpha=0.7)
+    sns.lineplot(rows, **look, errorbar=None, linewidth=1.6, markeredgecolor=EDGE, markeredgewidth=0.6, **marks,
+                 dashes=False)
+
+
+def _stability_axes(panels: Sequence[Axes], max_grad_norm: float, rates: Sequence[float]) -> None:
+    for axes, what in zip(panels, ("Loss", "Gradient norm"), strict=False):
+        axes.set(xlabel="Step", ylabel=f"{what}, running mean", yscale="log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    panels[1].axhline(max_grad_norm, **DASHED)
+    panels[2].set(xlabel="Learning rate", ylabel="Steps with clipped gradient", xlim=(-0.5, len(rates) - 0.5),
+                  ylim=(-0.02, 1.04))
+    panels[2].set_xticks(range(len(rates)), [format_rate(rate) for rate in rates])
+    panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _quality_axes(panels: Sequence[Axes], real: Mapping[str, float], floor: tuple[float, float]) -> None:
+    for axes, (name, label) in zip(panels, _QUALITY.items(), strict=True):
+        axes.set(xlabel="Epoch", ylabel=label)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        if name in real:
+            axes.axhline(real[name], **DASHED)
+    panels[0].axhspan(*floor, color=BAND, linewidth=0, zorder=0)
+    panels[0].set_ylim(0, None)
+    panels[2].set_ylim(-0.02, 1.04)
+    panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
