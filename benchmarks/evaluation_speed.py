@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import zoom
 
-from mammorgb_utils.data.workers import available_cores
+from mammorgb_utils.data.batch.workers import available_cores
 from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table, strata_of
 from mammorgb_utils.evaluation.anatomy.matching import match_table
 from mammorgb_utils.evaluation.anatomy.measure import anatomy

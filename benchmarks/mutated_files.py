@@ -21,11 +21,11 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
+from mammorgb_utils.data.batch.workers import map_isolated
 from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
-from mammorgb_utils.data.workers import map_isolated
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
-sys.path.insert(0, str(PROJECT_ROOT / "tests" / "data"))
+sys.path.insert(0, str(PROJECT_ROOT / "tests" / "helpers"))
 from dicom_files import breast_codes, write_mammogram
 from mutations import KINDS, mutated
 

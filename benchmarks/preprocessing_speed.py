@@ -30,6 +30,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.exposure import match_histograms
 from skimage.transform import resize
 
+from mammorgb_utils.data.batch.workers import map_isolated
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.data.phantom import make_breast, render_view
@@ -40,13 +41,12 @@ from mammorgb_utils.data.preprocess import (
     preprocess_view,
     working_side,
 )
-from mammorgb_utils.data.workers import map_isolated
 from mammorgb_utils.evaluation.masks.breast import breast_mask
 from mammorgb_utils.evaluation.overlap.pairs import iou
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
-sys.path.insert(0, str(PROJECT_ROOT / "tests" / "data"))
+sys.path.insert(0, str(PROJECT_ROOT / "tests" / "helpers"))
 from dicom_files import write_mammogram
 
 RESULTS = PROJECT_ROOT / "benchmarks" / "results"

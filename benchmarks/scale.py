@@ -34,7 +34,7 @@ SMALL = 200  # files of the archive that memory is compared with
 COMPARED = 50  # views computed alone
 MIB = 2**20
 CHILD = ("import os, sys\nfrom pathlib import Path\n"
-         "from mammorgb_utils.data.cohort import preprocess_cohort\n"
+         "from mammorgb_utils.data.pairs import preprocess_cohort\n"
          "from mammorgb_utils.protocol import Protocol\nfrom mammorgb_utils.runs import Run\n"
          "os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(sys.argv[3]):])\n"
          "protocol = Protocol.load('paper', unknown_birads='include', reference_cdf='phantom')\n"

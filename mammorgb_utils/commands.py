@@ -125,7 +125,7 @@ def _write_manifest(options: argparse.Namespace, out: Path) -> None:
 
 def reference_cdf(options: argparse.Namespace) -> None:
     """Average a manifest's training images into a reference for histogram matching."""
-    from mammorgb_utils.data.cohort import reference_from_manifest
+    from mammorgb_utils.data.batch.reference import reference_from_manifest
 
     reference = reference_from_manifest(options.manifest, Protocol.load(options.profile), options.name)
     reference.save(options.out)

@@ -1,40 +1,17 @@
-"""From a manifest to the study's pairs: who is excluded and why, and every other view preprocessed."""
+"""Who is in the study: which images are excluded and why, which facts contradict each other, which pairs are left."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
-from functools import partial
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from mammorgb_utils.data.breast_region import chest_wall_side
-from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file
-from mammorgb_utils.data.manifest import load_manifest, verify_checksums
-from mammorgb_utils.data.outcome import pair_rows, record_outcome
-from mammorgb_utils.data.preprocess import (
-    ReferenceCDF,
-    average_reference,
-    load_reference_cdf,
-    normalise,
-    preprocessing_steps,
-    quantile_curves,
-    read_view,
-)
-from mammorgb_utils.data.progress_log import append_to_log, logged
-from mammorgb_utils.data.row_file import RowFile
-from mammorgb_utils.data.workers import FAILURES, map_isolated
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_csv, write_json
 
-_FLUSH_EVERY = 32  # images whose work a kill may cost
+FACTS = ("code", "detail", "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags",
+         "voi", "voi_choices", "photometric", "bits", "transfer_syntax", "scanner")
+_COUNTS = ("voi_choices", "bits")
 
 
 class CohortError(ValueError):
@@ -56,55 +33,101 @@ def select_images(manifest: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     return manifest.assign(excluded=excluded)
 
 
-def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
-    """Exclude, verify, decode and preprocess; write pairs, their index and the record of every image.
+def record_outcome(images: pd.DataFrame, facts: dict[int, dict[str, Any]], protocol: Protocol) -> pd.DataFrame:
+    """Add what pixels and headers said, then exclude rejected images, implants, repeats and breasts with one view.
 
-    Writes `pairs/images.csv` (every manifest row with its exclusion), `pairs/pairs.npy` and, last,
-    `pairs/index.csv`. A killed call continues with the images that are left, and tries those again that ran out of
-    time or memory or ended their worker; a finished one is loaded. Memory doesn't grow with the images but for
-    their rows of text, some 2 kB an image.
+    Args:
+        images: Of `select_images`.
+        facts: Row number to the facts of `FACTS` that are known of it.
+        protocol: `repeated_views` decides.
 
     Returns:
-        The index: one row a pair, in the order of `pairs.npy`.
+        `images` with the columns of `FACTS` and the final `excluded`. `code` and `detail` tell why an image was
+        rejected; `detail` lists conflicts too.
+    """
+    read = pd.DataFrame.from_dict(facts, orient="index", columns=list(FACTS))
+    images = images.join(read.astype(dict.fromkeys(_COUNTS, "Int64"))).fillna({"code": "", "detail": ""})
+    rejected = (images["excluded"] == "") & (images["code"] != "")
+    images.loc[rejected, "excluded"] = images.loc[rejected, "code"].str.replace("_", " ")
+    images["detail"] = _sentences(images["detail"], disagreements(images))
+    left = images[images["excluded"] == ""]
+    repeats = left.index[left.duplicated(["pair", "view"], keep=protocol.repeated_views)]
+    images.loc[repeats, "excluded"] = "repeated view"
+    left = images[images["excluded"] == ""]
+    alone = left.groupby("pair")["view"].transform("nunique") < 2
+    images.loc[left.index[alone], "excluded"] = "missing view"
+    return images
+
+
+def disagreements(images: pd.DataFrame) -> pd.Series:
+    """Where two sources tell different things of an image: manifest and header, pixels and tags.
+
+    The manifest is used for laterality and view and the pixels for the chest wall; the conflict is only listed.
+
+    Returns:
+        One text an image, empty where all known facts agree.
+    """
+    return _sentences(header_conflicts(images), chest_wall_conflicts(images))
+
+
+def header_conflicts(images: pd.DataFrame) -> pd.Series:
+    """Where a header's side or view isn't the manifest's: one text an image, empty where they agree."""
+    return _sentences(*(_differs(images[f"header_{column}"], images[column], f"header says {column} " + "{0}")
+                        for column in ("laterality", "view")))
+
+
+def chest_wall_conflicts(images: pd.DataFrame) -> pd.Series:
+    """Where the chest wall isn't on the side that the tags expect: one text an image, empty where it is."""
+    return _differs(images["chest_wall"], images["chest_wall_by_tags"],
+                    "chest wall on the {0} by its pixels, on the {1} by its tags")
+
+
+def _differs(one: pd.Series, other: pd.Series, sentence: str) -> pd.Series:
+    """The sentence where both are known and differ."""
+    pairs = zip(one.fillna(""), other.fillna(""), strict=True)
+    return pd.Series([sentence.format(a, b) if a and b and a != b else "" for a, b in pairs], one.index, object)
+
+
+def _sentences(*columns: pd.Series) -> pd.Series:
+    rows = zip(*columns, strict=True)
+    return pd.Series(["; ".join(filter(None, row)) for row in rows], index=columns[0].index, dtype=object)
+
+
+def pair_rows(images: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """The pairs that are left.
+
+    Args:
+        images: Of `record_outcome`.
+
+    Returns:
+        One row a pair, sorted by split and name, so that a split is one slice of the file that stays on disk; and
+        `(N, 2)` int: the rows of `images` with its CC and its MLO view.
+    """
+    left = images[images["excluded"] == ""]
+    by_view = {view: left[left["view"] == view].reset_index(names="row").set_index("pair") for view in ("CC", "MLO")}
+    split = by_view["CC"]["split"]
+    pairs = sorted(split.index, key=lambda pair: (split[pair], pair))
+    rows = np.stack([by_view[view].loc[pairs, "row"].to_numpy() for view in ("CC", "MLO")], axis=1)
+    columns = ["patient", "laterality", "split", "birads", "source"]
+    return by_view["CC"].loc[pairs, columns].reset_index(), rows
+
+
+def require_pairs(index: pd.DataFrame, images: pd.DataFrame) -> None:
+    """Check that both splits have pairs.
+
+    Args:
+        index: Of `pair_rows`.
+        images: Of `record_outcome`.
 
     Raises:
-        ManifestError: The manifest, or a file that it names, isn't as stated.
-        CohortError: A split ends up without pairs.
+        CohortError: One has none.
     """
-    with exclusive(run.pairs.parent):
-        reference = load_reference_cdf(run.protocol)
-        if not _is_done(run, reference):
-            _preprocess(run, reference, progress)
-    return read_table(run.pairs_index)
-
-
-def _is_done(run: Run, reference: ReferenceCDF) -> bool:
-    """Whether this very reference led to finished pairs; pairs of another one are refused."""
-    if not (run.pairs_index.is_file() and run.pairs_record.is_file()):
-        return False
-    if json.loads(run.pairs_record.read_text(encoding="utf-8"))["reference_sha256"] != reference.sha256:
-        raise CohortError("reference_cdf: its file has changed since pairs/ was made from it; give the study a new "
-                          "RUN name, or remove the run's folder")
-    return True
-
-
-def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
-    images = select_images(load_manifest(run.manifest), run.protocol)
-    _mark_patient_data(run, images)
-    used = images[images["excluded"] == ""]
-    views, log = _parts(run, reference)
-    todo = used[~used.index.isin(_finished(log))]
-    verify_checksums(todo, run.manifest.parent, progress=progress)
-    _preprocess_resumably(run, todo["path"], len(used), reference, views, log, progress)
-    images = record_outcome(images, logged(log), run.protocol)
-    index, rows = pair_rows(images)
-    _require_pairs(index, images)
-    write_csv(run.images, images.drop(columns=["path", "sha256"]))
-    views.gather(run.pairs, rows)
-    write_json(run.pairs_record, {"reference_sha256": reference.sha256})
-    write_csv(run.pairs_index, index)
-    for part in run.pairs.parent.glob("views-*.part.*"):
-        part.unlink()
+    for split in ("train", "heldout"):
+        if not (index["split"] == split).any():
+            reasons = images["excluded"].value_counts().drop("", errors="ignore")
+            counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.items()) or "none"
+            raise CohortError(f"no usable pair is left in split {split!r}. Images excluded: {counts}. Change the "
+                              "manifest's split column, or accepted_birads and unknown_birads in the profile")
 
 
 def cohort_flow(images: pd.DataFrame) -> pd.DataFrame:
@@ -116,13 +139,11 @@ def cohort_flow(images: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `step`, `reason`, `images_excluded`, `images_left`, `pairs_left`: breasts with both views left.
     """
-    images = images.assign(excluded=images["excluded"].fillna(""))
+    left = images.assign(excluded=images["excluded"].fillna(""))
     order = [("selection", "BI-RADS unknown"), ("selection", "other BI-RADS grade"), ("selection", "implant"),
              ("reading", "unreadable"), ("pairing", "repeated view"), ("pairing", "missing view")]
-    known = {reason for _, reason in order}
-    others = sorted(set(images["excluded"]) - known - {""})
+    others = sorted(set(left["excluded"]) - {reason for _, reason in order} - {""})
     order[4:4] = [("reading", reason) for reason in others]
-    left = images
     rows = [{"step": "manifest", "reason": "", "images_excluded": 0} | _counts(left)]
     for step, reason in order:
         gone = left["excluded"] == reason
@@ -132,112 +153,6 @@ def cohort_flow(images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def reference_from_manifest(manifest: Path, protocol: Protocol, name: str, *, progress: bool = True) -> ReferenceCDF:
-    """Average the quantile functions of a manifest's training images that the protocol accepts.
-
-    Raises:
-        ManifestError: The manifest, or a file that it names, isn't as stated.
-        CohortError: No image could be read.
-    """
-    images = select_images(load_manifest(manifest), protocol)
-    images = images[(images["excluded"] == "") & (images["split"] == "train")]
-    verify_checksums(images, manifest.parent, progress=progress)
-    paths = [manifest.parent / path for path in images["path"]]
-    total, n_images = np.zeros(1), 0
-    with closing(map_isolated(partial(_curves, protocol=protocol), paths)) as results:
-        for _, curves in tqdm(results, total=len(paths), desc="reference", unit="image", mininterval=2,
-                              disable=not progress):
-            if not isinstance(curves, RejectedImage):
-                total, n_images = total + curves, n_images + 1
-    if not n_images:
-        raise CohortError("no training image of the manifest could be read, so there is no reference")
-    return replace(average_reference([tuple(total / n_images)], name), n_images=n_images)
-
-
 def _counts(images: pd.DataFrame) -> dict[str, int]:
     complete = images.groupby("pair")["view"].nunique() == 2
     return {"images_left": len(images), "pairs_left": int(complete.sum())}
-
-
-def _curves(path: Path, protocol: Protocol) -> np.ndarray:
-    with one_file(path):
-        return np.stack(quantile_curves(read_view(path, protocol)))
-
-
-def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
-    with one_file(path):
-        mammogram = read_view(path, protocol)
-        steps = preprocessing_steps(mammogram, reference, protocol)
-        return steps["resized"], _facts(mammogram, _chest_wall(steps, protocol))
-
-
-def _chest_wall(steps: dict[str, np.ndarray], protocol: Protocol) -> str:
-    if not protocol.mirror:
-        return chest_wall_side(normalise(steps["decoded"])[1])
-    # What was mirrored had it on the right; finding the region again would double the time of an image.
-    return "left" if np.array_equal(steps["chest wall left"], steps["normalised"]) else "right"
-
-
-def _facts(mammogram: Mammogram, chest_wall: str) -> dict[str, Any]:
-    return {"code": "", "detail": "; ".join(mammogram.conflicts), "header_laterality": mammogram.laterality or "",
-            "header_view": mammogram.view or "", "chest_wall": chest_wall,
-            "chest_wall_by_tags": mammogram.chest_wall_by_tags or "", "voi": mammogram.voi,
-            "voi_choices": mammogram.voi_choices, "photometric": mammogram.photometric, "bits": mammogram.bits,
-            "transfer_syntax": mammogram.transfer_syntax, "scanner": mammogram.scanner}
-
-
-def _parts(run: Run, reference: ReferenceCDF) -> tuple[RowFile, Path]:
-    """Views done so far, and what is known of each; another reference has other parts, and so starts anew."""
-    stem, side = f"views-{reference.sha256[:8]}.part", run.protocol.image_size
-    views, log = RowFile(run.pairs.with_name(f"{stem}.f32"), (side, side)), run.pairs.with_name(f"{stem}.jsonl")
-    if not views.path.is_file():
-        log.unlink(missing_ok=True)
-    return views, log
-
-
-def _finished(log: Path) -> list[int]:
-    """Rows that needn't be tried again."""
-    return [row for row, fact in logged(log).items() if fact["code"] not in FAILURES]
-
-
-def _preprocess_resumably(run: Run, todo: pd.Series, total: int, reference: ReferenceCDF, views: RowFile, log: Path,
-                          progress: bool) -> None:
-    """Fill one file, row by row; a line is logged only after its row is on disk."""
-    with tqdm(total=total, initial=total - len(todo), desc="preprocess", unit="image", mininterval=2,
-              disable=not progress) as bar, closing(_in_batches(run, todo, reference)) as batches:
-        for batch in batches:
-            views.write({row: view for row, (view, _) in batch.items() if view is not None})
-            append_to_log(log, {row: fact for row, (_, fact) in batch.items()})
-            bar.update(len(batch))
-
-
-def _in_batches(run: Run, todo: pd.Series, reference: ReferenceCDF) -> Iterator[dict[int, tuple]]:
-    work = partial(_one_view, reference=reference, protocol=run.protocol)
-    files = (run.manifest.parent / path for path in todo)
-    with closing(map_isolated(work, files)) as results:
-        outcomes = ((row, _outcome(result)) for row, (_, result) in zip(todo.index, results, strict=True))
-        while batch := dict(islice(outcomes, _FLUSH_EVERY)):
-            yield batch
-
-
-def _outcome(result: tuple[np.ndarray, dict] | RejectedImage) -> tuple[np.ndarray | None, dict]:
-    if isinstance(result, RejectedImage):
-        return None, {"code": result.code, "detail": result.reason}
-    return result
-
-
-def _mark_patient_data(run: Run, images: pd.DataFrame) -> None:
-    """Before the first view is on disk."""
-    if set(images["source"]) != {"phantom"}:
-        text = "Made from patients' images: views, galleries, models and samples in this folder are patient data.\n"
-        with atomic_path(run.root / "DO_NOT_SHARE.txt") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def _require_pairs(index: pd.DataFrame, images: pd.DataFrame) -> None:
-    for split in ("train", "heldout"):
-        if not (index["split"] == split).any():
-            reasons = images["excluded"].value_counts().drop("", errors="ignore")
-            counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.items()) or "none"
-            raise CohortError(f"no usable pair is left in split {split!r}. Images excluded: {counts}. Change the "
-                              "manifest's split column, or accepted_birads and unknown_birads in the profile")

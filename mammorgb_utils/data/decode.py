@@ -1,11 +1,18 @@
-"""Decoding pixel data: the fastest kept decoder for each transfer syntax, and JPEG 2000 at a lower resolution."""
+"""Decoding pixel data: the fastest kept decoder for each transfer syntax, and JPEG 2000 at a lower resolution.
+
+imagecodecs decodes JPEG Lossless, JPEG-LS and HTJ2K several times faster than pydicom's own decoders: this module is
+their plugin too, which pydicom asks for `is_available`, `DECODER_DEPENDENCIES` and `decode_frame`.
+"""
 
 from __future__ import annotations
 
 import logging
 import struct
+import sys
+from collections.abc import Callable
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 import pydicom
 from PIL import Image
@@ -13,24 +20,24 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.decoders.base import DecodeRunner
 
-from mammorgb_utils.data import imagecodecs_plugin
-
+_DECODERS = {
+    **dict.fromkeys((uid.JPEGLossless, uid.JPEGLosslessSV1), imagecodecs.jpeg_decode),
+    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), imagecodecs.jpegls_decode),
+    **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), imagecodecs.htj2k_decode)}
+DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("imagecodecs",))
 # In the order in which they are tried. gdcm decodes no more, and ends the process at damaged JPEG.
 _PLUGINS = ("imagecodecs", "pylibjpeg", "pillow")
 _SOC_SIZ, _COD = b"\xff\x4f\xff\x51", 0xFF52
 _END, _DEPTH = b"\xff\xd9", 42  # bytes from SOC to the depth of the first component
-_FILLED_UP = (*uid.JPEGTransferSyntaxes, *imagecodecs_plugin.SYNTAXES)
+_FILLED_UP = (*uid.JPEGTransferSyntaxes, *_DECODERS)
+_DEEPER = "the codestream is deeper than the header says"
 
-for _syntax in imagecodecs_plugin.SYNTAXES:
-    if "imagecodecs" not in get_decoder(_syntax).available_plugins:
-        get_decoder(_syntax).add_plugin("imagecodecs", (imagecodecs_plugin.__name__, "decode_frame"))
 # Warnings quote header values, and would carry them into logs and notebooks.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-logging.getLogger("pylibjpeg").setLevel(logging.CRITICAL + 1)
-logging.getLogger("openjpeg").setLevel(logging.CRITICAL + 1)
-logging.getLogger("libjpeg").setLevel(logging.CRITICAL + 1)
+for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
 class MissingDecoder(RuntimeError):
@@ -56,7 +63,7 @@ def stored_codes(dataset: Dataset) -> np.ndarray:
         raise ValueError("the pixels aren't one frame of 8 or 16 bits")
     allocated = np.dtype(f"u{int(dataset.BitsAllocated) // 8}")
     if stored.itemsize > allocated.itemsize:
-        raise ValueError("the codestream is deeper than the header says")
+        raise ValueError(_DEEPER)
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)  # big-endian files
     return stored.view(allocated) if stored.itemsize == allocated.itemsize else stored.astype(allocated)
 
@@ -123,7 +130,7 @@ def _check_frame(dataset: Dataset) -> None:
     if syntax in uid.JPEG2000TransferSyntaxes:
         depth = frame[frame.index(_SOC_SIZ) + _DEPTH]
         if (depth & 0x7F) + 1 > dataset.BitsAllocated:
-            raise ValueError("the codestream is deeper than the header says")
+            raise ValueError(_DEEPER)
 
 
 def _codestream(frame: bytes, dataset: Dataset) -> tuple[int, int]:
@@ -169,3 +176,42 @@ def _pillow_codes(frame: bytes, levels: int, precision: int, dataset: Dataset) -
     if dataset.PixelRepresentation:
         values = values - np.array(1 << (precision - 1), values.dtype)  # wraps to two's complement
     return values
+
+
+def is_available(syntax: str) -> bool:
+    """Whether imagecodecs decodes a transfer syntax."""
+    return syntax in _DECODERS
+
+
+def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
+    """Decode one frame by imagecodecs to little-endian integers of the size that the codestream calls for.
+
+    Raises:
+        ValueError: The codestream is damaged, rows or columns aren't those of the header, or the values aren't
+            integers of 8 or 16 bits.
+    """
+    frame = np.asarray(_strictly(_DECODERS[runner.transfer_syntax], source))
+    if frame.shape != (runner.rows, runner.columns) or frame.dtype.kind not in "ui" or frame.itemsize > 2:
+        raise ValueError("the codestream's size isn't the header's")
+    if 8 * frame.itemsize > runner.bits_allocated:
+        raise ValueError(_DEEPER)
+    runner.set_option("bits_allocated", 8 * frame.itemsize)
+    return bytearray(frame.astype(frame.dtype.newbyteorder("<"), copy=False).tobytes())
+
+
+def _strictly(decode: Callable[[bytes], np.ndarray], source: bytes) -> np.ndarray:
+    """Raise what the decoder of HTJ2K only mentions; it then returns lines that it never wrote."""
+    mentioned, hook = [], sys.unraisablehook
+    sys.unraisablehook = lambda failure: mentioned.append(type(failure.exc_value).__name__)
+    try:
+        frame = decode(source)
+    finally:
+        sys.unraisablehook = hook
+    if mentioned:
+        raise ValueError("the codestream is damaged")
+    return frame
+
+
+for _syntax in _DECODERS:
+    if "imagecodecs" not in get_decoder(_syntax).available_plugins:
+        get_decoder(_syntax).add_plugin("imagecodecs", (__name__, "decode_frame"))

@@ -91,6 +91,13 @@ class Mammogram:
     transfer_syntax: str = ""
     bits: int = 0
 
+    def header_facts(self) -> dict[str, str | int]:
+        """What the header told, for a table: text is empty where it didn't."""
+        return {"header_laterality": self.laterality or "", "header_view": self.view or "",
+                "chest_wall_by_tags": self.chest_wall_by_tags or "", "voi": self.voi, "voi_choices": self.voi_choices,
+                "photometric": self.photometric, "bits": self.bits, "transfer_syntax": self.transfer_syntax,
+                "scanner": self.scanner}
+
 
 def read_mammogram(path: str | Path, *, min_side: int | None = None,
                    for_processing: Literal["reject", "convert"] = "reject") -> Mammogram:
@@ -113,7 +120,7 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
     path = Path(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # they quote header values
-            if path.stat().st_size > _HUGE and (problem := headers.rejection(_header(path))):
+            if path.stat().st_size > _HUGE and (problem := headers.rejection(headers.read_header(path))):
                 raise RejectedImage(path, *problem)
             # From memory: a damaged length of 4 GB asks for no more than there is.
             dataset = pydicom.dcmread(BytesIO(path.read_bytes()))
@@ -125,10 +132,6 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
         raise RejectedImage(path, "missing_decoder", str(error)) from error
     except headers.READ_ERRORS as error:
         raise RejectedImage(path, "unreadable", f"the file can't be decoded ({type(error).__name__})") from error
-
-
-def _header(path: Path) -> Dataset:
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=headers.TAGS)
 
 
 def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
+from collections.abc import Sequence
+from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -16,7 +19,6 @@ VIEW_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009":
 READ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError,
                StopIteration, MemoryError, ArithmeticError, struct.error, zlib.error, pydicom.errors.InvalidDicomError,
                pydicom.errors.BytesLengthException)
-# The tags that this module reads: a listing of a whole archive parses no others.
 TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "SamplesPerPixel", "ImageLaterality",
         "Laterality", "AnatomicRegionSequence", "PatientOrientation", "ViewPosition", "ViewCodeSequence",
         "ViewModifierCodeSequence", "BreastImplantPresent", "SpecimenDescriptionSequence", "ContainerIdentifier",
@@ -33,6 +35,16 @@ _MODELS = ("Selenia", "Dimensions", "3Dimensions", "Senographe", "Pristina", "Es
            "Inspiration", "Revelation", "Novation", "Fusion", "Microdose", "Amulet", "Innovality", "Nuance", "Clarity",
            "Class", "phantom")
 _MAKER_ALIASES = {"FUJI": "FUJIFILM", "IMS": "GIOTTO", "HOLOGIC,": "HOLOGIC", "KONICAMINOLTA": "KONICA"}
+
+
+def read_header(path: Path, more: Sequence[str] = ()) -> Dataset:
+    """The tags that this module reads, and `more`; neither pixels nor the rest of the header.
+
+    Raises:
+        READ_ERRORS: It is no DICOM file, or a damaged one.
+    """
+    with warnings.catch_warnings(action="ignore"):  # they quote header values
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*TAGS, *more])
 
 
 def rejection(header: Dataset) -> tuple[str, str] | None:

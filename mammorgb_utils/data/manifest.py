@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
-from mammorgb_utils.runs import sha256, write_csv
+from mammorgb_utils.data.batch.checksums import checksums, is_digest
+from mammorgb_utils.runs import write_csv
 
 COLUMNS = ("pair", "patient", "exam", "laterality", "view", "birads", "implant", "source", "split", "path", "sha256")
 _ALLOWED = {
@@ -23,8 +22,6 @@ _ALLOWED = {
     "source": (r".+", "the archive's name"),
     "path": (r"(?!/)(?!.*\.\./).+", "a path relative to the manifest's folder, without '..'"),
 }
-_HEX = 64  # digits of a digest
-_BATCH = 256  # files hashed before the next are scheduled
 _SHOWN = 5  # errors named one by one before the rest is counted
 
 
@@ -87,8 +84,7 @@ def require_files(frame: pd.DataFrame, root: Path) -> None:
     """
     absent = [f"row {row + 2}, column path: no such file; copy it there, or remove the row"
               for row, path in frame["path"].items() if not (root / path).is_file()]
-    if absent:
-        raise ManifestError(f"{_name(frame)}: {len(absent)} files are absent:\n  " + _listed(absent))
+    _refuse(frame, absent, "are absent")
 
 
 def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) -> None:
@@ -102,33 +98,20 @@ def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) 
         ManifestError: Files are absent or their checksums differ.
     """
     require_files(frame, root)
-    found, paths = [], list(frame["path"])
-    with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc="checksums", unit="file", mininterval=2,
-                                            disable=not progress) as bar:
-        for start in range(0, len(paths), _BATCH):  # a pool holds a future for each file it was given
-            found += pool.map(lambda path: _sha256_or_reason(root / path), paths[start:start + _BATCH])
-            bar.update(min(_BATCH, len(paths) - start))
+    found = checksums(root, list(frame["path"]), progress=progress)
     rows = list(zip(frame.index, frame["sha256"], found, strict=True))
     closed = [f"row {row + 2}, column path: the file can't be read ({actual}); see to its permissions and the disk"
-              for row, _, actual in rows if len(actual) != _HEX]
-    if closed:
-        raise ManifestError(f"{_name(frame)}: {len(closed)} files can't be read:\n  " + _listed(closed))
+              for row, _, actual in rows if not is_digest(actual)]
+    _refuse(frame, closed, "can't be read")
     changed = [f"row {row + 2}, column sha256: the file's content differs; restore it, or write the manifest anew"
                for row, stated, actual in rows if stated != actual]
-    if changed:
-        raise ManifestError(f"{_name(frame)}: {len(changed)} files have changed:\n  " + _listed(changed))
+    _refuse(frame, changed, "have changed")
 
 
-def _sha256_or_reason(path: Path) -> str:
-    """The digest, or in words why there is none: the error itself would name the path."""
-    try:
-        return sha256(path)
-    except OSError as error:
-        return error.strerror or type(error).__name__
-
-
-def _name(frame: pd.DataFrame) -> str:
-    return frame.attrs.get("name", "the manifest")
+def _refuse(frame: pd.DataFrame, problems: list[str], what: str) -> None:
+    if problems:
+        name = frame.attrs.get("name", "the manifest")
+        raise ManifestError(f"{name}: {len(problems)} files {what}:\n  " + _listed(problems))
 
 
 def _listed(problems: list[str]) -> str:

@@ -1,15 +1,117 @@
-"""The preprocessed pairs of a study, as later stages read them."""
+"""The study's pairs: every view of the cohort preprocessed once, then read by later stages."""
 
 from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.data.cohort import CohortError
-from mammorgb_utils.data.manifest import load_manifest
-from mammorgb_utils.data.preprocess import load_reference_cdf, preprocessing_steps, read_view
-from mammorgb_utils.runs import Run, read_table
+from mammorgb_utils.data.batch.resumable import Record, work_through
+from mammorgb_utils.data.batch.workers import FAILURES
+from mammorgb_utils.data.breast_region import chest_wall_side
+from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
+from mammorgb_utils.data.dicom import RejectedImage, one_file
+from mammorgb_utils.data.manifest import load_manifest, verify_checksums
+from mammorgb_utils.data.preprocess import (
+    ReferenceCDF,
+    load_reference_cdf,
+    normalise,
+    preprocessing_steps,
+    read_view,
+)
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_csv, write_json
 from mammorgb_utils.streams import Stream, generator
+
+
+def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
+    """Exclude, verify, decode and preprocess; write pairs, their index and the record of every image.
+
+    Writes `pairs/images.csv` (every manifest row with its exclusion), `pairs/pairs.npy` and, last,
+    `pairs/index.csv`. A killed call continues with the images that are left, and tries those again that ran out of
+    time or memory or ended their worker; a finished one is loaded. Memory doesn't grow with the images but for
+    their rows of text, some 2 kB an image.
+
+    Returns:
+        The index: one row a pair, in the order of `pairs.npy`.
+
+    Raises:
+        ManifestError: The manifest, or a file that it names, isn't as stated.
+        CohortError: A split ends up without pairs.
+    """
+    with exclusive(run.pairs.parent):
+        reference = load_reference_cdf(run.protocol)
+        if not _is_done(run, reference):
+            _preprocess(run, reference, progress)
+    return read_table(run.pairs_index)
+
+
+def _is_done(run: Run, reference: ReferenceCDF) -> bool:
+    """Whether this very reference led to finished pairs; pairs of another one are refused."""
+    if not (run.pairs_index.is_file() and run.pairs_record.is_file()):
+        return False
+    if json.loads(run.pairs_record.read_text(encoding="utf-8"))["reference_sha256"] != reference.sha256:
+        raise CohortError("reference_cdf: its file has changed since pairs/ was made from it; give the study a new "
+                          "RUN name, or remove the run's folder")
+    return True
+
+
+def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
+    images = select_images(load_manifest(run.manifest), run.protocol)
+    _mark_patient_data(run, images)
+    used = images[images["excluded"] == ""]
+    # Another reference has another record, and so starts anew.
+    record = Record(run.pairs.with_name(f"views-{reference.sha256[:8]}.part.jsonl"), (run.protocol.image_size,) * 2)
+    done = [row for row, fact in record.facts().items() if fact["code"] not in FAILURES]
+    todo = used[~used.index.isin(done)]
+    verify_checksums(todo, run.manifest.parent, progress=progress)
+    work_through({row: run.manifest.parent / path for row, path in todo["path"].items()},
+                 partial(_one_view, reference=reference, protocol=run.protocol), partial(_keep, record),
+                 total=len(used), label="preprocess", progress=progress)
+    images = record_outcome(images, record.facts(), run.protocol)
+    index, rows = pair_rows(images)
+    require_pairs(index, images)
+    write_csv(run.images, images.drop(columns=["path", "sha256"]))
+    record.gather(run.pairs, rows)
+    write_json(run.pairs_record, {"reference_sha256": reference.sha256})
+    write_csv(run.pairs_index, index)
+    for part in run.pairs.parent.glob("views-*.part.*"):
+        part.unlink()
+
+
+def _mark_patient_data(run: Run, images: pd.DataFrame) -> None:
+    """Before the first view is on disk."""
+    if set(images["source"]) != {"phantom"}:
+        text = "Made from patients' images: views, galleries, models and samples in this folder are patient data.\n"
+        with atomic_path(run.root / "DO_NOT_SHARE.txt") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
+    """The view as the model sees it, and the facts of `cohort.FACTS`."""
+    with one_file(path):
+        mammogram = read_view(path, protocol)
+        steps = preprocessing_steps(mammogram, reference, protocol)
+        if not protocol.mirror:
+            wall = chest_wall_side(normalise(steps["decoded"])[1])
+        else:  # what was mirrored had it on the right; finding the region again would double the time of an image
+            wall = "left" if np.array_equal(steps["chest wall left"], steps["normalised"]) else "right"
+        detail = "; ".join(mammogram.conflicts)
+        return steps["resized"], {"code": "", "detail": detail, "chest_wall": wall} | mammogram.header_facts()
+
+
+def _keep(record: Record, batch: dict[int, tuple | RejectedImage]) -> None:
+    views, facts = {}, {}
+    for row, result in batch.items():
+        if isinstance(result, RejectedImage):
+            facts[row] = {"code": result.code, "detail": result.reason}
+        else:
+            views[row], facts[row] = result
+    record.add(facts, views)
 
 
 def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:

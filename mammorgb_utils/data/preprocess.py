@@ -23,7 +23,7 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, sha256, write_json
 
 _LEVELS = 4096  # grey levels that the matching tells apart
-_KNOTS = 257  # quantiles that a stored reference holds
+KNOTS = 257  # quantiles that a stored reference holds
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def load_reference_cdf(protocol: Protocol) -> ReferenceCDF:
         curves = {key: np.asarray(stored[key], np.float32) for key in ("foreground", "image")}
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name}: not a reference CDF; write it anew with `mammorgb reference-cdf`") from error
-    if any(c.shape != (_KNOTS,) or np.any(np.diff(c) < 0) for c in curves.values()):
-        raise ValueError(f"{path.name}: its curves must be {_KNOTS} ascending intensities; write it anew")
+    if any(c.shape != (KNOTS,) or np.any(np.diff(c) < 0) for c in curves.values()):
+        raise ValueError(f"{path.name}: its curves must be {KNOTS} ascending intensities; write it anew")
     return ReferenceCDF(str(stored["name"]), int(stored["n_images"]), **curves, sha256=sha256(path))
 
 
@@ -114,12 +114,18 @@ def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, proto
         RejectedImage: There is no breast in it (code `no_breast`).
     """
     normalised, region = normalise(mammogram.pixels)
-    plain = _without_objects(normalised, mammogram.pixels, region) if protocol.match_scope == "image" else normalised
     mirrored = protocol.mirror and chest_wall_side(region) == "right"
     leftward = np.s_[:, ::-1] if mirrored else np.s_[:]
-    upright = normalised[leftward]
-    matched = _match(plain[leftward], region[leftward], reference_cdf, protocol.match_scope)
-    matched = _up_to_the_chest_wall(matched, region[leftward])
+    upright, breast = normalised[leftward], region[leftward]
+    if protocol.match_scope == "image":
+        plain = without_objects(normalised, mammogram.pixels, region)[leftward]
+        matched = match_histogram(plain, plain.ravel(), reference_cdf.image)
+    elif protocol.match_scope == "foreground":
+        matched = np.where(breast, match_histogram(upright, upright[breast], reference_cdf.foreground), np.float32(0))
+    else:
+        matched = np.where(breast, upright, np.float32(0))
+    columns = np.flatnonzero(breast.any(axis=0))  # those behind the breast, where a film's border was, are cut off
+    matched = matched[:, columns[0]:] if chest_wall_side(breast) == "left" else matched[:, :columns[-1] + 1]
     return {"decoded": mammogram.pixels, "normalised": normalised, "chest wall left": upright,
             "matched": matched, "resized": frame_view(matched, protocol)}
 
@@ -163,24 +169,9 @@ def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(scaled, 0.0, 1.0).astype(np.float32, copy=False), region
 
 
-def _up_to_the_chest_wall(view: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Cut off the columns behind the breast, where a film's border was: every breast begins at the image's edge."""
-    columns = np.flatnonzero(region.any(axis=0))
-    return view[:, columns[0]:] if chest_wall_side(region) == "left" else view[:, :columns[-1] + 1]
-
-
-def _without_objects(normalised: np.ndarray, pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+def without_objects(normalised: np.ndarray, pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Labels and borders become air, so that the whole image's histogram is breast and air; air stays as recorded."""
     return np.where(foreign_objects(pixels, region), np.float32(0), normalised)
-
-
-def _match(view: np.ndarray, region: np.ndarray, reference: ReferenceCDF, scope: str) -> np.ndarray:
-    """Histogram matching within the breast (air becomes 0), over the whole image, or none (air becomes 0)."""
-    if scope == "image":
-        return match_histogram(view, view.ravel(), reference.image)
-    if scope == "none":
-        return np.where(region, view, np.float32(0))
-    return np.where(region, match_histogram(view, view[region], reference.foreground), np.float32(0))
 
 
 def match_histogram(view: np.ndarray, sample: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
@@ -198,24 +189,3 @@ def match_histogram(view: np.ndarray, sample: np.ndarray, quantiles: np.ndarray)
     rank = np.cumsum(counts) / max(sample.size, 1)
     table = np.interp(rank, np.linspace(0, 1, quantiles.size), quantiles).astype(np.float32)
     return table[(view * (_LEVELS - 1) + 0.5).astype(np.int32)]
-
-
-def quantile_curves(mammogram: Mammogram) -> tuple[np.ndarray, np.ndarray]:
-    """Quantile functions of one normalised mammogram: breast, and whole image without labels and borders.
-
-    Returns:
-        Two `(257,)` float arrays of intensities at evenly spaced quantiles.
-
-    Raises:
-        RejectedImage: There is no breast in it (code `no_breast`).
-    """
-    normalised, region = normalise(mammogram.pixels)
-    knots = np.linspace(0, 1, _KNOTS)
-    plain = _without_objects(normalised, mammogram.pixels, region)
-    return np.quantile(normalised[region], knots), np.quantile(plain, knots)
-
-
-def average_reference(curves: list[tuple[np.ndarray, np.ndarray]], name: str) -> ReferenceCDF:
-    """Average quantile functions: the barycentre of the distributions, so that no single image decides."""
-    foreground, image = (np.mean([pair[i] for pair in curves], axis=0).astype(np.float32) for i in (0, 1))
-    return ReferenceCDF(name, len(curves), foreground, image)

@@ -1,38 +1,39 @@
-"""What every image of a manifest turns out to be when it is read: facts for a quality report, resumable."""
+"""What every image of a manifest turns out to be when it is read, and which ones a person should look at, and why."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydicom
 from pydicom import uid
-from tqdm import tqdm
 
 from mammorgb_utils.data import headers
-from mammorgb_utils.data.archives.build import CACHE_FOLDER
+from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, make_cache_folder
+from mammorgb_utils.data.batch.resumable import Record, work_through
+from mammorgb_utils.data.batch.workers import FAILURES
 from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
+from mammorgb_utils.data.cohort import chest_wall_conflicts, header_conflicts
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file, read_mammogram
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.preprocess import normalise, working_side
-from mammorgb_utils.data.progress_log import append_to_log, logged
-from mammorgb_utils.data.workers import FAILURES, map_isolated
 from mammorgb_utils.protocol import Protocol
 
 BINS = 64  # of the intensity histograms
+SHARE = 0.04, 0.85  # of the image that is breast: phantoms have 0.10 to 0.47, real ones 0.30 to 0.79
+MOST_OPPOSITE = 0.0  # of the edge opposite the chest wall: no phantom and no real breast touches it
+MOST_SATURATED = 0.05  # of the breast
+LEAST_LEVELS = 64  # real ones of 8 bits have 238 and more
+AREA_RATIO = 0.5, 2.0  # MLO over CC
+LEAST_IMAGES = 20  # of a scanner, for a median histogram of its own
+MOST_MADS = 5.0  # median absolute deviations beyond the median distance
 _VERSION = 2  # raise it when the same file gives other facts
-_FLUSH_EVERY = 32  # images whose work a kill may cost
 _WHITE = 1 - 1 / 512  # of the displayed range: what 8 bits would show as white
-_TAGS = [*headers.TAGS, "Rows", "Columns", "BitsStored", "PhotometricInterpretation"]
 _COUNTS = ("bits", "voi_choices", "rows", "columns", "grey_levels")
 _TEXTS = ("code", "reason", "conflicts", "scanner", "transfer_syntax", "photometric", "voi", "header_laterality",
           "header_view", "chest_wall", "chest_wall_by_tags", "breast_histogram", "image_histogram")
@@ -66,15 +67,103 @@ def check_images(manifest: Path, protocol: Protocol, *, progress: bool = True) -
     Raises:
         ManifestError: The manifest isn't valid.
     """
-    images = load_manifest(manifest)
-    stamps = [_stamp(manifest.parent / path, digest, protocol)
-              for path, digest in zip(images["path"], images["sha256"], strict=True)]
-    facts = _read_resumably(manifest, images["path"], pd.Series(stamps, images.index), protocol, progress)
-    table = pd.DataFrame.from_dict(facts, orient="index", columns=[*_TEXTS, *_COUNTS, *_MEASURES])
+    images, side = load_manifest(manifest), working_side(protocol)
+    files = {row: manifest.parent / path for row, path in images["path"].items()}
+    stamps = {row: f"{_VERSION}-{side}-{protocol.for_processing}-{images.at[row, 'sha256'][:16]}-{_file_stamp(path)}"
+              for row, path in files.items()}
+    make_cache_folder(manifest.parent / CACHE_FOLDER)
+    record = Record(manifest.parent / CACHE_FOLDER / f"{manifest.name}.quality.jsonl")
+    known = {row: fact["stamp"] for row, fact in record.facts().items() if fact["code"] not in FAILURES}
+    work_through({row: path for row, path in files.items() if known.get(row) != stamps[row]},
+                 partial(image_facts, min_side=side, for_processing=protocol.for_processing),
+                 lambda batch: record.add({row: _as_facts(found) | {"stamp": stamps[row]}
+                                           for row, found in batch.items()}),
+                 total=len(files), label="check", progress=progress)
+    table = pd.DataFrame.from_dict(record.facts(), orient="index", columns=[*_TEXTS, *_COUNTS, *_MEASURES])
     table = table.astype(dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_MEASURES, float)).fillna(
         dict.fromkeys(_TEXTS, ""))
     rows = pd.Series(images.index + 2, images.index, name="row")
     return pd.concat([rows, images[_FROM_MANIFEST].astype(object), table.loc[images.index]], axis=1)
+
+
+def _file_stamp(path: Path) -> str:
+    try:
+        stat = path.stat()
+        return f"{stat.st_size}-{stat.st_mtime_ns}"
+    except OSError:
+        return "absent"
+
+
+def _as_facts(found: dict[str, Any] | RejectedImage) -> dict[str, Any]:
+    return {"code": found.code, "reason": found.reason} if isinstance(found, RejectedImage) else found
+
+
+def image_facts(path: Path, min_side: int, for_processing: str) -> dict[str, Any]:
+    """What one image is, as `check_images` lists it; JSON can hold it.
+
+    JPEG 2000 is read at reduced resolution, as the study does; everything else whole, to count its grey levels.
+    """
+    if not os.path.isfile(path):  # False, and no error, where its folder can't be entered
+        return {"code": "missing_file", "reason": "the file that the manifest names isn't there"}
+    facts, is_jpeg_2000 = _header_facts(path)
+    side = min_side if is_jpeg_2000 else None
+    try:
+        with one_file(path):
+            mammogram = read_mammogram(path, min_side=side, for_processing=for_processing)
+            stated = {"code": "", "reason": "", "conflicts": "; ".join(mammogram.conflicts)}
+            return facts | stated | mammogram.header_facts() | _measured(mammogram, min_side, facts, is_jpeg_2000)
+    except RejectedImage as error:
+        if isinstance(error.__cause__, MemoryError):  # the worker's limit, which is told from a damaged file elsewhere
+            raise
+        return facts | _as_facts(error)
+
+
+def _header_facts(path: Path) -> tuple[dict[str, Any], bool]:
+    """What the header tells even of an image that is rejected, and whether its pixels are JPEG 2000."""
+    try:
+        header = headers.read_header(path, ("Rows", "Columns", "BitsStored", "PhotometricInterpretation"))
+        syntax = header.file_meta.TransferSyntaxUID
+        inverse = header.PhotometricInterpretation == "MONOCHROME1"
+        return {"scanner": headers.scanner_of(header), "transfer_syntax": syntax.name if syntax.is_transfer_syntax
+                else "unknown", "photometric": "MONOCHROME1" if inverse else "MONOCHROME2", "rows": int(header.Rows),
+                "columns": int(header.Columns), "bits": int(header.BitsStored)}, syntax in uid.JPEG2000TransferSyntaxes
+    except headers.READ_ERRORS:
+        return {}, False
+
+
+def _measured(mammogram: Mammogram, min_side: int, facts: dict[str, Any], is_reduced: bool) -> dict[str, Any]:
+    whole = mammogram.pixels
+    full = (facts["rows"], facts["columns"]) if is_reduced else whole.shape
+    factor = max(1, min(whole.shape) // min_side)
+    small = area_resize(whole, (whole.shape[0] // factor, whole.shape[1] // factor)) if factor > 1 else whole
+    _, region = normalise(small)
+    wall, breast = chest_wall_side(region), small[region]
+    spacing = [_rounded(mm * n / m) for mm, n, m in zip(mammogram.spacing_mm or (), whole.shape, full, strict=False)]
+    extent = full[0] * full[1] * np.prod(spacing) / 100 if spacing else None
+    return {"rows": full[0], "columns": full[1], "row_spacing_mm": spacing[0] if spacing else None,
+            "column_spacing_mm": spacing[1] if spacing else None, "chest_wall": wall,
+            "region_share": _rounded(region.mean()),
+            "breast_cm2": _rounded(region.mean() * extent) if spacing else None,
+            "air_level": _rounded(air_level(small, region)),
+            "saturated_share": _rounded((breast >= _WHITE).mean()),
+            "opposite_share": _rounded(region[:, -1 if wall == "left" else 0].mean()),
+            "grey_levels": None if is_reduced else _levels(whole),
+            "breast_histogram": _histogram(breast), "image_histogram": _histogram(small)}
+
+
+def _levels(pixels: np.ndarray) -> int:
+    """Different greys, told apart to 16 bits; of a large image some 800 rows are enough."""
+    levels = (pixels[::max(1, pixels.shape[0] // 800)] * np.float32(65535) + np.float32(0.5)).astype(np.int32)
+    return int(np.count_nonzero(np.bincount(levels.ravel())))
+
+
+def _histogram(pixels: np.ndarray) -> str:
+    bins = np.minimum((pixels * np.float32(BINS)).astype(np.intp), BINS - 1)
+    return " ".join(map(str, np.bincount(bins.ravel(), minlength=BINS)))
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 5)
 
 
 def histograms(images: pd.DataFrame, column: str) -> np.ndarray:
@@ -116,117 +205,95 @@ def picture(path: Path, longest: int, for_processing: str) -> tuple[np.ndarray, 
     return np.clip(area_resize(pixels, shape), 0.0, 1.0), region
 
 
-def image_facts(path: Path, min_side: int, for_processing: str) -> dict[str, Any]:
-    """What one image is, as `check_images` lists it; JSON can hold it.
+def find_odd(images: pd.DataFrame) -> pd.DataFrame:
+    """Every reason to look at an image.
 
-    JPEG 2000 is read at reduced resolution, as the study does; everything else whole, to count its grey levels.
+    Args:
+        images: Of `check_images`.
+
+    Returns:
+        One row a reason and image, the most odd of a reason first: `reason`, a heading; `image`, the index in
+        `images`; `sentence`, what was found, without any identifier.
     """
-    if not os.path.isfile(path):  # False, and no error, where its folder can't be entered
-        return {"code": "missing_file", "reason": "the file that the manifest names isn't there"}
-    facts, is_jpeg_2000 = _header_facts(path)
-    side = min_side if is_jpeg_2000 else None
-    try:
-        with one_file(path):
-            mammogram = read_mammogram(path, min_side=side, for_processing=for_processing)
-            return facts | _stated(mammogram) | _measured(mammogram, min_side, facts, is_jpeg_2000)
-    except RejectedImage as error:
-        if isinstance(error.__cause__, MemoryError):  # the worker's limit, which is told from a damaged file elsewhere
-            raise
-        return facts | {"code": error.code, "reason": error.reason}
+    read = images[images["code"] == ""]
+    gone = images[images["code"] != ""]
+    parts = [_listed(f"Rejected: {code.replace('_', ' ')}", rows["reason"]) for code, rows in gone.groupby("code")]
+    parts += [_listed(reason, rule(read)) for reason, rule in RULES.items()] if len(read) else []
+    return pd.concat([_listed("", pd.Series(dtype=object)), *parts], ignore_index=True)
 
 
-def _header_facts(path: Path) -> tuple[dict[str, Any], bool]:
-    """What the header tells even of an image that is rejected, and whether its pixels are JPEG 2000."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # they quote header values
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        syntax = header.file_meta.TransferSyntaxUID
-        inverse = header.PhotometricInterpretation == "MONOCHROME1"
-        return {"scanner": headers.scanner_of(header), "transfer_syntax": syntax.name if syntax.is_transfer_syntax
-                else "unknown", "photometric": "MONOCHROME1" if inverse else "MONOCHROME2", "rows": int(header.Rows),
-                "columns": int(header.Columns), "bits": int(header.BitsStored)}, syntax in uid.JPEG2000TransferSyntaxes
-    except headers.READ_ERRORS:
-        return {}, False
+def with_reasons(images: pd.DataFrame, odd: pd.DataFrame) -> pd.DataFrame:
+    """`images` with the column `odd`: all sentences of an image, empty where it is as usual."""
+    texts = odd.groupby("image")["sentence"].agg("; ".join) if len(odd) else pd.Series(dtype=object)
+    return images.assign(odd=texts.reindex(images.index).fillna(""))
 
 
-def _stated(mammogram: Mammogram) -> dict[str, Any]:
-    return {"code": "", "reason": "", "conflicts": "; ".join(mammogram.conflicts), "scanner": mammogram.scanner,
-            "transfer_syntax": mammogram.transfer_syntax, "photometric": mammogram.photometric, "bits": mammogram.bits,
-            "voi": mammogram.voi, "voi_choices": mammogram.voi_choices,
-            "header_laterality": mammogram.laterality or "", "header_view": mammogram.view or "",
-            "chest_wall_by_tags": mammogram.chest_wall_by_tags or ""}
+def scanner_distances(images: pd.DataFrame) -> pd.Series:
+    """How far each breast's histogram is from the median histogram of its scanner.
+
+    Returns:
+        Earth mover's distance in displayed grey, 0 to 1; NaN where fewer than 20 images are of the scanner.
+
+    Source:
+        In one dimension the distance is the area between the cumulative distributions.
+    """
+    curves = np.cumsum(histograms(images, "breast_histogram"), axis=1)
+    distances = pd.Series(np.nan, images.index)
+    for places in images.groupby("scanner").indices.values():
+        if len(places) >= LEAST_IMAGES:
+            median = np.median(curves[places], axis=0)
+            distances.iloc[places] = np.abs(curves[places] - median).mean(axis=1)
+    return distances
 
 
-def _measured(mammogram: Mammogram, min_side: int, facts: dict[str, Any], is_reduced: bool) -> dict[str, Any]:
-    whole = mammogram.pixels
-    full = (facts["rows"], facts["columns"]) if is_reduced else whole.shape
-    factor = max(1, min(whole.shape) // min_side)
-    small = area_resize(whole, (whole.shape[0] // factor, whole.shape[1] // factor)) if factor > 1 else whole
-    _, region = normalise(small)
-    wall = chest_wall_side(region)
-    spacing = [_rounded(mm * n / m) for mm, n, m in zip(mammogram.spacing_mm or (), whole.shape, full, strict=False)]
-    extent = full[0] * full[1] * np.prod(spacing) / 100 if spacing else None
-    breast = small[region]
-    return {"rows": full[0], "columns": full[1], "row_spacing_mm": spacing[0] if spacing else None,
-            "column_spacing_mm": spacing[1] if spacing else None, "chest_wall": wall,
-            "region_share": _rounded(region.mean()),
-            "breast_cm2": _rounded(region.mean() * extent) if spacing else None,
-            "air_level": _rounded(air_level(small, region)),
-            "saturated_share": _rounded((breast >= _WHITE).mean()),
-            "opposite_share": _rounded(region[:, -1 if wall == "left" else 0].mean()),
-            "grey_levels": None if is_reduced else _levels(whole),
-            "breast_histogram": _histogram(breast), "image_histogram": _histogram(small)}
+def _listed(reason: str, sentences: pd.Series) -> pd.DataFrame:
+    return pd.DataFrame({"reason": reason, "image": sentences.index, "sentence": sentences.to_numpy(object)})
 
 
-def _levels(pixels: np.ndarray) -> int:
-    """Different greys, told apart to 16 bits; of a large image some 800 rows are enough."""
-    levels = (pixels[::max(1, pixels.shape[0] // 800)] * np.float32(65535) + np.float32(0.5)).astype(np.int32)
-    return int(np.count_nonzero(np.bincount(levels.ravel())))
+def _stated(sentences: pd.Series) -> pd.Series:
+    return sentences[sentences != ""]
 
 
-def _histogram(pixels: np.ndarray) -> str:
-    bins = np.minimum((pixels * np.float32(BINS)).astype(np.intp), BINS - 1)
-    return " ".join(map(str, np.bincount(bins.ravel(), minlength=BINS)))
+def _beyond(measure: pd.Series, sentence: str, low: float = -np.inf, high: float = np.inf) -> pd.Series:
+    """The sentence where a measure is out of its range, the farthest first."""
+    found = measure[(measure < low) | (measure > high)].astype(float)
+    excess = np.maximum(low - found, found - high).sort_values(ascending=False, kind="stable")
+    return found.loc[excess.index].map(sentence.format).astype(object)
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), 5)
+def _areas(images: pd.DataFrame) -> pd.Series:
+    """Areas in cm² where the header tells a spacing, else in pixels."""
+    pixels = images["region_share"] * images["rows"].astype(float) * images["columns"].astype(float)
+    known = images["breast_cm2"].notna().groupby(images["pair"]).transform("all")
+    area = images["breast_cm2"].where(known, pixels)
+    by_view = area.groupby([images["pair"], images["view"]]).median().unstack().reindex(columns=["CC", "MLO"])
+    ratio = images["pair"].map(by_view["MLO"] / by_view["CC"])
+    far = _beyond(np.log2(ratio), "", *np.log2(AREA_RATIO)).index
+    return ratio.loc[far].map("the region of its MLO view is {:.2f} times that of its CC view".format).astype(object)
 
 
-def _stamp(path: Path, digest: str, protocol: Protocol) -> str:
-    """What the facts of an image depend on: file, content and way of reading."""
-    try:
-        stat = path.stat()
-        file = f"{stat.st_size}-{stat.st_mtime_ns}"
-    except OSError:
-        file = "absent"
-    return f"{_VERSION}-{working_side(protocol)}-{protocol.for_processing}-{digest[:16]}-{file}"
+def _unlike_scanner(images: pd.DataFrame) -> pd.Series:
+    distance = scanner_distances(images)
+    median = distance.groupby(images["scanner"]).transform("median")
+    spread = (distance - median).abs().groupby(images["scanner"]).transform("median")
+    excess = ((distance - median) / spread.where(spread > 0)).where(spread > 0, 0.0)
+    return _beyond(excess, "its greys are {:.1f} median deviations farther than usual from those of its scanner",
+                   high=MOST_MADS)
 
 
-def _read_resumably(manifest: Path, paths: pd.Series, stamps: pd.Series, protocol: Protocol,
-                    progress: bool) -> dict[int, dict[str, Any]]:
-    cache = manifest.parent / CACHE_FOLDER
-    cache.mkdir(parents=True, exist_ok=True)
-    (cache / ".gitignore").write_text("*\n", encoding="utf-8")
-    log = cache / f"{manifest.name}.quality.jsonl"
-    known = {row: fact["stamp"] for row, fact in logged(log).items() if fact["code"] not in FAILURES}
-    todo = stamps.index[[known.get(row) != stamp for row, stamp in stamps.items()]]
-    with tqdm(total=len(paths), initial=len(paths) - len(todo), desc="check", unit="image", mininterval=2,
-              disable=None if progress else True) as bar, closing(
-                  _in_batches(manifest.parent, paths[todo], protocol)) as batches:
-        for batch in batches:
-            append_to_log(log, {row: fact | {"stamp": stamps[row]} for row, fact in batch.items()})
-            bar.update(len(batch))
-    return logged(log)
-
-
-def _in_batches(folder: Path, todo: pd.Series, protocol: Protocol) -> Iterator[dict[int, dict[str, Any]]]:
-    work = partial(image_facts, min_side=working_side(protocol), for_processing=protocol.for_processing)
-    with closing(map_isolated(work, (folder / path for path in todo))) as results:
-        outcomes = ((row, _outcome(result)) for row, (_, result) in zip(todo.index, results, strict=True))
-        while batch := dict(islice(outcomes, _FLUSH_EVERY)):
-            yield batch
-
-
-def _outcome(result: dict[str, Any] | RejectedImage) -> dict[str, Any]:
-    return {"code": result.code, "reason": result.reason} if isinstance(result, RejectedImage) else result
+RULES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "Tags contradict each other": lambda images: _stated(images["conflicts"]),
+    "Chest wall not where the tags put it": lambda images: _stated(chest_wall_conflicts(images)),
+    "Side or view not as in the manifest": lambda images: _stated(header_conflicts(images)),
+    f"Breast region out of {SHARE[0]:.0%} to {SHARE[1]:.0%} of the image": lambda images: _beyond(
+        images["region_share"], "the breast region covers {:.1%} of the image", *SHARE),
+    "Breast region reaches the edge opposite its chest wall": lambda images: _beyond(
+        images["opposite_share"], "the breast region takes {:.1%} of the edge opposite its chest wall",
+        high=MOST_OPPOSITE),
+    f"More than {MOST_SATURATED:.0%} of the breast is white": lambda images: _beyond(
+        images["saturated_share"], "{:.1%} of the breast is white", high=MOST_SATURATED),
+    f"Fewer than {LEAST_LEVELS} grey levels": lambda images: _beyond(
+        images["grey_levels"].dropna(), "{:.0f} different grey levels", low=LEAST_LEVELS),
+    "The two views of a breast differ too much in area": _areas,
+    "Greys unlike those of its scanner": _unlike_scanner,
+}

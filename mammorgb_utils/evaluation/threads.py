@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mammorgb_utils.data.workers import available_cores
+from mammorgb_utils.data.batch.workers import available_cores
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mammorgb_utils.data.cohort import CohortError, preprocess_cohort
+from mammorgb_utils.data.batch.reference import average_reference, quantile_curves
+from mammorgb_utils.data.batch.workers import map_isolated
+from mammorgb_utils.data.cohort import CohortError
 from mammorgb_utils.data.dicom import RejectedImage, one_file
 from mammorgb_utils.data.manifest import load_manifest
-from mammorgb_utils.data.pairs import load_pairs, real_pairs
-from mammorgb_utils.data.preprocess import ReferenceCDF, average_reference, quantile_curves, read_view
-from mammorgb_utils.data.workers import map_isolated
+from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort, real_pairs
+from mammorgb_utils.data.preprocess import ReferenceCDF, read_view
 from mammorgb_utils.diffusion.loop import CHECKPOINTS
 from mammorgb_utils.experiments.trial import SetOverlap, TrialError, run_trial
 from mammorgb_utils.protocol import Protocol

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mammorgb_utils.data.batch.workers import map_isolated
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.preprocess import (
@@ -22,7 +23,6 @@ from mammorgb_utils.data.preprocess import (
     preprocessing_steps,
     read_view,
 )
-from mammorgb_utils.data.workers import map_isolated
 from mammorgb_utils.evaluation.consistency.pairing import pairing_gain, shuffled_overlap
 from mammorgb_utils.evaluation.overlap.pairs import PairMasks, pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws

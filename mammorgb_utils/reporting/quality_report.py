@@ -15,11 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from tqdm import tqdm
 
+from mammorgb_utils.data.batch.workers import map_isolated
 from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
-from mammorgb_utils.data.quality import check_images, histograms, picture
-from mammorgb_utils.data.quality_rules import find_odd, with_reasons
-from mammorgb_utils.data.workers import map_isolated
+from mammorgb_utils.data.quality import check_images, find_odd, histograms, picture, with_reasons
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.figures_quality import as_svg, scanner_intensities
 from mammorgb_utils.runs import atomic_path, write_csv

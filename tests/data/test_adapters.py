@@ -14,8 +14,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from mammorgb_utils.cli import main
-from mammorgb_utils.data.archives import ADAPTERS, AdapterError, build_manifest, checksums
+from mammorgb_utils.data.archives import ADAPTERS, AdapterError, build_manifest
 from mammorgb_utils.data.archives.base import Listing, worst_grade
+from mammorgb_utils.data.batch import checksums
 from mammorgb_utils.data.manifest import ManifestError, load_manifest
 from mammorgb_utils.runs import sha256
 

@@ -5,21 +5,18 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from kills import killed_at_third_batch
 
 from mammorgb_utils import runs
-from mammorgb_utils.data import cohort as cohort_module
-from mammorgb_utils.data.cohort import (
-    CohortError,
-    cohort_flow,
-    preprocess_cohort,
-    reference_from_manifest,
-    select_images,
-)
-from mammorgb_utils.data.dicom import RejectedImage
+from mammorgb_utils.data import pairs as pairs_module
+from mammorgb_utils.data.batch import resumable
+from mammorgb_utils.data.batch.reference import reference_from_manifest
+from mammorgb_utils.data.batch.resumable import Record
+from mammorgb_utils.data.batch.workers import map_isolated
+from mammorgb_utils.data.cohort import CohortError, cohort_flow, disagreements, select_images
+from mammorgb_utils.data.dicom import RejectedImage, one_file
 from mammorgb_utils.data.manifest import ManifestError, load_manifest
-from mammorgb_utils.data.outcome import disagreements
-from mammorgb_utils.data.pairs import example_steps, load_pairs, real_pairs
-from mammorgb_utils.data.progress_log import append_to_log, logged
+from mammorgb_utils.data.pairs import example_steps, load_pairs, preprocess_cohort, real_pairs
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 
@@ -67,25 +64,21 @@ def test_no_path_or_checksum_reaches_the_record_of_images(study, cohort):
 def test_a_killed_call_continues_and_ends_with_the_same_pairs(study, monkeypatch, tmp_path):
     whole = Run(tmp_path / "runs" / "whole", study.protocol, study.manifest)
     preprocess_cohort(whole, progress=False)
-    monkeypatch.setattr(cohort_module, "_FLUSH_EVERY", 4)
-    batches = cohort_module._in_batches
-
-    def killed(*arguments):
-        for number, batch in enumerate(batches(*arguments)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield batch
-
-    monkeypatch.setattr(cohort_module, "_in_batches", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_at_third_batch(), pytest.raises(KeyboardInterrupt):
         preprocess_cohort(study, progress=False)
     (log,) = study.pairs.parent.glob("views-*.part.jsonl")
     assert len(log.read_text().splitlines()) == 8
     log.write_text(log.read_text() + '{"row": 99, "co')  # the line that a kill cut short
-    first = next(iter(logged(log)))
-    append_to_log(log, {first: {"code": "timeout"}})  # which a busy machine may have caused
+    known = Record(log, (study.protocol.image_size,) * 2)
+    known.add({next(iter(known.facts())): {"code": "timeout"}})  # which a busy machine may have caused
     left = []
-    monkeypatch.setattr(cohort_module, "_in_batches", lambda *given: left.append(len(given[1])) or batches(*given))
+
+    def counted(work, files):
+        files = list(files)
+        left.append(len(files))
+        return map_isolated(work, files)
+
+    monkeypatch.setattr(resumable, "map_isolated", counted)
     preprocess_cohort(study, progress=False)
     todo = select_images(load_manifest(study.manifest), study.protocol)["excluded"].eq("").sum()
     assert left == [todo - 7]
@@ -104,7 +97,7 @@ def test_another_reference_is_refused_not_mixed_in(study, tmp_path):
 
 
 def test_pairs_of_patients_are_marked(study, monkeypatch):
-    monkeypatch.setattr(cohort_module, "load_manifest", lambda path: load_manifest(path).assign(source="hospital"))
+    monkeypatch.setattr(pairs_module, "load_manifest", lambda path: load_manifest(path).assign(source="hospital"))
     preprocess_cohort(study, progress=False)
     assert "patient data" in (study.root / "DO_NOT_SHARE.txt").read_text()
 
@@ -177,24 +170,19 @@ def test_a_reference_is_averaged_from_the_training_split(cohort):
     assert json.loads(json.dumps(reference.foreground.tolist()))[0] >= 0
 
 
-def broken(mammogram, reference, protocol):
-    raise ValueError("zero-size array")
-
-
-def test_an_image_that_cant_be_worked_on_is_one_rejection(cohort, monkeypatch):
-    monkeypatch.setattr(cohort_module, "preprocessing_steps", broken)
-    path = cohort[0] / cohort[1]["path"].iloc[0]
+def test_an_image_that_cant_be_worked_on_is_one_rejection(tmp_path):
     with pytest.raises(RejectedImage, match=r"unreadable: the image can't be worked on \(ValueError\)"):
-        cohort_module._one_view(path, None, Protocol())
+        with one_file(tmp_path / "SECRET.dcm"):
+            raise ValueError("zero-size array")
 
 
 def test_patients_are_marked_before_the_first_view_and_checked_files_arent_hashed_again(study, monkeypatch):
-    monkeypatch.setattr(cohort_module, "load_manifest", lambda path: load_manifest(path).assign(source="hospital"))
+    monkeypatch.setattr(pairs_module, "load_manifest", lambda path: load_manifest(path).assign(source="hospital"))
     hashed = []
-    check = cohort_module.verify_checksums
-    monkeypatch.setattr(cohort_module, "verify_checksums", lambda rows, *given, **options: (
+    check = pairs_module.verify_checksums
+    monkeypatch.setattr(pairs_module, "verify_checksums", lambda rows, *given, **options: (
         hashed.append(len(rows)), check(rows, *given, **options)))
-    monkeypatch.setattr(cohort_module, "pair_rows", lambda images: 1 / 0)
+    monkeypatch.setattr(pairs_module, "pair_rows", lambda images: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         preprocess_cohort(study, progress=False)
     assert (study.root / "DO_NOT_SHARE.txt").is_file()

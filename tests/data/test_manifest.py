@@ -94,7 +94,7 @@ def test_a_file_that_cant_be_read_is_told_by_its_row(tmp_path, monkeypatch, coho
     def closed(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("mammorgb_utils.data.manifest.sha256", closed)
+    monkeypatch.setattr("mammorgb_utils.data.batch.checksums.sha256", closed)
     with pytest.raises(ManifestError, match=r"row 2, column path: .* can't be read \(Permission denied\)") as error:
         verify_checksums(cohort[1].head(1), cohort[0], progress=False)
     assert cohort[1]["path"].iloc[0] not in str(error.value) and error.value.__cause__ is None

@@ -7,9 +7,9 @@ from dicom_files import EIGHT_BITS, breast_codes, write_mammogram
 from mutations import KINDS, anatomy, mutated
 from pydicom.encaps import encapsulate, generate_frames
 
+from mammorgb_utils.data.batch.workers import FAILURES, map_isolated
 from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
 from mammorgb_utils.data.headers import READ_ERRORS
-from mammorgb_utils.data.workers import FAILURES, map_isolated
 
 SYNTAXES = ("explicit", "implicit", "big_endian", "deflated", "rle", "jpeg_baseline", "jpeg_extended",
             "jpeg_lossless_sv1", "jpeg_ls", "jpeg_2000_lossless", "jpeg_2000", "htj2k_lossless")

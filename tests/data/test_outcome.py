@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from mammorgb_utils.data.cohort import cohort_flow
-from mammorgb_utils.data.outcome import disagreements, pair_rows, record_outcome
+from mammorgb_utils.data.cohort import cohort_flow, disagreements, pair_rows, record_outcome
 from mammorgb_utils.protocol import Protocol
 
 READ = {"code": "", "detail": "", "header_laterality": "L", "chest_wall": "left",

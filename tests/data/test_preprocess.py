@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 from skimage.exposure import match_histograms
 
+from mammorgb_utils.data.batch.reference import average_reference, quantile_curves
 from mammorgb_utils.data.breast_region import breast_region
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.geometry import area_resize, pad_to_square
 from mammorgb_utils.data.preprocess import (
-    average_reference,
     load_reference_cdf,
     match_histogram,
     normalise,
     preprocess_view,
     preprocessing_steps,
-    quantile_curves,
 )
 from mammorgb_utils.protocol import Protocol
 

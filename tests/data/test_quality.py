@@ -7,11 +7,22 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from kills import killed_at_third_batch
 
-from mammorgb_utils.data import quality
+from mammorgb_utils.data.batch import resumable
 from mammorgb_utils.data.manifest import write_manifest
-from mammorgb_utils.data.quality import BINS, check_images, histograms, image_facts, picture
-from mammorgb_utils.data.quality_rules import RULES, SHARE, find_odd, scanner_distances, with_reasons
+from mammorgb_utils.data.quality import (
+    BINS,
+    RULES,
+    SHARE,
+    check_images,
+    find_odd,
+    histograms,
+    image_facts,
+    picture,
+    scanner_distances,
+    with_reasons,
+)
 from mammorgb_utils.protocol import Protocol
 
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
@@ -27,7 +38,7 @@ def in_process(monkeypatch):
             read.append(path)
             yield path, function(path)
 
-    monkeypatch.setattr(quality, "map_isolated", mapped)
+    monkeypatch.setattr(resumable, "map_isolated", mapped)
     return read
 
 
@@ -130,19 +141,8 @@ def test_a_killed_check_continues_and_finds_the_same(cohort, in_process, monkeyp
     (tmp_path / "archive").symlink_to(folder)
     rows = rows.assign(path="archive/" + rows["path"])
     write_manifest(rows, manifest)
-    monkeypatch.setattr(quality, "_FLUSH_EVERY", 4)
-    batches = quality._in_batches
-
-    def killed(*arguments):
-        for number, batch in enumerate(batches(*arguments)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield batch
-
-    monkeypatch.setattr(quality, "_in_batches", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_at_third_batch(), pytest.raises(KeyboardInterrupt):
         check_images(manifest, Protocol(), progress=False)
-    monkeypatch.setattr(quality, "_in_batches", batches)
     log = tmp_path / ".mammorgb-cache" / "manifest.csv.quality.jsonl"
     log.write_text(log.read_text() + '{"row": 20, "co')  # the line that a kill cut short
     assert (log.parent / ".gitignore").read_text() == "*\n" and str(folder) not in log.read_text()

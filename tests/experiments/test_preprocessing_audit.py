@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from mammorgb_utils import runs
-from mammorgb_utils.data.cohort import preprocess_cohort
 from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
-from mammorgb_utils.data.pairs import load_pairs
+from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view
 from mammorgb_utils.experiments import preprocessing_audit
 from mammorgb_utils.experiments.preprocessing_audit import (

@@ -9,11 +9,11 @@ import torch
 from tiny_models import SIZE, save_base
 
 from mammorgb_utils import runs
-from mammorgb_utils.data import cohort as cohort_module
-from mammorgb_utils.data.cohort import CohortError, preprocess_cohort
+from mammorgb_utils.data.batch import resumable
+from mammorgb_utils.data.cohort import CohortError
 from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
-from mammorgb_utils.data.pairs import load_pairs, real_pairs
+from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort, real_pairs
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
 from mammorgb_utils.experiments import preprocessing as preprocessing_variants
 from mammorgb_utils.experiments import trial as trials
@@ -53,7 +53,7 @@ def study(cohort, tmp_path_factory) -> Run:
              "epochs": 1.0, "sampling_batch": 2, "sampling_steps": 2, "precision": "fp32", "checkpoint_every": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "PROJECT_ROOT", root)
-        patch.setattr(cohort_module, "map_isolated", one_by_one)
+        patch.setattr(resumable, "map_isolated", one_by_one)
         patch.setattr(preprocessing_variants, "map_isolated", one_by_one)
         run = Run.open("r", "smoke", manifest=str(cohort[0] / "manifest.csv"), **small)
         preprocess_cohort(run, progress=False)
@@ -134,7 +134,7 @@ def test_too_few_images_for_thirds_are_refused(study, tmp_path, monkeypatch):
 
 
 def test_finished_views_are_loaded_and_other_pairs_refused(study, made, monkeypatch):
-    monkeypatch.setattr(cohort_module, "map_isolated", None)
+    monkeypatch.setattr(resumable, "map_isolated", None)
     variants = variants_of(study.protocol)
     before = made["match-image"].pairs.stat().st_mtime_ns
     preprocess_variants(study, variants, progress=False)

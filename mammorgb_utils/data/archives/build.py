@@ -11,13 +11,12 @@ import pandas as pd
 
 from mammorgb_utils.data.archives import cbis, cmmd, embed, folder, inbreast, rsna, vindr
 from mammorgb_utils.data.archives.base import AdapterError, ImageRecord
-from mammorgb_utils.data.archives.checksums import cached_checksums
 from mammorgb_utils.data.archives.pseudonyms import Pseudonyms, split_patients
+from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, checksums, is_digest
 from mammorgb_utils.data.manifest import COLUMNS, write_manifest
 
 ADAPTERS = {"vindr": vindr, "rsna": rsna, "cbis": cbis, "cmmd": cmmd, "inbreast": inbreast, "embed": embed,
             "folder": folder}
-CACHE_FOLDER = ".mammorgb-cache"  # beside the manifest; ignored by git, as it holds paths
 _SHOWN = 20  # row numbers printed before the rest is counted
 
 
@@ -81,8 +80,7 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
     frame = _rows(source, records, Path(os.path.relpath(root, out.parent)), heldout_fraction, seed, secret,
                   archive_split)
     cache = out.parent / CACHE_FOLDER / f"{out.name}.json"
-    frame["sha256"] = cached_checksums(out.parent, list(frame["path"]), cache, progress=progress)
-    frame = _without_copies(frame, listing.skipped)
+    frame = _hashed(frame, out.parent, cache, listing.skipped, progress)
     _write(frame, out, overwrite)
     return Summary(frame, listing.skipped, missing)
 
@@ -97,8 +95,12 @@ def _require_places(source: str, root: Path, out: Path) -> None:
                            "or link the archive there (`ln -s ARCHIVE data/archive`) and give the link as ROOT")
 
 
-def _without_copies(frame: pd.DataFrame, skipped: Counter) -> pd.DataFrame:
-    """One row a content: a copy under another patient would stand on both sides of the split."""
+def _hashed(frame: pd.DataFrame, folder: Path, cache: Path, skipped: Counter, progress: bool) -> pd.DataFrame:
+    """With checksums, one row a content: a copy under another patient would stand on both sides of the split."""
+    frame["sha256"] = found = checksums(folder, list(frame["path"]), cache=cache, progress=progress)
+    if closed := [why for why in found if not is_digest(why)]:
+        raise AdapterError(f"an image file can't be read ({closed[0]}); see to the archive's permissions and disk, "
+                           "then repeat the command, which continues")
     copies = frame["sha256"].duplicated()
     if copies.any():
         skipped["same content as another file"] += int(copies.sum())

@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mammorgb_utils.data.archives.base import AdapterError, Listing
-from mammorgb_utils.data.archives.headers import list_by_headers
+from mammorgb_utils.data.archives.folder import list_by_headers
 
 _DOUBTFUL = {"D1-0202", "D2-0284", "D1-0808", "D1-1292"}
 LAYOUT = "CMMD/<patient or study>/…/1-1.dcm"

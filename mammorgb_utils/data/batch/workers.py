@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -71,7 +70,10 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
             if not window:
                 return
             if not _is_finished(pool, window[0][1], seconds):
-                restarts = _counted(restarts + 1)
+                restarts += 1
+                if restarts > _RESTARTS:
+                    raise WorkerError("worker processes end before they do anything; free memory or lower the number "
+                                      "of processes, and see the messages above")
                 _stop(pool)
                 pool = _start(function, gigabytes, processes)
                 window = deque((item, future if _kept(future) else _schedule(pool, item, seconds))
@@ -119,13 +121,6 @@ def _kept(future: ProcessFuture) -> bool:
     return future.done() and not future.cancelled() and not isinstance(future.exception(), BrokenProcessPool)
 
 
-def _counted(restarts: int) -> int:
-    if restarts > _RESTARTS:
-        raise WorkerError("worker processes end before they do anything; free memory or lower the number of "
-                          "processes, and see the messages above")
-    return restarts
-
-
 def _result(item: Any, future: ProcessFuture, seconds: float, gigabytes: float) -> Any:
     path = Path(item) if isinstance(item, (str, os.PathLike)) else Path()
     try:
@@ -150,22 +145,16 @@ def _cause(exitcode: int) -> str:
 # What follows runs when a worker starts, or in the worker.
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Numeric libraries read these variables when they are loaded: too early for a pool's initializer."""
-    added = {name: "1" for name in _THREADS if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
 class _Process(SpawnProcess):
     def start(self) -> None:
-        with _one_thread():
+        """With one thread: numeric libraries read these variables when they are loaded, before an initializer runs."""
+        added = {name: "1" for name in _THREADS if name not in os.environ}
+        os.environ.update(added)
+        try:
             super().start()
+        finally:
+            for name in added:
+                os.environ.pop(name, None)
 
 
 class _Context(SpawnContext):

@@ -1,0 +1,88 @@
+"""SHA-256 of many files, in threads, remembered between calls."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mammorgb_utils.runs import sha256, write_json
+
+CACHE_FOLDER = ".mammorgb-cache"  # beside the manifest; ignored by git, as it holds paths
+_HEX = 64  # digits of a digest
+_BATCH = 256  # files hashed between two looks at the clock; a pool holds a future for each file it was given
+_SAVE_EVERY = 10.0  # seconds of work that a kill may cost; each save rewrites the whole cache
+
+
+def checksums(folder: Path, paths: Sequence[str], *, cache: Path | None = None, progress: bool = True) -> list[str]:
+    """SHA-256 of each file; with a cache, a killed call continues and an unchanged file isn't read again.
+
+    Args:
+        folder: What `paths` are relative to.
+        paths: Files that are there.
+        cache: JSON of `path|size|mtime` to digest. It holds paths: its folder gets a `.gitignore` of its own.
+        progress: Show a bar.
+
+    Returns:
+        Hex digests in the order of `paths`; where a file can't be read, in words why, see `is_digest`: the error
+        itself would name the path, which may identify a patient.
+    """
+    known = _load(cache) if cache else {}
+    keys = [_key(folder, path) for path in paths] if cache else paths
+    todo = [(key, path) for key, path in zip(keys, paths, strict=True) if key not in known]
+    saved = time.monotonic()
+    try:
+        with ThreadPoolExecutor() as pool, tqdm(total=len(paths), initial=len(paths) - len(todo), desc="checksums",
+                                                unit="file", mininterval=2, disable=not progress) as bar:
+            for start in range(0, len(todo), _BATCH):
+                batch = todo[start:start + _BATCH]
+                found = pool.map(lambda item: _digest(folder / item[1]), batch)
+                known |= dict(zip((key for key, _ in batch), found, strict=True))
+                bar.update(len(batch))
+                if cache and time.monotonic() - saved >= _SAVE_EVERY:
+                    _save(cache, known)
+                    saved = time.monotonic()
+    finally:
+        if cache:
+            _save(cache, known)
+    return [known[key] for key in keys]
+
+
+def is_digest(found: str) -> bool:
+    """Whether it is a digest, and not a sentence about a file that can't be read."""
+    return len(found) == _HEX and " " not in found
+
+
+def make_cache_folder(folder: Path) -> None:
+    """A folder that git ignores, as what it holds names files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def _key(folder: Path, path: str) -> str:
+    stat = (folder / path).stat()
+    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+
+
+def _load(cache: Path) -> dict[str, str]:
+    make_cache_folder(cache.parent)
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _save(cache: Path, known: dict[str, str]) -> None:
+    write_json(cache, {key: found for key, found in known.items() if is_digest(found)})

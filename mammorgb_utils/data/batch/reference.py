@@ -1,0 +1,71 @@
+"""Making a reference for histogram matching: the average distribution of grey over many mammograms."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mammorgb_utils.data.batch.workers import map_isolated
+from mammorgb_utils.data.cohort import CohortError, select_images
+from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file
+from mammorgb_utils.data.manifest import load_manifest, verify_checksums
+from mammorgb_utils.data.preprocess import KNOTS, ReferenceCDF, normalise, read_view, without_objects
+from mammorgb_utils.protocol import Protocol
+
+
+def reference_from_manifest(manifest: Path, protocol: Protocol, name: str, *, progress: bool = True) -> ReferenceCDF:
+    """Average the quantile functions of a manifest's training images that the protocol accepts.
+
+    Raises:
+        ManifestError: The manifest, or a file that it names, isn't as stated.
+        CohortError: No image could be read.
+    """
+    images = select_images(load_manifest(manifest), protocol)
+    images = images[(images["excluded"] == "") & (images["split"] == "train")]
+    verify_checksums(images, manifest.parent, progress=progress)
+    paths = [manifest.parent / path for path in images["path"]]
+    total, n_images = np.zeros(1), 0
+    with closing(map_isolated(partial(_curves, protocol=protocol), paths)) as results:
+        for _, curves in tqdm(results, total=len(paths), desc="reference", unit="image", mininterval=2,
+                              disable=not progress):
+            if not isinstance(curves, RejectedImage):
+                total, n_images = total + curves, n_images + 1
+    if not n_images:
+        raise CohortError("no training image of the manifest could be read, so there is no reference")
+    return average_reference([tuple(total / n_images)], name, n_images)
+
+
+def _curves(path: Path, protocol: Protocol) -> np.ndarray:
+    with one_file(path):
+        return np.stack(quantile_curves(read_view(path, protocol)))
+
+
+def quantile_curves(mammogram: Mammogram) -> tuple[np.ndarray, np.ndarray]:
+    """Quantile functions of one normalised mammogram: breast, and whole image without labels and borders.
+
+    Returns:
+        Two `(257,)` float arrays of intensities at evenly spaced quantiles.
+
+    Raises:
+        RejectedImage: There is no breast in it (code `no_breast`).
+    """
+    normalised, region = normalise(mammogram.pixels)
+    knots = np.linspace(0, 1, KNOTS)
+    plain = without_objects(normalised, mammogram.pixels, region)
+    return np.quantile(normalised[region], knots), np.quantile(plain, knots)
+
+
+def average_reference(curves: list[tuple[np.ndarray, np.ndarray]], name: str, n_images: int = 0) -> ReferenceCDF:
+    """Average quantile functions: the barycentre of the distributions, so that no single image decides.
+
+    Args:
+        curves: Of `quantile_curves`.
+        name: Which images they were taken from.
+        n_images: How many images they stand for; by default one a curve.
+    """
+    foreground, image = (np.mean([pair[i] for pair in curves], axis=0).astype(np.float32) for i in (0, 1))
+    return ReferenceCDF(name, n_images or len(curves), foreground, image)
