@@ -30,8 +30,8 @@ from mammorgb_utils.data.dicom import Mammogram
 from mammorgb_utils.data.phantom import write_cohort
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
 from mammorgb_utils.evaluation.artefacts.rates import DETECTORS, artefact_scores
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks
-from mammorgb_utils.evaluation.statistics.rates import rate_row
+from mammorgb_utils.evaluation.overlap import pair_masks
+from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 

@@ -28,8 +28,12 @@ from mammorgb_utils.evaluation.anatomy.matching import match_table
 from mammorgb_utils.evaluation.anatomy.measure import anatomy
 from mammorgb_utils.evaluation.anatomy.third_channel import computed_third, third_residuals
 from mammorgb_utils.evaluation.artefacts.rates import artefact_flags, artefact_rates
-from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
-from mammorgb_utils.evaluation.consistency.summary import consistency_table
+from mammorgb_utils.evaluation.consistency import (
+    NEAREST_AREA,
+    consistency_table,
+    nearest_area_overlap,
+    shuffled_overlap,
+)
 from mammorgb_utils.evaluation.fidelity.memorisation import (
     HELDOUT,
     TRAIN,
@@ -39,13 +43,12 @@ from mammorgb_utils.evaluation.fidelity.memorisation import (
 )
 from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
 from mammorgb_utils.evaluation.fidelity.texture import texture_features
-from mammorgb_utils.evaluation.masks.agreement import mask_agreement, mask_examples, masks_by_method, overlap_by_method
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples, masks_by_method, overlap_by_method
+from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.score_steps import MAX_TRAIN
-from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER
-from mammorgb_utils.evaluation.statistics.tables import contrast_table, distance_table, effect_table, overlap_summary
+from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table, overlap_summary
 from mammorgb_utils.experiments.choice_effects import MAX_PAIRS, contrast_tests, split_effects
-from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.protocol import SET_ORDER, Protocol
 from mammorgb_utils.reporting.mask_verdicts import verdicts_by_method
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 

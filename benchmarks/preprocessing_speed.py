@@ -41,8 +41,8 @@ from mammorgb_utils.data.preprocess import (
     preprocess_view,
     working_side,
 )
-from mammorgb_utils.evaluation.masks.breast import breast_mask
-from mammorgb_utils.evaluation.overlap.pairs import iou
+from mammorgb_utils.evaluation.masks import breast_mask
+from mammorgb_utils.evaluation.overlap import iou
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 

@@ -23,17 +23,21 @@ import pandas as pd
 from scipy.stats import norm
 from tqdm import tqdm
 
-from mammorgb_utils.evaluation.statistics.bootstrap import Sample, closer, median_difference
-from mammorgb_utils.evaluation.statistics.distances import emd, ks, null_band
-from mammorgb_utils.evaluation.statistics.effects import (
+from mammorgb_utils.evaluation.statistics import (
     Effect,
+    Sample,
     cliffs_delta,
+    closer,
+    emd,
     equivalence,
     hodges_lehmann,
+    ks,
     mann_whitney,
+    median_difference,
+    null_band,
+    rate,
     wilson,
 )
-from mammorgb_utils.evaluation.statistics.rates import rate
 from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 

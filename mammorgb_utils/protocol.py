@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 PROFILES_DIR = Path(__file__).resolve().parent.parent / "profiles"
 
 ThirdChannel = Literal["sum", "absdiff", "zero"]
+SET_ORDER = ("real", "sum", "absdiff", "zero")  # of every table and figure
 Fraction = Field(ge=0.0, le=1.0)
 
 

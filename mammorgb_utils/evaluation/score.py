@@ -7,9 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
-from mammorgb_utils.evaluation.consistency.summary import consistency_table
-from mammorgb_utils.evaluation.overlap.pairs import pair_metrics, plausible
+from mammorgb_utils.evaluation.consistency import (
+    NEAREST_AREA,
+    consistency_table,
+    nearest_area_overlap,
+    shuffled_overlap,
+)
+from mammorgb_utils.evaluation.overlap import pair_metrics, plausible
 from mammorgb_utils.evaluation.score_steps import (
     artefact_rows,
     fidelity_rows,
@@ -20,8 +24,8 @@ from mammorgb_utils.evaluation.score_steps import (
     memorisation_rows,
 )
 from mammorgb_utils.evaluation.sets import SETS, ScoredSets, ScoreError, scored_sets
-from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
-from mammorgb_utils.evaluation.statistics.tables import (
+from mammorgb_utils.evaluation.statistics import (
+    CANDIDATE,
     MEASURES,
     PRIMARY,
     distance_table,

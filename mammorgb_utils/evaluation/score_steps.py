@@ -12,9 +12,9 @@ from mammorgb_utils.evaluation.artefacts.rates import artefact_flags, artefact_r
 from mammorgb_utils.evaluation.fidelity.memorisation import EITHER, HELDOUT, TRAIN, memorisation_table, nearest_training
 from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
 from mammorgb_utils.evaluation.fidelity.texture import texture_features
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks
+from mammorgb_utils.evaluation.overlap import pair_masks
 from mammorgb_utils.evaluation.sets import SETS, ScoredSets
-from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
+from mammorgb_utils.evaluation.statistics import CANDIDATE
 
 MAX_TRAIN = 1000  # training pairs that the match test learns from: more cost time alone
 MATCH_AMONG = 5  # MLO views among which the card's match accuracy is

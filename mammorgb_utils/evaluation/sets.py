@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks, pair_masks
-from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
-from mammorgb_utils.evaluation.statistics.tables import MIN_PAIRS
+from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks
+from mammorgb_utils.evaluation.statistics import CANDIDATE, MIN_PAIRS
 from mammorgb_utils.protocol import Protocol
 
 SETS = ("real", CANDIDATE)

@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import brunnermunzel, ks_2samp, ttest_ind
 
-from mammorgb_utils.evaluation.consistency.pairing import pairing_gain, shuffled_overlap
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics
-from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
-from mammorgb_utils.evaluation.statistics.effects import hodges_lehmann, mann_whitney
-from mammorgb_utils.evaluation.statistics.resampling import patient_of, sets_in
+from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
+from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
+from mammorgb_utils.evaluation.statistics import Sample, hodges_lehmann, mann_whitney, median_draws, patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammorgb_utils.evaluation.statistics.resampling import sets_in
+from mammorgb_utils.evaluation.statistics import sets_in
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import read_table
 

@@ -23,10 +23,9 @@ from mammorgb_utils.data.preprocess import (
     preprocessing_steps,
     read_view,
 )
-from mammorgb_utils.evaluation.consistency.pairing import pairing_gain, shuffled_overlap
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks, pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
-from mammorgb_utils.evaluation.statistics.resampling import patient_of
+from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
+from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics import Sample, median_draws, patient_of
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, exclusive, read_table, sha256, write_csv, write_json
 from mammorgb_utils.streams import Stream, generator

@@ -10,11 +10,9 @@ import pandas as pd
 
 from mammorgb_utils.data.breast_region import breast_region, chest_wall_side
 from mammorgb_utils.evaluation.artefacts.rates import ANY, artefact_flags, artefact_rates
-from mammorgb_utils.evaluation.consistency.pairing import pairing_gain, score_of_gains, shuffled_overlap
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.statistics.effects import Effect, hodges_lehmann
-from mammorgb_utils.evaluation.statistics.rates import rate_row
-from mammorgb_utils.evaluation.statistics.resampling import patient_of
+from mammorgb_utils.evaluation.consistency import pairing_gain, score_of_gains, shuffled_overlap
+from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics import Effect, hodges_lehmann, patient_of, rate_row
 from mammorgb_utils.experiments.preprocessing import Variant
 from mammorgb_utils.experiments.trial import SetOverlap
 from mammorgb_utils.protocol import Protocol

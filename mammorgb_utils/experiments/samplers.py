@@ -13,10 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
-from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
-from mammorgb_utils.evaluation.statistics.distances import emd, null_band
-from mammorgb_utils.evaluation.statistics.effects import equivalence, hodges_lehmann
-from mammorgb_utils.evaluation.statistics.tables import LEVEL, MIN_PAIRS
+from mammorgb_utils.evaluation.overlap import pair_metrics
+from mammorgb_utils.evaluation.statistics import LEVEL, MIN_PAIRS, emd, equivalence, hodges_lehmann, null_band
 from mammorgb_utils.output.style import (
     BAND,
     DASHED,

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import permutation_test, ttest_1samp
 
-from mammorgb_utils.evaluation.statistics.effects import holm
+from mammorgb_utils.evaluation.statistics import holm
 from mammorgb_utils.experiments.trial import CHANNELS
 from mammorgb_utils.output.style import (
     BAND,

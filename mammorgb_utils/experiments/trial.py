@@ -17,9 +17,9 @@ from mammorgb_utils.diffusion.engine.checkpoints import differences, digest
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
 from mammorgb_utils.diffusion.loop import CHECKPOINTS, STATS, Diverged
 from mammorgb_utils.diffusion.training import RECORD, array_sha256, milestone_dir, train, training_steps
-from mammorgb_utils.evaluation.consistency.pairing import shuffled_overlap
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.statistics.distances import NoiseFloor, emd, noise_floor
+from mammorgb_utils.evaluation.consistency import shuffled_overlap
+from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics import NoiseFloor, emd, noise_floor
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import exclusive, write_csv, write_json
 

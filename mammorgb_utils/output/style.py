@@ -11,10 +11,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mammorgb_utils.protocol import SET_ORDER
+
 SINGLE_COLUMN, DOUBLE_COLUMN = 89.0, 183.0  # mm, the widths most journals print
 _MM = 1 / 25.4  # inches
 
-SET_ORDER = ("real", "sum", "absdiff", "zero")
 LABELS = {"real": "Real", "sum": "Sum", "absdiff": "Absolute difference", "zero": "Zero"}
 CONTROL_LABELS = {"copy": "Copy of CC", "noise": "Noise", "other": "Another breast's CC"}  # of the appendices
 SAMPLER_LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmsolver++": "DPM-Solver++"}

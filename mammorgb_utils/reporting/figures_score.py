@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mammorgb_utils.evaluation.sets import SETS
-from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
+from mammorgb_utils.evaluation.statistics import CANDIDATE
 from mammorgb_utils.output.style import COLOURS, new_figure, styled
 
 _WIDTH, _HEIGHT = 140.0, 58.0  # mm

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mammorgb_utils.evaluation.consistency.summary import consistency_table
-from mammorgb_utils.evaluation.statistics.tables import contrast_table, distance_table, effect_table
+from mammorgb_utils.evaluation.consistency import consistency_table
+from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.claims import evaluate_claims
 from mammorgb_utils.runs import Run, read_table

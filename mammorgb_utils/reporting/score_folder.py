@@ -13,7 +13,7 @@ import pandas as pd
 
 from mammorgb_utils.data.pair_folder import pairs_digest
 from mammorgb_utils.evaluation.sets import ScoredSets
-from mammorgb_utils.evaluation.statistics.resampling import CANDIDATE
+from mammorgb_utils.evaluation.statistics import CANDIDATE
 from mammorgb_utils.output.records import study_digest
 from mammorgb_utils.output.score_captions import FIGURE_NAMES, TABLE_TITLES
 from mammorgb_utils.reporting.figures_quality import as_svg

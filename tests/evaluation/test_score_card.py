@@ -8,7 +8,7 @@ from drawn_anatomy import anatomy_rows
 from mammorgb_utils.evaluation.anatomy.matching import match_table
 from mammorgb_utils.evaluation.score import score_card
 from mammorgb_utils.evaluation.score_steps import match_rows
-from mammorgb_utils.evaluation.statistics.tables import TOO_FEW, effect_table
+from mammorgb_utils.evaluation.statistics import TOO_FEW, effect_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.claims import UNDERPOWERED, Equivalence
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from mammorgb_utils.evaluation.masks.breast import METHODS
+from mammorgb_utils.evaluation.masks import METHODS
 from mammorgb_utils.experiments.figures_choices import FIELD_LABELS, METHOD_LABELS
 from mammorgb_utils.experiments.open_choices import COLUMNS, NOT_RUN, OPEN_FIELDS, STATED_FIELDS, open_choices
 from mammorgb_utils.output.producers import FIGURES, TABLES

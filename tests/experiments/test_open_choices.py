@@ -6,7 +6,7 @@ import pytest
 from drawn_views import pairs_of
 from scipy.stats import mannwhitneyu
 
-from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
+from mammorgb_utils.evaluation.overlap import pair_metrics
 from mammorgb_utils.experiments.choice_effects import SPLITS, TESTS, contrast_tests, split_effects
 from mammorgb_utils.experiments.open_choices import (
     NOT_RUN,

@@ -7,8 +7,8 @@ from drawn_figures import sampler_rows, texts
 from matplotlib.colors import to_hex
 from tiny_models import blob_pairs
 
-from mammorgb_utils.evaluation.overlap.pairs import pair_metrics
-from mammorgb_utils.evaluation.statistics.distances import emd
+from mammorgb_utils.evaluation.overlap import pair_metrics
+from mammorgb_utils.evaluation.statistics import emd
 from mammorgb_utils.experiments import samplers
 from mammorgb_utils.experiments.samplers import draw_with, figure, safe_from, sampler_table
 from mammorgb_utils.protocol import Protocol

@@ -9,8 +9,8 @@ import torch
 from tiny_models import SIZE, blob_pairs, save_base
 
 from mammorgb_utils.diffusion.loop import STATS, Diverged
-from mammorgb_utils.evaluation.overlap.pairs import plausible
-from mammorgb_utils.evaluation.statistics.distances import emd
+from mammorgb_utils.evaluation.overlap import plausible
+from mammorgb_utils.evaluation.statistics import emd
 from mammorgb_utils.experiments import trial as trials
 from mammorgb_utils.experiments.trial import (
     TrialError,

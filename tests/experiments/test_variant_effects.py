@@ -6,8 +6,8 @@ import pytest
 from drawn_views import breast, pairs_of, view
 
 from mammorgb_utils.evaluation.artefacts.rates import artefact_flags
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks, pair_metrics
-from mammorgb_utils.evaluation.statistics.effects import hodges_lehmann
+from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
+from mammorgb_utils.evaluation.statistics import hodges_lehmann
 from mammorgb_utils.experiments.preprocessing import Variant
 from mammorgb_utils.experiments.preprocessing_effects import (
     EFFECT_COLUMNS,

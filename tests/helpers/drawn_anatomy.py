@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.overlap import PairMasks
 
 RATIO = 1.25  # height over width of the drawn field
 

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA
-from mammorgb_utils.evaluation.consistency.summary import consistency_table
-from mammorgb_utils.evaluation.statistics.tables import contrast_table, distance_table, effect_table
+from mammorgb_utils.evaluation.consistency import NEAREST_AREA, consistency_table
+from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import mask_verdicts
 from mammorgb_utils.reporting.claims import evaluate_claims

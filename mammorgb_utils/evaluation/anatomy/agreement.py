@@ -10,14 +10,14 @@ from scipy.stats import spearmanr
 
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
 from mammorgb_utils.evaluation.anatomy.third_channel import NULLS, OWN
-from mammorgb_utils.evaluation.consistency.pairing import (
+from mammorgb_utils.evaluation.consistency import (
     NO_SCORE,
     area_density_strata,
     derangement,
     pairing_gain,
     score_of_gains,
 )
-from mammorgb_utils.evaluation.statistics.resampling import patient_of, sets_in
+from mammorgb_utils.evaluation.statistics import patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 

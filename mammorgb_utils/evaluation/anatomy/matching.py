@@ -17,9 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from mammorgb_utils.evaluation.anatomy.agreement import strata_of
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES, anatomy
 from mammorgb_utils.evaluation.anatomy.third_channel import NULLS
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
-from mammorgb_utils.evaluation.statistics.effects import wilson
-from mammorgb_utils.evaluation.statistics.resampling import patient_of, patient_weights, sets_in
+from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.statistics import patient_of, patient_weights, sets_in, wilson
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.protocol import Protocol
 
 VIEWS = ("cc", "mlo")

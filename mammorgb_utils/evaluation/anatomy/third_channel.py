@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.diffusion.encoding import encode_pair
-from mammorgb_utils.evaluation.consistency.pairing import derangement
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.consistency import derangement
+from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.threads import on_every_core
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator

@@ -8,8 +8,7 @@ from functools import cache
 import numpy as np
 from scipy import fft, ndimage
 
-from mammorgb_utils.evaluation.masks.breast import edge_columns
-from mammorgb_utils.evaluation.masks.muscle import pectoral_mask
+from mammorgb_utils.evaluation.masks import edge_columns, pectoral_mask
 
 _SIDE = 128  # px: larger views are averaged to this or a little more; the grid's frequencies need every pixel
 _MARGIN = 0.03  # of the side, around the breast: the skin line's blur is no air

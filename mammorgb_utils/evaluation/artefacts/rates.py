@@ -18,10 +18,10 @@ from mammorgb_utils.evaluation.artefacts.detectors import (
     look_at,
     view_mismatch,
 )
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
-from mammorgb_utils.evaluation.statistics.rates import rate_row
-from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER, patient_of
+from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.statistics import patient_of, rate_row
 from mammorgb_utils.evaluation.threads import in_chunks
+from mammorgb_utils.protocol import SET_ORDER
 
 # Fitted by benchmarks/artefact_thresholds.py on one phantom cohort and scored on another; a test compares.
 THRESHOLDS = {

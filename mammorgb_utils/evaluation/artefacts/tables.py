@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.evaluation.artefacts.rates import DETECTORS, THRESHOLDS, flags_from_scores
-from mammorgb_utils.evaluation.statistics.rates import rate_row
+from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.streams import Stream, generator
 
 SCOPE_SHIFT = 0.05  # of the image: an area that matching moves by more depends on the choice of its scope

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import pearsonr
 
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
-from mammorgb_utils.evaluation.statistics.resampling import patient_of, patient_weights, weighted_median
+from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.statistics import LEVEL, MIN_PAIRS, patient_of, patient_weights, sets_in, weighted_median
+from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
 NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuffled.csv
@@ -30,7 +32,7 @@ NO_SCORE = ConsistencyScore(np.nan, np.nan, np.nan)
 
 
 def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Sequence | None = None,
-                     strata: Sequence | None = None, pairs: Sequence | None = None) -> pd.DataFrame:
+                     pairs: Sequence | None = None) -> pd.DataFrame:
     """Overlap of each CC mask with the MLO mask of another patient.
 
     Args:
@@ -38,17 +40,16 @@ def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Seq
         n_draws: Derangements; each uses every CC and every MLO once.
         seed: Seed of the derangements.
         patients: Patient of each pair; by default each pair is a patient.
-        strata: A label of each pair, such as `area_strata`; partners then come from the same stratum.
         pairs: Identifier of each pair; by default its row number.
 
     Returns:
         One row a shuffled pair: `draw`, `cc_pair`, `mlo_pair`, `iou`, `iou_no_muscle`.
 
     Raises:
-        ValueError: A patient holds more than half of a stratum, so that no derangement exists.
+        ValueError: A patient holds more than half of the pairs, so that no derangement exists.
     """
     rng = generator(seed, Stream.DERANGEMENTS)
-    partners = [derangement(len(masks), rng, patients=patients, strata=strata) for _ in range(n_draws)]
+    partners = [derangement(len(masks), rng, patients=patients) for _ in range(n_draws)]
     tables = [_paired_with(masks, partner, draw, pairs) for draw, partner in enumerate(partners)]
     return pd.concat(tables, ignore_index=True)
 
@@ -89,6 +90,21 @@ def nearest_area_pairing(cc_area: np.ndarray, mlo_area: np.ndarray, *,
     if np.isinf(distance).all(axis=1).any():
         raise ValueError("patients: all pairs are of one patient; the baseline needs another patient's MLO")
     return distance.argmin(axis=1)
+
+
+def _paired_with(masks: PairMasks, partner: np.ndarray, draw: int, pairs: Sequence | None) -> pd.DataFrame:
+    names = np.arange(len(masks)) if pairs is None else np.asarray(pairs)
+    return pd.DataFrame({"draw": draw, "cc_pair": names, "mlo_pair": names[partner],
+                         "iou": _iou_rows(masks.breast[:, 0], masks.breast[:, 1], partner),
+                         "iou_no_muscle": _iou_rows(masks.breast[:, 0], masks.mlo_no_muscle, partner)})
+
+
+def _iou_rows(cc: np.ndarray, mlo: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """IoU of `cc[i]` and `mlo[partner[i]]`, on packed bits; NaN where both are empty."""
+    a, b = (np.packbits(mask.reshape(len(mask), -1), axis=1) for mask in (cc, mlo))
+    b = b[partner]
+    both, either = (np.bitwise_count(bits).sum(axis=1, dtype=np.int64) for bits in (a & b, a | b))
+    return np.divide(both, either, out=np.full(len(a), np.nan), where=either > 0)
 
 
 def derangement(n: int, rng: np.random.Generator, *, patients: Sequence | None = None,
@@ -136,20 +152,6 @@ def _derange(owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return order
 
 
-def area_strata(masks: PairMasks, *, n_strata: int = 4) -> np.ndarray:
-    """Stratum of each pair by the mean area of its two masks, in equally filled classes.
-
-    Args:
-        masks: Masks of N pairs.
-        n_strata: Number of classes.
-
-    Returns:
-        `(N,)` int from 0, smallest breasts first.
-    """
-    area = masks.breast.mean(axis=(1, 2, 3))
-    return np.argsort(np.argsort(area, kind="stable"), kind="stable") * n_strata // len(area)
-
-
 def area_density_strata(area: np.ndarray, density: np.ndarray, *, patients: Sequence | None = None) -> np.ndarray:
     """Stratum of each pair by area and, among breasts of like area, by density, in equally filled classes.
 
@@ -176,58 +178,24 @@ def _ranked(values: np.ndarray, classes: int) -> np.ndarray:
     return np.argsort(np.argsort(values, kind="stable"), kind="stable") * classes // max(len(values), 1)
 
 
-def consistency_score(paired_syn: pd.DataFrame, shuffled_syn: pd.DataFrame, paired_real: pd.DataFrame,
-                      shuffled_real: pd.DataFrame, *, n_bootstrap: int, seed: int, measure: str = "iou",
-                      level: float = 0.95) -> ConsistencyScore:
-    """Share of the real pairing gain that synthetic pairs reach: (paired − shuffled) over the same of real.
-
-    Medians, not means: the left tail of failed masks would otherwise decide the score.
-
-    Args:
-        paired_syn, paired_real: One row a pair with `pair`, `patient` and `measure`.
-        shuffled_syn, shuffled_real: What `shuffled_overlap` returns, with the same pair identifiers.
-        n_bootstrap: Bootstrap draws over patients; a shuffled pair weighs as both its patients do.
-        seed: Seed of the bootstrap.
-        measure: Column to compare; rows with NaN are left out.
-        level: Coverage of the percentile interval.
-
-    Returns:
-        Score and interval; all NaN when pairing adds nothing in the real set, bounds NaN when that can't be
-        excluded at the given level (the ratio's interval is then unbounded).
-    """
-    gains = [pairing_gain(paired, shuffled, n_bootstrap=n_bootstrap, seed=seed + stream, measure=measure)
-             for stream, (paired, shuffled) in enumerate(((paired_syn, shuffled_syn), (paired_real, shuffled_real)))]
-    return score_of_gains(*gains, level=level)
-
-
-def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.ndarray], *,
-                   level: float = 0.95) -> ConsistencyScore:
-    """Ratio of two pairing gains with its percentile interval, as `consistency_score` describes it.
-
-    Args:
-        synthetic, real: What `pairing_gain` returns, from different seeds.
-        level: Coverage of the interval.
-    """
-    (gain_syn, draws_syn), (gain_real, draws_real) = synthetic, real
-    if not gain_real > 0.0:
-        return NO_SCORE
-    tail = (1.0 - level) / 2.0
-    if np.mean(~(draws_real > 0.0)) > tail:
-        return ConsistencyScore(gain_syn / gain_real, np.nan, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(draws_real > 0.0, draws_syn / draws_real, np.inf)
-    low, high = np.quantile(ratio, [tail, 1.0 - tail], method="inverted_cdf")
-    return ConsistencyScore(float(gain_syn / gain_real), float(low), float(high))
+def _codes(labels: Sequence | None, n: int) -> np.ndarray:
+    if labels is None:
+        return np.arange(n)
+    if len(labels) != n:
+        raise ValueError(f"{len(labels)} labels for {n} pairs; name one a pair")
+    return np.unique(np.asarray(labels), return_inverse=True)[1]
 
 
 def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: int, seed: int,
                  measure: str = "iou") -> tuple[float, np.ndarray]:
     """Median of the paired minus median of the shuffled overlap, with its bootstrap draws over patients.
 
+    Medians, not means: the left tail of failed masks would otherwise decide.
+
     Args:
         paired: One row a pair with `pair`, `patient` and `measure`.
-        shuffled: What `shuffled_overlap` returns.
-        n_bootstrap: Bootstrap draws.
+        shuffled: What `shuffled_overlap` returns, with the same pair identifiers.
+        n_bootstrap: Bootstrap draws; a shuffled pair weighs as both its patients do.
         seed: Seed of the bootstrap.
         measure: Column to compare; rows with NaN are left out.
 
@@ -251,33 +219,77 @@ def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: i
     return float(np.median(values[0]) - np.median(values[1])), np.concatenate(draws)
 
 
-def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson correlation over the rows where both values are known; NaN with fewer than three or no spread."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    known = np.isfinite(x) & np.isfinite(y)
-    if known.sum() < 3 or np.ptp(x[known]) == 0.0 or np.ptp(y[known]) == 0.0:
-        return float("nan")
-    return float(np.corrcoef(x[known], y[known])[0, 1])
+def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.ndarray], *,
+                   level: float = LEVEL) -> ConsistencyScore:
+    """Share of the real pairing gain that synthetic pairs reach: (paired − shuffled) over the same of real.
+
+    Args:
+        synthetic, real: What `pairing_gain` returns, from different seeds.
+        level: Coverage of the percentile interval.
+
+    Returns:
+        Score and interval; all NaN when pairing adds nothing in the real set, bounds NaN when that can't be
+        excluded at the given level (the ratio's interval is then unbounded).
+    """
+    (gain_syn, draws_syn), (gain_real, draws_real) = synthetic, real
+    if not gain_real > 0.0:
+        return NO_SCORE
+    tail = (1.0 - level) / 2.0
+    if np.mean(~(draws_real > 0.0)) > tail:
+        return ConsistencyScore(gain_syn / gain_real, np.nan, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(draws_real > 0.0, draws_syn / draws_real, np.inf)
+    low, high = np.quantile(ratio, [tail, 1.0 - tail], method="inverted_cdf")
+    return ConsistencyScore(float(gain_syn / gain_real), float(low), float(high))
 
 
-def _paired_with(masks: PairMasks, partner: np.ndarray, draw: int, pairs: Sequence | None) -> pd.DataFrame:
-    names = np.arange(len(masks)) if pairs is None else np.asarray(pairs)
-    return pd.DataFrame({"draw": draw, "cc_pair": names, "mlo_pair": names[partner],
-                         "iou": _iou_rows(masks.breast[:, 0], masks.breast[:, 1], partner),
-                         "iou_no_muscle": _iou_rows(masks.breast[:, 0], masks.mlo_no_muscle, partner)})
+def consistency_table(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """Paired against shuffled overlap of the real set and of each encoding.
+
+    Args:
+        overlap: metrics/overlap.csv.
+        shuffled: metrics/shuffled.csv; rows of the set `nearest_area`, when present, give the trivial baseline.
+        protocol: Gives encodings, bootstrap draws and seed.
+
+    Returns:
+        One row a set and measure: `set`, `measure`, `n`, `n_nan`, `paired_median`, `shuffled_median`, `gain`
+        (paired − shuffled) with `gain_low`, `gain_high`; `p` of the derangement null and its `n_draws`; `score`
+        (gain over the real gain) with `score_low`, `score_high`, NaN for the real set; `nearest_area_median`, the
+        real baseline; `intensity_r`, `intensity_r_low`, `intensity_r_high` (Pearson's, of the two views' means).
+    """
+    rows, baseline = [], shuffled[shuffled["set"] == NEAREST_AREA]
+    for stream, measure in enumerate(("iou", "iou_no_muscle")):
+        gains: dict[str, tuple[float, np.ndarray]] = {}
+        for name in sets_in(overlap, protocol, with_real=True):
+            paired, other = (table[table["set"] == name] for table in (overlap, shuffled))
+            row = {"set": name, "measure": measure} | _gain_row(name, measure, paired, other, gains, protocol,
+                                                                protocol.seed + 10 * stream + (name == "real"))
+            rows.append(row | {"nearest_area_median": baseline[measure].median()} | _intensity(paired))
+    return pd.DataFrame(rows)
 
 
-def _iou_rows(cc: np.ndarray, mlo: np.ndarray, partner: np.ndarray) -> np.ndarray:
-    """IoU of `cc[i]` and `mlo[partner[i]]`, on packed bits; NaN where both are empty."""
-    a, b = (np.packbits(mask.reshape(len(mask), -1), axis=1) for mask in (cc, mlo))
-    b = b[partner]
-    both, either = (np.bitwise_count(bits).sum(axis=1, dtype=np.int64) for bits in (a & b, a | b))
-    return np.divide(both, either, out=np.full(len(a), np.nan), where=either > 0)
+def _gain_row(name: str, measure: str, paired: pd.DataFrame, other: pd.DataFrame,
+              gains: dict[str, tuple[float, np.ndarray]], protocol: Protocol, seed: int) -> dict[str, float]:
+    """The columns from `n` to `score_high`; `gains` keeps what later rows need of the real set, which comes first."""
+    missing = int(paired[measure].isna().sum())
+    row = {"n": len(paired) - missing, "n_nan": missing}
+    if row["n"] == 0 or other[measure].notna().sum() == 0:
+        return row
+    gain, draws = gains[name] = pairing_gain(paired, other, n_bootstrap=protocol.n_bootstrap, seed=seed,
+                                             measure=measure)
+    by_draw, median = other.groupby("draw")[measure].median(), paired[measure].median()
+    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else NO_SCORE
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return row | {"paired_median": median, "shuffled_median": other[measure].median(), "gain": gain,
+                  "gain_low": low, "gain_high": high, "p": ((by_draw >= median).sum() + 1) / (len(by_draw) + 1),
+                  "n_draws": len(by_draw), "score": score.score, "score_low": score.low, "score_high": score.high}
 
 
-def _codes(labels: Sequence | None, n: int) -> np.ndarray:
-    if labels is None:
-        return np.arange(n)
-    if len(labels) != n:
-        raise ValueError(f"{len(labels)} labels for {n} pairs; name one a pair")
-    return np.unique(np.asarray(labels), return_inverse=True)[1]
+def _intensity(rows: pd.DataFrame) -> dict[str, float]:
+    """Correlation of the two views' mean intensity with Fisher's interval; NaN where nothing varies."""
+    known = rows.reindex(columns=["cc_intensity", "mlo_intensity"]).dropna()
+    if len(known) < MIN_PAIRS or (known.nunique() < 2).any():
+        return dict.fromkeys(("intensity_r", "intensity_r_low", "intensity_r_high"), np.nan)
+    found = pearsonr(known["cc_intensity"], known["mlo_intensity"])
+    low, high = found.confidence_interval(LEVEL)
+    return {"intensity_r": found.statistic, "intensity_r_low": low, "intensity_r_high": high}

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import ndimage
 
 from mammorgb_utils.data.geometry import area_resize
-from mammorgb_utils.evaluation.statistics.effects import wilson
+from mammorgb_utils.evaluation.statistics import wilson
 from mammorgb_utils.streams import Stream, generator
 
 TRAIN, HELDOUT = "train", "heldout"  # names of the two real sets

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 
 from mammorgb_utils.evaluation.fidelity.texture import FEATURE_SET, feature_columns
-from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER, patient_of
-from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.evaluation.statistics import patient_of
+from mammorgb_utils.protocol import SET_ORDER, Protocol
 from mammorgb_utils.streams import Stream, generator
 
 METRICS = ("kid", "density", "coverage", "spread", "diversity")

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy import ndimage
 from skimage.feature import graycomatrix, graycoprops
 
-from mammorgb_utils.evaluation.masks.breast import breast_mask
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.masks import breast_mask
+from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.threads import in_chunks
 
 FEATURE_SET = "mammorgb-texture-1"  # changes whenever a feature or a constant below does

@@ -11,10 +11,10 @@ import pandas as pd
 
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.anatomy.truth import phantom_folders
-from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
+from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.masks.breast import METHODS, breast_component, foregrounds
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks, pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.statistics.bootstrap import Sample, median_draws
+from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics import Sample, median_draws
 from mammorgb_utils.evaluation.threads import in_chunks, on_every_core
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run

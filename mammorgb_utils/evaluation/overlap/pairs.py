@@ -9,8 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.masks.breast import breast_component, foreground
-from mammorgb_utils.evaluation.masks.muscle import pectoral_mask
+from mammorgb_utils.evaluation.masks import breast_component, foreground, pectoral_mask
 from mammorgb_utils.evaluation.threads import in_chunks
 
 MIN_LARGEST_SHARE = 0.95  # of the foreground, in one component

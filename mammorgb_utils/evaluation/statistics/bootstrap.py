@@ -1,7 +1,8 @@
-"""Intervals of contrasts between sets, by bootstrap over patients."""
+"""Intervals by bootstrap over patients: medians, and contrasts between sets."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from mammorgb_utils.evaluation.statistics.distances import emd
 from mammorgb_utils.evaluation.statistics.effects import Effect
-from mammorgb_utils.evaluation.statistics.resampling import patient_weights, weighted_median
 from mammorgb_utils.streams import Stream, generator
+
+_BLOCK = 1_000_000  # weights held in memory at once
 
 
 class Sample(NamedTuple):
@@ -18,6 +20,11 @@ class Sample(NamedTuple):
 
     values: np.ndarray
     patients: np.ndarray
+
+    @property
+    def owner(self) -> np.ndarray:
+        """`(N,)` int, the patient of each value by number."""
+        return np.unique(self.patients, return_inverse=True)[1]
 
 
 def median_difference(first: Sample, second: Sample, *, n_bootstrap: int, seed: int, level: float = 0.95) -> Effect:
@@ -43,12 +50,13 @@ def closer(first: Sample, second: Sample, real: Sample, *, n_bootstrap: int, see
         seed: Seed of the draws.
         level: Coverage of the percentile interval, which is biased where a distance is near 0.
     """
-    sets = (first, second, real)
+    sets, draws = (first, second, real), []
     grid = np.unique(np.concatenate([sample.values for sample in sets]))
-    draws = []
     n_values = sum(sample.values.size for sample in sets)  # the same for all, so that blocks match
-    for weights in _weights(sets, n_bootstrap, seed, n_values):
-        shares = [_distribution(grid, sample.values, weight) for sample, weight in zip(sets, weights, strict=True)]
+    drawn = [patient_weights(int(sample.owner.max()) + 1, n_bootstrap, generator(seed, Stream.MEDIANS, stream),
+                             n_values=n_values) for stream, sample in enumerate(sets)]
+    for weights in zip(*drawn, strict=True):
+        shares = [_distribution(grid, sample, weight) for sample, weight in zip(sets, weights, strict=True)]
         to_real = [np.diff(grid) @ np.abs(share - shares[2])[:-1] for share in shares[:2]]
         draws.append(to_real[1] - to_real[0])
     estimate = emd(second.values, real.values) - emd(first.values, real.values)
@@ -69,7 +77,7 @@ def median_draws(sample: Sample, n_draws: int, rng: np.random.Generator) -> np.n
     Returns:
         `(n_draws,)` medians.
     """
-    owner, order = np.unique(sample.patients, return_inverse=True)[1], np.argsort(sample.values, kind="stable")
+    owner, order = sample.owner, np.argsort(sample.values, kind="stable")
     n, values = owner.size, sample.values[order]
     if owner.max() + 1 < n:
         weights = patient_weights(int(owner.max()) + 1, n_draws, rng, n_values=n)
@@ -79,26 +87,57 @@ def median_draws(sample: Sample, n_draws: int, rng: np.random.Generator) -> np.n
     return (values[(lower * n).astype(int)] + values[np.minimum((upper * n).astype(int), n - 1)]) / 2.0
 
 
+def patient_weights(n_patients: int, n_draws: int, rng: np.random.Generator, *, n_values: int) -> Iterator[np.ndarray]:
+    """Bootstrap over patients as weights: how often each patient is drawn. A column is a draw.
+
+    Args:
+        n_patients: Number of patients.
+        n_draws: Bootstrap draws in all.
+        rng: Source of randomness.
+        n_values: Values that are weighted so; the more, the fewer draws are held in memory at once.
+
+    Yields:
+        `(n_patients, draws of this block)` int32; every column sums to `n_patients`.
+    """
+    block = max(1, _BLOCK // max(n_values, n_patients, 1))
+    for start in range(0, n_draws, block):
+        size = min(block, n_draws - start)
+        drawn = rng.integers(n_patients, size=(size, n_patients)) * size + np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(n_patients, size).astype(np.int32)
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Median of values that each count as often as their weight says.
+
+    Weights are added up in about √N groups first, and one by one only where the middle lies: 8 times as fast.
+
+    Args:
+        values: `(N,)` values, ascending.
+        weights: `(N, B)` whole numbers ≥ 0.
+
+    Returns:
+        `(B,)` medians; NaN where all weights are 0.
+    """
+    width, last, draws = math.isqrt(len(values)), len(values) - 1, np.arange(weights.shape[1])
+    groups = np.cumsum(np.add.reduceat(weights, np.arange(0, len(values), width)), axis=0)
+    total, middles = groups[-1], []
+    for target in ((total + 1) // 2, total // 2 + 1):
+        group = np.argmax(groups >= target, axis=0)
+        rows = np.minimum(group * width + np.arange(width)[:, None], last)  # the last row may repeat
+        before = np.where(group > 0, groups[group - 1, draws], 0)
+        inside = np.argmax(before + np.cumsum(weights[rows, draws], axis=0) >= target, axis=0)
+        middles.append(values[np.minimum(group * width + inside, last)])
+    return np.where(total > 0, sum(middles) / 2.0, np.nan)
+
+
+def _distribution(grid: np.ndarray, sample: Sample, weight: np.ndarray) -> np.ndarray:
+    """`(G, B)` empirical distribution functions on the grid, of values whose patients are weighted."""
+    order = np.argsort(sample.values, kind="stable")
+    total = np.cumsum(weight[sample.owner[order]], axis=0)
+    total = np.concatenate([np.zeros((1, weight.shape[1])), total]) / total[-1]
+    return total[np.searchsorted(sample.values[order], grid, side="right")]
+
+
 def _percentile(estimate: float, draws: np.ndarray, level: float) -> Effect:
     low, high = np.quantile(draws, [0.5 - level / 2.0, 0.5 + level / 2.0])
     return Effect(float(estimate), float(low), float(high))
-
-
-def _weights(sets: tuple[Sample, ...], n_draws: int, seed: int, n_values: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Blocks of `(N, draws)` weights of the values, one for each set; each set has a stream of its own."""
-    return zip(*[_value_weights(sample.patients, n_draws, [seed, Stream.MEDIANS, stream], n_values)
-                 for stream, sample in enumerate(sets)], strict=True)
-
-
-def _value_weights(patients: np.ndarray, n_draws: int, seed: list[int], n_values: int) -> Iterator[np.ndarray]:
-    owner = np.unique(patients, return_inverse=True)[1]
-    for weights in patient_weights(int(owner.max()) + 1, n_draws, np.random.default_rng(seed), n_values=n_values):
-        yield weights[owner]
-
-
-def _distribution(grid: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """`(G, B)` weighted empirical distribution functions on the grid."""
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weight[order], axis=0)
-    total = np.concatenate([np.zeros((1, weight.shape[1])), total]) / total[-1]
-    return total[np.searchsorted(values[order], grid, side="right")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from mammorgb_utils.streams import Stream, generator
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
-_CHUNK = 200_000  # labels at once: what fits a core's cache is done twice as fast as what doesn't
+_BLOCK = 200_000  # labels at once: what fits a core's cache is done twice as fast as what doesn't
 _TIE = 1e-12  # a draw that differs from the observed value by rounding alone counts as a tie
 
 
@@ -41,7 +41,7 @@ def emd(x: np.ndarray, y: np.ndarray) -> float:
         x, y: One-dimensional samples, any lengths ≥ 1, finite.
 
     Returns:
-        Area between the two empirical distribution functions, ≥ 0.
+        `∫ |F_x(t) − F_y(t)| dt` ≥ 0, the area between the two empirical distribution functions.
 
     Raises:
         ValueError: A sample is empty or holds NaN, which must be counted and left out first.
@@ -53,16 +53,19 @@ def emd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def ks(x: np.ndarray, y: np.ndarray) -> float:
-    """Two-sample Kolmogorov–Smirnov statistic: the largest gap between the distribution functions.
+    """Two-sample Kolmogorov–Smirnov statistic.
 
     Args:
         x, y: One-dimensional samples, any lengths ≥ 1, finite.
 
     Returns:
-        Statistic in [0, 1].
+        `max |F_x(t) − F_y(t)|` in [0, 1], the largest gap between the two empirical distribution functions.
 
     Raises:
         ValueError: A sample is empty or holds NaN, which must be counted and left out first.
+
+    Source:
+        The paper reports it as KS.
     """
     return float(ks_2samp(_sample(x, "x"), _sample(y, "y"), method="asymp").statistic)
 
@@ -87,14 +90,14 @@ def null_band(x: np.ndarray, y: np.ndarray, statistic: Statistic, *, n_draws: in
         ValueError: A sample is empty or holds NaN, the groups have another length, or a patient is in both samples.
     """
     x, y = _sample(x, "x"), _sample(y, "y")
-    pooled = np.concatenate([x, y])
-    codes, n_groups, n_first = _groups(groups, x.size, y.size)
-    rng, order = generator(seed, Stream.NULL_BAND), np.argsort(pooled, kind="stable")
-    pooled, codes = pooled[order], codes[order]
-    draws = np.concatenate([_batch(statistic, pooled, labels[:, codes])
-                            for labels in _label_draws(rng, n_draws, n_groups, n_first, pooled.size)])
-    observed = _batch(statistic, pooled, (order < x.size)[None])[0]
-    p = (np.count_nonzero(draws >= observed - _TIE) + 1) / (n_draws + 1)
+    names, codes = _patients(groups, x.size, y.size)
+    shared = np.intersect1d(codes[:x.size], codes[x.size:])
+    if shared.size:
+        raise ValueError(f"groups: patient {str(names[shared[0]])!r} is in both samples; make the sets "
+                         "patient-disjoint")
+    n_first = len(np.unique(codes[:x.size]))
+    draws = _draws(statistic, np.concatenate([x, y]), codes, n_first, n_draws, generator(seed, Stream.NULL_BAND))
+    p = (np.count_nonzero(draws >= statistic(x, y) - _TIE) + 1) / (n_draws + 1)
     return NullBand(*_band(draws, level), float(p))
 
 
@@ -115,46 +118,30 @@ def noise_floor(real: np.ndarray, n: int, statistic: Statistic, *, n_draws: int,
         ValueError: `n` leaves one side empty.
     """
     real = _sample(real, "real")
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1] if groups is not None else np.arange(real.size)
-    n_groups = int(codes.max()) + 1
-    if not 0 < n < n_groups:
-        raise ValueError(f"n: {n} of {n_groups} real patients leave one side empty; draw fewer")
-    rng, order = generator(seed, Stream.NOISE_FLOOR), np.argsort(real, kind="stable")
-    real, codes = real[order], codes[order]
-    draws = np.concatenate([_batch(statistic, real, labels[:, codes])
-                            for labels in _label_draws(rng, n_draws, n_groups, n, real.size)])
+    names, codes = _patients(groups, real.size)
+    if not 0 < n < len(names):
+        raise ValueError(f"n: {n} of {len(names)} real patients leave one side empty; draw fewer")
+    draws = _draws(statistic, real, codes, n, n_draws, generator(seed, Stream.NOISE_FLOOR))
     return NoiseFloor(*_band(draws, level), int(n))
 
 
-def _groups(groups: Sequence | None, n_x: int, n_y: int) -> tuple[np.ndarray, int, int]:
-    """Group number of each pooled value, the number of groups, and how many belong to `x`."""
-    if groups is None:
-        return np.arange(n_x + n_y), n_x + n_y, n_x
-    if len(groups) != n_x + n_y:
-        raise ValueError(f"groups: {len(groups)} patients for {n_x} + {n_y} values; name one a value, x first")
-    names, codes = np.unique(np.asarray(groups), return_inverse=True)
-    in_x, in_y = np.unique(codes[:n_x]), np.unique(codes[n_x:])
-    if np.intersect1d(in_x, in_y).size:
-        shared = names[np.intersect1d(in_x, in_y)[0]]
-        raise ValueError(f"groups: patient {str(shared)!r} is in both samples; make the sets patient-disjoint")
-    return codes, len(names), len(in_x)
-
-
-def _label_draws(rng: np.random.Generator, n_draws: int, n_groups: int, n_first: int,
-                 n_values: int) -> Iterator[np.ndarray]:
-    """Blocks of `(draws, groups)` bool in which each row marks `n_first` groups at random."""
-    block = max(1, _CHUNK // n_values)
+def _draws(statistic: Statistic, values: np.ndarray, codes: np.ndarray, n_first: int, n_draws: int,
+           rng: np.random.Generator) -> np.ndarray:
+    """`(n_draws,)` statistics of the values of `n_first` patients, drawn at random, against those of all others."""
+    order = np.argsort(values, kind="stable")
+    values, codes = values[order], codes[order]
+    first, block, found = np.arange(codes.max() + 1) < n_first, max(1, _BLOCK // values.size), []
     for start in range(0, n_draws, block):
-        rows = min(block, n_draws - start)
-        yield rng.permuted(np.broadcast_to(np.arange(n_groups) < n_first, (rows, n_groups)), axis=1)
+        rows = np.broadcast_to(first, (min(block, n_draws - start), first.size))
+        found.append(_of_labels(statistic, values, rng.permuted(rows, axis=1)[:, codes]))
+    return np.concatenate(found)
 
 
-def _batch(statistic: Statistic, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _of_labels(statistic: Statistic, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The statistic of `values[label]` against `values[~label]`, for each row of labels; values ascend."""
     if statistic is not emd and statistic is not ks:
         return np.array([statistic(values[row], values[~row]) for row in labels])
-    width = np.diff(values)
-    first = np.cumsum(labels, axis=1, dtype=np.int32)
+    width, first = np.diff(values), np.cumsum(labels, axis=1, dtype=np.int32)
     n = first[:, -1:]
     m = values.size - n
     gap = first[:, :-1] * (1.0 / n + 1.0 / m)  # first / n − (rank − first) / m
@@ -166,10 +153,16 @@ def _batch(statistic: Statistic, values: np.ndarray, labels: np.ndarray) -> np.n
     return gap.max(axis=1, initial=0.0)
 
 
-def _band(draws: np.ndarray, level: float) -> tuple[float, float, float]:
-    tail = (1.0 - level) / 2.0
-    low, median, high = np.quantile(draws, [tail, 0.5, 1.0 - tail])
-    return float(low), float(median), float(high)
+def _band(draws: np.ndarray, level: float) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.quantile(draws, [0.5 - level / 2.0, 0.5, 0.5 + level / 2.0]))
+
+
+def _patients(groups: Sequence | None, *sizes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Names of the patients, and the number of each value's patient."""
+    if groups is not None and len(groups) != sum(sizes):
+        raise ValueError(f"groups: {len(groups)} patients for {' + '.join(map(str, sizes))} values; name one a value, "
+                         "x first")
+    return np.unique(np.arange(sum(sizes)) if groups is None else np.asarray(groups), return_inverse=True)
 
 
 def _sample(values: np.ndarray, name: str) -> np.ndarray:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from mammorgb_utils.evaluation.statistics.bootstrap import Sample, closer, median_difference
 from mammorgb_utils.evaluation.statistics.distances import emd, ks, noise_floor, null_band
 from mammorgb_utils.evaluation.statistics.effects import (
-    MIN_POWER,
     Effect,
-    benjamini_hochberg,
     cliffs_delta,
     equivalence,
     hodges_lehmann,
-    holm,
-    ks_power,
     mann_whitney,
 )
+from mammorgb_utils.evaluation.statistics.power import MIN_POWER, ks_power
 from mammorgb_utils.evaluation.statistics.rates import rate
-from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER, patient_of, sets_in
 from mammorgb_utils.evaluation.threads import on_every_core
-from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.protocol import SET_ORDER, Protocol
 
+CANDIDATE = "candidate"  # pairs from elsewhere that are scored like an encoding's
 MEASURES = ("iou", "iou_no_muscle", "dsc", "dsc_no_muscle")
 PRIMARY = "iou"  # its EMD to real and its contrasts are under Holm; every other measure is exploratory
 STATISTICS = {"emd": emd, "ks": ks}
@@ -44,6 +43,39 @@ _CONTRAST_COLUMNS = ("first", "second", "measure", "family", "n_first", "n_secon
                      "closer_high", "note")
 
 
+def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = False) -> list[str]:
+    """Encodings of the study that the table holds, in the order of every table, then pairs from elsewhere.
+
+    Args:
+        overlap: metrics/overlap.csv, or another table with `set`; rows of sets that aren't synthetic, such as `train`,
+            don't matter.
+        protocol: Gives the encodings; one that isn't the study's is left out.
+        with_real: Put `real` first.
+
+    Raises:
+        ValueError: The table has no `set` column or no real rows.
+    """
+    present = set(overlap["set"]) if "set" in overlap else set()
+    if "real" not in present:
+        raise ValueError("metrics/overlap.csv: no rows of the set 'real' to compare against; run 04_metrics again")
+    asked = {*protocol.encodings, CANDIDATE, *(["real"] if with_real else [])}
+    return [name for name in (*SET_ORDER, CANDIDATE) if name in present & asked]
+
+
+def patient_of(frame: pd.DataFrame) -> np.ndarray:
+    """Patient of each row as text; a synthetic pair, which has none, is its own.
+
+    Args:
+        frame: Rows of metrics/overlap.csv, with `pair` and, where known, `set` and `patient`.
+    """
+    own = "pair " + frame["pair"].astype(str)
+    if "set" in frame:
+        own = frame["set"].astype(str) + " " + own
+    if "patient" not in frame:
+        return own.to_numpy(str)
+    return frame["patient"].astype(object).where(frame["patient"].notna(), own).astype(str).to_numpy(str)
+
+
 def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
     """Summary of each set's masks.
 
@@ -55,18 +87,15 @@ def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
         `dsc_no_muscle` the columns `<measure>_median`, `<measure>_q25`, `<measure>_q75`; `plausible`,
         `plausible_low`, `plausible_high` (by `rates.rate`, as artefacts are; NaN without the column `plausible`).
     """
-    rows = []
-    for name in [*SET_ORDER, *sorted(set(overlap["set"]) - set(SET_ORDER))]:
+    rows, present = [], set(overlap["set"])
+    for name in [*(name for name in SET_ORDER if name in present), *sorted(present - set(SET_ORDER))]:
         part = overlap[overlap["set"] == name]
-        if part.empty:
-            continue
         row = {"set": name, "n": len(part), "n_nan": int(part["iou"].isna().sum())}
-        for measure in MEASURES:
-            row |= {f"{measure}_{label}": part[measure].quantile(q)
-                    for label, q in (("median", 0.5), ("q25", 0.25), ("q75", 0.75))}
-        found = (rate(part["plausible"].to_numpy(bool), groups=patient_of(part)) if "plausible" in part
-                 else (np.nan, np.nan, np.nan))
-        rows.append(row | dict(zip(("plausible", "plausible_low", "plausible_high"), found, strict=True)))
+        row |= {f"{measure}_{label}": part[measure].quantile(q)
+                for measure in MEASURES for label, q in (("median", 0.5), ("q25", 0.25), ("q75", 0.75))}
+        known = "plausible" in part
+        rows.append(row | _interval("plausible", rate(part["plausible"].to_numpy(bool), groups=patient_of(part))
+                                    if known else Effect(np.nan, np.nan, np.nan)))
     return pd.DataFrame(rows)
 
 
@@ -93,27 +122,28 @@ def distance_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
 
 
 def _distance_row(overlap: pd.DataFrame, name: str, measure: str, label: str, protocol: Protocol) -> dict[str, object]:
-    (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
+    (own, own_nan), (real, real_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
     row = {"set": name, "measure": measure, "statistic": label,
            "family": "primary" if (measure, label) == (PRIMARY, "emd") else "exploratory",
-           "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan} | dict.fromkeys(_BAND_COLUMNS, np.nan)
-    if _too_few(patients_x, patients_y):
+           "n": own.values.size, "n_nan": own_nan, "n_real": real.values.size,
+           "n_real_nan": real_nan} | dict.fromkeys(_BAND_COLUMNS, np.nan)
+    if _too_few(own, real):
         return row | {"power": np.nan, "note": TOO_FEW}
     options = {"n_draws": protocol.n_permutations, "level": LEVEL, "seed": protocol.seed}
     statistic = STATISTICS[label]
-    band = null_band(x, y, statistic, groups=np.concatenate([patients_x, patients_y]), **options)
-    row |= {"value": statistic(x, y), "p": band.p}
+    band = null_band(own.values, real.values, statistic, groups=_groups(own, real), **options)
+    row |= {"value": statistic(own.values, real.values), "p": band.p}
     row |= {f"band_{key}": getattr(band, key) for key in ("low", "median", "high")}
-    n_drawn = max(1, min(x.size, len(np.unique(patients_y)) // 2))
-    floor = noise_floor(y, n_drawn, statistic, groups=patients_y, **options)
+    n_drawn = max(1, min(own.values.size, len(np.unique(real.patients)) // 2))
+    floor = noise_floor(real.values, n_drawn, statistic, groups=real.patients, **options)
     row |= {f"floor_{key}": value for key, value in floor._asdict().items()}
-    return row | (_power(overlap, measure, x.size, y.size, protocol) if label == "ks" else
+    return row | (_power(overlap, measure, row["n"], row["n_real"], protocol) if label == "ks" else
                   {"power": np.nan, "note": ""})
 
 
 def _power(overlap: pd.DataFrame, measure: str, n: int, n_real: int, protocol: Protocol) -> dict[str, object]:
     """Power of KS against a shift of the margin; of DSC, that of the IoU it repeats."""
-    spread = np.std(_usable(overlap, "real", measure.replace("dsc", "iou"))[0], ddof=1)
+    spread = np.std(_usable(overlap, "real", measure.replace("dsc", "iou"))[0].values, ddof=1)
     power = (ks_power(n, n_real, protocol.equivalence_margin / spread, alpha=protocol.alpha, seed=protocol.seed)
              if spread > 0.0 else 1.0)
     return {"power": power, "note": "" if power >= MIN_POWER else "underpowered"}
@@ -139,22 +169,16 @@ def effect_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
 
 
 def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protocol) -> dict[str, object]:
-    (x, patients_x, x_nan), (y, patients_y, y_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
-    row = {"set": name, "measure": measure, "n": x.size, "n_nan": x_nan, "n_real": y.size, "n_real_nan": y_nan}
-    if _too_few(patients_x, patients_y):
+    (own, own_nan), (real, real_nan) = (_usable(overlap, key, measure) for key in (name, "real"))
+    (x, _), (y, _), groups, margin = own, real, _groups(own, real), protocol.equivalence_margin
+    row = {"set": name, "measure": measure, "n": x.size, "n_nan": own_nan, "n_real": y.size, "n_real_nan": real_nan}
+    if _too_few(own, real):
         return row | {"equivalence": "", "note": TOO_FEW}
-    groups = np.concatenate([patients_x, patients_y])
-    return row | {"median": np.median(x), "median_real": np.median(y),
+    return row | {"median": np.median(x), "median_real": np.median(y), "margin": margin,
+                  "equivalence": equivalence(x, y, margin=margin, alpha=protocol.alpha, groups=groups),
                   **_interval("hodges_lehmann", hodges_lehmann(x, y, level=LEVEL, groups=groups)),
-                  "margin": protocol.equivalence_margin,
-                  "equivalence": equivalence(x, y, margin=protocol.equivalence_margin, alpha=protocol.alpha,
-                                             groups=groups),
                   **_interval("cliffs_delta", cliffs_delta(x, y, level=LEVEL, groups=groups)),
                   "p": mann_whitney(x, y, groups=groups), "note": ""}
-
-
-def _interval(name: str, effect: Effect) -> dict[str, float]:
-    return {name: effect.estimate, f"{name}_low": effect.low, f"{name}_high": effect.high}
 
 
 def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -183,37 +207,41 @@ def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
 
 
 def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol: Protocol) -> dict[str, object]:
-    samples = [_usable(overlap, name, measure) for name in (a, b, "real")]
-    (x, patients_x, x_nan), (y, patients_y, y_nan), (real, patients_real, _) = samples
+    (first, first_nan), (second, second_nan), (real, _) = (_usable(overlap, key, measure) for key in (a, b, "real"))
+    (x, _), (y, _), groups = first, second, _groups(first, second)
     row = {"first": a, "second": b, "measure": measure,
            "family": "primary" if measure == PRIMARY else "exploratory", "n_first": x.size, "n_second": y.size,
-           "n_first_nan": x_nan, "n_second_nan": y_nan, "p": np.nan}
-    if _too_few(patients_x, patients_y, patients_real):
-        return row | {"note": TOO_FEW}
-    groups = np.concatenate([patients_x, patients_y])
-    delta = cliffs_delta(x, y, level=LEVEL, groups=groups)
+           "n_first_nan": first_nan, "n_second_nan": second_nan}
+    if _too_few(first, second, real):
+        return row | {"p": np.nan, "note": TOO_FEW}
     options = {"n_bootstrap": protocol.n_bootstrap, "seed": protocol.seed, "level": LEVEL}
-    (first, second, third) = (Sample(values, patients) for values, patients, _ in samples)
-    nearer = closer(first, second, third, **options)
-    row |= {"median_first": np.median(x), "median_second": np.median(y),
-            "p": mann_whitney(x, y, groups=groups),
-            "cliffs_delta": delta.estimate, "low": delta.low, "high": delta.high,
-            "emd_first": emd(x, real), "emd_second": emd(y, real)}
-    row |= _interval("median_difference", median_difference(first, second, **options)) | _interval("closer", nearer)
-    return row | {"note": ONE_RUN}
+    delta = cliffs_delta(x, y, level=LEVEL, groups=groups)
+    return row | {"median_first": np.median(x), "median_second": np.median(y), "p": mann_whitney(x, y, groups=groups),
+                  "cliffs_delta": delta.estimate, "low": delta.low, "high": delta.high,
+                  "emd_first": emd(x, real.values), "emd_second": emd(y, real.values), "note": ONE_RUN,
+                  **_interval("median_difference", median_difference(first, second, **options)),
+                  **_interval("closer", closer(first, second, real, **options))}
 
 
-def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Known values of a set, their patients, and how many are NaN."""
+def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[Sample, int]:
+    """Known values of a set with their patients, and how many are NaN."""
     if measure not in overlap:
         raise ValueError(f"metrics/overlap.csv: column {measure!r} is missing; run 04_metrics again")
     rows = overlap[overlap["set"] == name]
     known = rows[measure].notna().to_numpy()
-    return rows[measure].to_numpy(float)[known], patient_of(rows)[known], int((~known).sum())
+    return Sample(rows[measure].to_numpy(float)[known], patient_of(rows)[known]), int((~known).sum())
 
 
-def _too_few(*patients: np.ndarray) -> bool:
-    return min(len(np.unique(each)) for each in patients) < MIN_PAIRS
+def _groups(first: Sample, second: Sample) -> np.ndarray:
+    return np.concatenate([first.patients, second.patients])
+
+
+def _too_few(*samples: Sample) -> bool:
+    return min(len(np.unique(sample.patients)) for sample in samples) < MIN_PAIRS
+
+
+def _interval(name: str, effect: Effect) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), effect, strict=True))
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
@@ -224,3 +252,33 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
         adjusted[rows] = adjust(table.loc[rows, "p"].to_numpy(float))
         table.insert(after, name, adjusted)
     return table
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjustment, which holds the family-wise error rate.
+
+    Args:
+        p: p-values; NaN marks a test that couldn't run, is kept, and isn't counted.
+
+    Source:
+        Holm 1979.
+    """
+    p = np.asarray(p, dtype=float)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    adjusted = np.full(p.shape, np.nan)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(order.size, 0, -1)))
+    return adjusted
+
+
+def benjamini_hochberg(p: Sequence[float]) -> np.ndarray:
+    """Benjamini–Hochberg adjustment, which holds the false discovery rate of the exploratory tests.
+
+    Args:
+        p: p-values; NaN marks a test that couldn't run, is kept, and isn't counted.
+    """
+    p = np.asarray(p, dtype=float)
+    known, adjusted = ~np.isnan(p), np.full(p.shape, np.nan)
+    if known.any():
+        adjusted[known] = false_discovery_control(p[known], method="bh")
+    return adjusted

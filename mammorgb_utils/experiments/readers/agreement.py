@@ -9,8 +9,7 @@ from scipy.special import expit, logit
 from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
-from mammorgb_utils.evaluation.statistics.dominance import dominance, patients_in, separated_area
-from mammorgb_utils.evaluation.statistics.effects import Effect
+from mammorgb_utils.evaluation.statistics import Effect, dominance, patients_in, separated_area
 from mammorgb_utils.streams import Stream, generator
 
 

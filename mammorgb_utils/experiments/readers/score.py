@@ -13,9 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from mammorgb_utils.evaluation.statistics.effects import wilson
-from mammorgb_utils.evaluation.statistics.rates import rate_row
-from mammorgb_utils.evaluation.statistics.resampling import SET_ORDER
+from mammorgb_utils.evaluation.statistics import rate_row, wilson
 from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
 from mammorgb_utils.experiments.readers.files import ARTEFACTS, SCALE
 from mammorgb_utils.output.style import (
@@ -30,6 +28,7 @@ from mammorgb_utils.output.style import (
     present_sets,
     styled,
 )
+from mammorgb_utils.protocol import SET_ORDER
 from mammorgb_utils.streams import Stream, generator
 
 SMALLEST = 0.6  # accuracy that a study should be able to tell from guessing, fixed beforehand

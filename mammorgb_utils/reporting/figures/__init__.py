@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mammorgb_utils.evaluation.anatomy.figures import anatomy_consistency, match_test
 from mammorgb_utils.evaluation.artefacts.figures import artefact_examples, artefacts
+from mammorgb_utils.evaluation.consistency.figures import consistency
 from mammorgb_utils.evaluation.fidelity.figures import fidelity, nearest_training
 from mammorgb_utils.evaluation.overlap.figures import overlap_distributions, training_curves
-from mammorgb_utils.evaluation.statistics.figures import consistency, contrasts, distances
+from mammorgb_utils.evaluation.statistics.figures import contrasts, distances
 from mammorgb_utils.experiments.figures_audit import matching_audit
 from mammorgb_utils.experiments.figures_choices import mask_agreement, open_choices
 from mammorgb_utils.experiments.learning_rate import figure as learning_rates

@@ -3,7 +3,7 @@ import pytest
 from drawn_anatomy import RATIO, drawn_pairs
 
 from mammorgb_utils.evaluation.anatomy.measure import BINS, PROFILES, anatomy, height_over_width
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
+from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.protocol import Protocol
 
 DEPTHS = [0.4, 0.5, 0.6]

@@ -12,7 +12,7 @@ from mammorgb_utils.evaluation.anatomy.agreement import (
     usual_differences,
 )
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
-from mammorgb_utils.evaluation.consistency.pairing import area_density_strata
+from mammorgb_utils.evaluation.consistency import area_density_strata
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol.load("smoke", n_bootstrap=100)

@@ -11,8 +11,8 @@ from mammorgb_utils.evaluation.anatomy.matching import (
     match_table,
     match_test,
 )
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks
-from mammorgb_utils.evaluation.statistics.effects import wilson
+from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.statistics import wilson
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol.load("smoke", n_bootstrap=100)

@@ -4,7 +4,7 @@ import pytest
 from drawn_views import pairs_of
 
 from mammorgb_utils.evaluation.anatomy.third_channel import computed_third, third_residuals
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks
+from mammorgb_utils.evaluation.overlap import pair_masks
 from mammorgb_utils.protocol import Protocol
 
 DEPTHS = [(0.3, 0.35), (0.5, 0.55), (0.7, 0.75), (0.9, 0.95), (0.4, 0.45), (0.6, 0.65)]

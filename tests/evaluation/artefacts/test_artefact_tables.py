@@ -12,7 +12,7 @@ from mammorgb_utils.evaluation.artefacts.tables import (
     rate_differences,
     rates_by_fact,
 )
-from mammorgb_utils.evaluation.statistics.rates import rate_row
+from mammorgb_utils.evaluation.statistics import rate_row
 
 
 def rate_rows(counts, n=50):

@@ -15,9 +15,8 @@ from mammorgb_utils.evaluation.artefacts.rates import (
     artefact_rates,
     artefact_scores,
 )
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks
-from mammorgb_utils.evaluation.statistics.effects import wilson
-from mammorgb_utils.evaluation.statistics.rates import rate, rate_row
+from mammorgb_utils.evaluation.overlap import pair_masks
+from mammorgb_utils.evaluation.statistics import rate, rate_row, wilson
 from mammorgb_utils.runs import PROJECT_ROOT
 
 SIZES = (64, 256)

@@ -6,7 +6,7 @@ import pytest
 from drawn_figures import ENCODINGS, texts
 
 from mammorgb_utils.evaluation.artefacts.rates import ANY, DETECTORS
-from mammorgb_utils.evaluation.statistics.rates import rate_row
+from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import figures
 from mammorgb_utils.reporting.claims import evaluate_claims

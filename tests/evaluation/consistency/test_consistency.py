@@ -3,16 +3,16 @@ import pandas as pd
 import pytest
 from drawn_views import pairs_of
 
-from mammorgb_utils.evaluation.consistency.pairing import (
-    area_strata,
-    consistency_score,
+from mammorgb_utils.evaluation.consistency import (
     derangement,
     nearest_area_overlap,
     nearest_area_pairing,
+    pairing_gain,
+    score_of_gains,
     shuffled_overlap,
 )
-from mammorgb_utils.evaluation.overlap.pairs import iou, pair_masks
-from mammorgb_utils.evaluation.statistics.resampling import patient_of, weighted_median
+from mammorgb_utils.evaluation.overlap import iou, pair_masks
+from mammorgb_utils.evaluation.statistics import patient_of, weighted_median
 
 DEPTHS = [(0.3, 0.35), (0.5, 0.55), (0.7, 0.75), (0.9, 0.95), (0.4, 0.45), (0.6, 0.65)]
 
@@ -72,10 +72,6 @@ def test_impossible_derangements_are_refused():
         derangement(3, rng, patients=["a", "b"])
 
 
-def test_strata_are_equally_filled_by_area(masks):
-    assert area_strata(masks, n_strata=3).tolist() == [0, 1, 2, 2, 0, 1]
-
-
 def test_nearest_area_takes_another_patients_view(masks):
     cc, mlo = [0.1, 0.2, 0.3], [0.11, 0.18, 0.5]
     assert nearest_area_pairing(cc, mlo).tolist() == [1, 0, 1]
@@ -94,6 +90,11 @@ def shuffled(values, prefix):
     n = len(values)
     return pd.DataFrame({"cc_pair": [f"{prefix}{i}" for i in range(n)],
                          "mlo_pair": [f"{prefix}{(i + 1) % n}" for i in range(n)], "iou": values})
+
+
+def consistency_score(paired_syn, shuffled_syn, paired_real, shuffled_real, *, n_bootstrap, seed):
+    return score_of_gains(pairing_gain(paired_syn, shuffled_syn, n_bootstrap=n_bootstrap, seed=seed),
+                          pairing_gain(paired_real, shuffled_real, n_bootstrap=n_bootstrap, seed=seed + 1))
 
 
 def test_consistency_score_is_the_ratio_of_gains_with_an_interval():

@@ -11,7 +11,7 @@ from mammorgb_utils.evaluation.fidelity.texture import (
     texture_features,
     view_texture,
 )
-from mammorgb_utils.evaluation.overlap.pairs import pair_masks
+from mammorgb_utils.evaluation.overlap import pair_masks
 
 NAMES = list(FEATURES)
 FULL = np.ones((64, 64), bool)

@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from drawn_views import breast, pairs_of, view
 
-from mammorgb_utils.evaluation.masks.agreement import (
-    TRUTH,
+from mammorgb_utils.evaluation.masks import (
+    METHODS,
     mask_agreement,
     mask_examples,
     masks_by_method,
     overlap_by_method,
     true_masks,
 )
-from mammorgb_utils.evaluation.masks.breast import METHODS
-from mammorgb_utils.evaluation.overlap.pairs import PairMasks, iou, pair_masks, pair_metrics
+from mammorgb_utils.evaluation.masks.agreement import TRUTH
+from mammorgb_utils.evaluation.overlap import PairMasks, iou, pair_masks, pair_metrics
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run
 

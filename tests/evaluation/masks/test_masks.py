@@ -6,7 +6,8 @@ from drawn_views import breast, view
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from mammorgb_utils.evaluation.masks.breast import METHODS, air_level, breast_component, breast_mask, foreground
+from mammorgb_utils.evaluation.masks import METHODS, breast_component, breast_mask, foreground
+from mammorgb_utils.evaluation.masks.breast import air_level
 from mammorgb_utils.protocol import Protocol
 
 

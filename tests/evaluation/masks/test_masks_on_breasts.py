@@ -10,9 +10,8 @@ from PIL import Image
 from mammorgb_utils.data.dicom import Mammogram
 from mammorgb_utils.data.phantom import HELDOUT_STREAM, make_breast, muscle_truth_mask, render_view, view_truth_mask
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view
-from mammorgb_utils.evaluation.masks.breast import METHODS, breast_mask
-from mammorgb_utils.evaluation.masks.muscle import pectoral_mask
-from mammorgb_utils.evaluation.overlap.pairs import iou
+from mammorgb_utils.evaluation.masks import METHODS, breast_mask, pectoral_mask
+from mammorgb_utils.evaluation.overlap import iou
 from mammorgb_utils.protocol import Protocol
 
 REAL = os.environ.get("MAMMORGB_REAL_DATA")

@@ -3,9 +3,8 @@ import pytest
 from drawn_views import breast, mlo_breast, view, wedge
 from scipy import ndimage
 
+from mammorgb_utils.evaluation.masks import breast_mask, pectoral_mask
 from mammorgb_utils.evaluation.masks import muscle as module
-from mammorgb_utils.evaluation.masks.breast import breast_mask
-from mammorgb_utils.evaluation.masks.muscle import pectoral_mask
 
 
 def overlap(a, b):

@@ -4,8 +4,8 @@ import pytest
 from drawn_views import mlo_breast, pairs_of, view, wedge
 from scipy.stats import mannwhitneyu
 
-from mammorgb_utils.evaluation.overlap.pairs import dsc, iou, pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.statistics.distances import ks
+from mammorgb_utils.evaluation.overlap import dsc, iou, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.statistics import ks
 
 
 def box(rows, columns, shape=(6, 8)):

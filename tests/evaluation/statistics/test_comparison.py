@@ -2,11 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation.consistency.pairing import NEAREST_AREA
-from mammorgb_utils.evaluation.consistency.summary import consistency_table
-from mammorgb_utils.evaluation.statistics.distances import emd, ks
-from mammorgb_utils.evaluation.statistics.effects import cliffs_delta, holm
-from mammorgb_utils.evaluation.statistics.tables import contrast_table, distance_table, effect_table, overlap_summary
+from mammorgb_utils.evaluation.consistency import NEAREST_AREA, consistency_table
+from mammorgb_utils.evaluation.statistics import (
+    cliffs_delta,
+    contrast_table,
+    distance_table,
+    effect_table,
+    emd,
+    holm,
+    ks,
+    overlap_summary,
+)
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol(n_permutations=99, n_bootstrap=100)
@@ -150,10 +156,9 @@ def test_consistency_table_scores_against_the_real_gain(overlap, shuffled):
     assert (iou["intensity_r_low"] < iou["intensity_r"]).all()
 
 
-def test_consistency_table_takes_correlations_from_outside(overlap, shuffled):
-    table = consistency_table(overlap.drop(columns="cc_intensity"), shuffled, PROTOCOL, intensity={"sum": 0.75})
-    assert table.loc[table["set"] == "sum", "intensity_r"].tolist() == [0.75, 0.75]
-    assert table.loc[table["set"] == "zero", "intensity_r"].isna().all()
+def test_consistency_table_without_intensities_has_no_correlation(overlap, shuffled):
+    table = consistency_table(overlap.drop(columns="cc_intensity"), shuffled, PROTOCOL)
+    assert table[["intensity_r", "intensity_r_low", "intensity_r_high"]].isna().all(axis=None)
 
 
 def test_summary_counts_nan_and_shows_the_rate_of_plausible_pairs(overlap):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mammorgb_utils.evaluation.statistics.distances import emd, ks, noise_floor, null_band
+from mammorgb_utils.evaluation.statistics import emd, ks, noise_floor, null_band
 
 
 def emd_by_hand(x, y):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from mammorgb_utils.evaluation.statistics.effects import (
+from mammorgb_utils.evaluation.statistics import (
     benjamini_hochberg,
     cliffs_delta,
     equivalence,
@@ -13,9 +13,9 @@ from mammorgb_utils.evaluation.statistics.effects import (
     ks_p,
     ks_power,
     mann_whitney,
+    paper_arithmetic,
     wilson,
 )
-from mammorgb_utils.evaluation.statistics.paper import paper_arithmetic
 
 FIGURES = {"ks": 0.077, "n_synthetic": 500, "n_real": 2500, "artefact_rate_low": 0.06, "artefact_rate_high": 0.08}
 
