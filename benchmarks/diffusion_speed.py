@@ -24,9 +24,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.diffusion_peer import train
 from mammorgb_utils.diffusion.encoding import encode_batch
 from mammorgb_utils.diffusion.engine.base import device_name, load_base
+from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.progress import peak_memory_mb
-from mammorgb_utils.diffusion.engine.team import Team
-from mammorgb_utils.diffusion.loop import Recipe, State, training_step
+from mammorgb_utils.diffusion.engine.state import Recipe, State
+from mammorgb_utils.diffusion.learning import training_step
 from mammorgb_utils.diffusion.sampling import sample_pairs
 from mammorgb_utils.diffusion.training import PairSource
 from mammorgb_utils.diffusion.training import train as fine_tune
@@ -57,14 +58,14 @@ def training(protocol: Protocol, pairs: np.ndarray, steps: int, turns: int) -> M
     unet, scheduler = load_base(protocol.base_model, protocol.image_size)
     recipe = Recipe(steps=10_000, batch_size=protocol.batch_size, seed=0, learning_rate=1e-4, ema_decay=0.98,
                     precision="fp32")
-    team, source = Team(), PairSource(pairs, "sum", protocol.sum_scale, recipe)
-    state = State(copy.deepcopy(unet), recipe, team.device)
+    processes, source = Processes(), PairSource(pairs, "sum", protocol.sum_scale, recipe)
+    state = State(copy.deepcopy(unet), recipe, processes.device)
     rgb = (encode_batch(torch.from_numpy(pairs), "sum", 0.5).permute(0, 2, 3, 1).numpy() + 1) / 2
     losses = train(unet, rgb, batch_size=protocol.batch_size, steps=10_000)
 
     def ours() -> None:
         for _ in range(steps):
-            training_step(state, scheduler, source, recipe, 1, team)
+            training_step(state, scheduler, source, recipe, 1, processes)
 
     def peer() -> None:
         for _ in range(steps):
@@ -105,8 +106,8 @@ def row(work: str, unit: int, seconds: list[tuple[float, float]], share: float) 
     return {"work": work, "ours_images_per_s": round(unit / ours, 3), "peer_images_per_s": round(unit / peer, 3),
             "ratio": round(median(ratios), 3), "ratio_low": round(ratios[0], 3), "ratio_high": round(ratios[-1], 3),
             "target": TARGETS[work], "met": median(ratios) >= TARGETS[work], "convolutions": round(share, 3),
-            "turns": len(seconds), "device": device_name(Team().device), "torch": version("torch"),
-            "diffusers": version("diffusers"), "peak_memory_mb": peak_memory_mb(Team().device)}
+            "turns": len(seconds), "device": device_name(Processes().device), "torch": version("torch"),
+            "diffusers": version("diffusers"), "peak_memory_mb": peak_memory_mb(Processes().device)}
 
 
 def main() -> None:

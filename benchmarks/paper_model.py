@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device
 from mammorgb_utils.diffusion.engine.progress import peak_memory_mb
-from mammorgb_utils.diffusion.loop import Recipe, State, training_step
+from mammorgb_utils.diffusion.engine.state import Recipe, State
+from mammorgb_utils.diffusion.learning import training_step
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "paper_model.csv"

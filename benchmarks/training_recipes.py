@@ -19,9 +19,10 @@ import torch
 
 from mammorgb_utils.data.base_views import HELDOUT_BREASTS, base_views
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
-from mammorgb_utils.diffusion.engine.learning import TIMESTEPS, denoising_losses
+from mammorgb_utils.diffusion.engine.loop import fit
 from mammorgb_utils.diffusion.engine.pretrain import RECIPE, ViewSource, noise_schedule, small_unet, unrelated_images
-from mammorgb_utils.diffusion.loop import Recipe, State, fit, training_step
+from mammorgb_utils.diffusion.engine.state import Recipe, State
+from mammorgb_utils.diffusion.learning import TIMESTEPS, denoising_losses, training_step
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 

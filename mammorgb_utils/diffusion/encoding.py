@@ -1,4 +1,4 @@
-"""Two views as one RGB image: R = CC, G = MLO, B = one of three functions of both."""
+"""Two views as one RGB image: R = CC, G = MLO, B = one of three functions of both, or a control."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from mammorgb_utils.diffusion.randomness import control_order, control_picture
+
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 THIRD_CHANNELS = ("sum", "absdiff", "zero")
+CONTROLS = ("copy", "noise", "other")  # of appendices: they carry no information about the pair
 
 
 class EncodingError(ValueError):
@@ -76,6 +79,24 @@ def stack_batch(pairs: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
 def decode_batch(images: torch.Tensor) -> torch.Tensor:
     """Model images `(N, 3, H, W)` in about [−1, 1] as RGB in [0, 1], in float and clipped, never via 8 bits."""
     return images.float().add(1).mul_(0.5).clamp_(0, 1)
+
+
+def control_channel(pairs: np.ndarray, control: str, members: np.ndarray, seed: int) -> np.ndarray:
+    """The third channel of some pairs in a control encoding, fixed for each pair.
+
+    Args:
+        pairs: `(N, 2, H, W)` float32 in [0, 1], CC first; all of them, as `"other"` takes one from another.
+        control: `"copy"`: CC again; `"noise"`: white noise; `"other"`: the CC view of another pair.
+        members: `(n,)` rows of `pairs`.
+        seed: Of noise and partners.
+
+    Returns:
+        `(n, H, W)` float32 in [0, 1].
+    """
+    if control == "noise":
+        return np.stack([control_picture(pairs.shape[-2:], seed, int(member)) for member in members])
+    rows = members if control == "copy" else control_order(len(pairs), seed)[members]
+    return np.asarray(pairs[rows, 0], dtype=np.float32)
 
 
 def check_views(views: Array, name: str) -> None:

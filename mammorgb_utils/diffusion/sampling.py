@@ -1,20 +1,25 @@
-"""Sampling of synthetic pairs from a trained model folder."""
+"""Sampling of synthetic pairs: the walk from noise to images, and the views that are read from them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, SchedulerMixin, UNet2DModel
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
 
-from mammorgb_utils.diffusion.denoising import SamplingError, denoise, solver
 from mammorgb_utils.diffusion.encoding import decode_batch
 from mammorgb_utils.diffusion.engine.base import pick_device, resolve_precision
+from mammorgb_utils.diffusion.engine.model_folder import RECORD
 from mammorgb_utils.diffusion.engine.progress import progress_bar
-from mammorgb_utils.diffusion.training import RECORD
+from mammorgb_utils.diffusion.randomness import image_generator
 from mammorgb_utils.protocol import Protocol
+
+
+class SamplingError(ValueError):
+    """Nothing can be sampled; the message says why."""
 
 
 def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, start: int = 0, return_third: bool = False,
@@ -45,6 +50,7 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
     unet = UNet2DModel.from_pretrained(model_dir / "unet", use_safetensors=True, torch_dtype=torch.float32)
     # Without gradients this layout is the faster one on CPUs too.
     unet = unet.to(device, memory_format=torch.channels_last).eval()
+    trained = DDPMScheduler.from_pretrained(model_dir / "scheduler")
     bf16 = resolve_precision(protocol.precision, device) == "bf16"
     numbers = range(start, start + n)
     what = f"sampling {json.loads((model_dir / RECORD).read_text(encoding='utf-8'))['encoding']}"
@@ -52,18 +58,62 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
     with progress_bar(what, n, show=progress, unit="pair") as bar:
         for first in range(0, n, protocol.sampling_batch):
             batch = numbers[first:first + protocol.sampling_batch]
-            scheduler = make_sampler(model_dir, protocol.sampler, protocol.sampling_steps, device)
+            scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps, device)
             rgb.append(decode_batch(denoise(unet, scheduler, seed, batch, bf16)).cpu().numpy())
             bar.update(len(batch))
     images = np.concatenate(rgb)
     return (images[:, :2].copy(), images[:, 2].copy()) if return_third else images[:, :2].copy()
 
 
-def make_sampler(model_dir: Path, sampler: str, steps: int, device: torch.device) -> SchedulerMixin:
+def make_sampler(trained: DDPMScheduler, sampler: str, steps: int, device: torch.device) -> SchedulerMixin:
     """The solver that walks the trained noise schedule in `steps` steps; prediction type and schedule are the model's.
+
+    Args:
+        trained: The noise schedule that was trained; left as it is.
+        sampler, steps, device: Which solver, in how many steps, where.
+
+    Raises:
+        SamplingError: There is no such solver, or the schedule has fewer steps.
 
     Source:
         `Protocol.sampler`: Ho et al. 2020 (ddpm, the paper's reference), Song et al. 2021 (ddim, eta 0),
         Lu et al. 2022 (dpmsolver++, second order, multistep).
     """
-    return solver(DDPMScheduler.from_pretrained(model_dir / "scheduler"), sampler, steps, device)
+    if sampler == "ddpm":
+        scheduler = DDPMScheduler.from_config(trained.config)
+    elif sampler == "ddim":
+        scheduler = DDIMScheduler.from_config(trained.config, timestep_spacing="trailing")
+    elif sampler == "dpmsolver++":
+        scheduler = _ClippedSolver.from_config(
+            trained.config, algorithm_type="dpmsolver++", solver_order=2, timestep_spacing="trailing",
+            final_sigmas_type="zero", thresholding=trained.config.clip_sample)
+    else:
+        raise SamplingError(f"sampler {sampler!r}: use ddpm, ddim or dpmsolver++")
+    if steps > trained.config.num_train_timesteps:
+        raise SamplingError(f"sampling_steps {steps} exceeds the {trained.config.num_train_timesteps} trained ones")
+    scheduler.set_timesteps(steps, device=device)
+    return scheduler
+
+
+class _ClippedSolver(DPMSolverMultistepScheduler):
+    """Clips the predicted image to the trained range, as the DDPM sampler does, so that air stays black."""
+
+    def _threshold_sample(self, sample: torch.Tensor) -> torch.Tensor:
+        return sample.clamp(-1.0, 1.0)
+
+
+@torch.inference_mode()
+def denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range, bf16: bool) -> torch.Tensor:
+    """Model images `(len(batch), 3, H, W)`, each from its own generator; the walk is in fp32."""
+    device, size = unet.device, unet.config.sample_size
+    generators = [image_generator(seed, image) for image in batch]
+    noise = [torch.randn((unet.config.in_channels, size, size), generator=g) for g in generators]
+    x = torch.stack(noise).to(device, memory_format=torch.channels_last) * scheduler.init_noise_sigma
+    extra: dict[str, Any] = {"generator": generators} if isinstance(scheduler, DDPMScheduler) else {}
+    if isinstance(scheduler, DDIMScheduler):
+        extra = {"use_clipped_model_output": True}  # else noise and clipped image disagree, and air turns grey
+    for t in scheduler.timesteps:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            prediction = unet(scheduler.scale_model_input(x, t), t).sample
+        x = scheduler.step(prediction.float(), t, x, **extra).prev_sample
+    return x

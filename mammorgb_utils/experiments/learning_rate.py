@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from mammorgb_utils.diffusion.loop import STATS
+from mammorgb_utils.diffusion.engine.loop import STATS
 from mammorgb_utils.output.style import (
     BAND,
     DASHED,

@@ -20,7 +20,7 @@ from mammorgb_utils.data.dicom import RejectedImage, one_file
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort, real_pairs
 from mammorgb_utils.data.preprocess import ReferenceCDF, read_view
-from mammorgb_utils.diffusion.loop import CHECKPOINTS
+from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS
 from mammorgb_utils.experiments.trial import SetOverlap, TrialError, run_trial
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, exclusive, read_table

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.diffusion.controls import CONTROLS
-from mammorgb_utils.diffusion.encoding import THIRD_CHANNELS
+from mammorgb_utils.diffusion.encoding import CONTROLS, THIRD_CHANNELS
 from mammorgb_utils.diffusion.engine.base import base_sha256
 from mammorgb_utils.diffusion.engine.checkpoints import differences, digest
+from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS, STATS
+from mammorgb_utils.diffusion.engine.model_folder import RECORD, array_sha256, milestone_dir
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
-from mammorgb_utils.diffusion.loop import CHECKPOINTS, STATS, Diverged
-from mammorgb_utils.diffusion.training import RECORD, array_sha256, milestone_dir, train, training_steps
+from mammorgb_utils.diffusion.engine.state import Diverged
+from mammorgb_utils.diffusion.training import train, training_steps
 from mammorgb_utils.evaluation.consistency import shuffled_overlap
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.statistics import NoiseFloor, emd, noise_floor

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 
 from mammorgb_utils.diffusion.encoding import encode_pair
 from mammorgb_utils.diffusion.sampling import SamplingError, make_sampler, sample_pairs
@@ -39,8 +40,12 @@ def test_third_channel_is_returned_beside_the_same_views(trained, tiny):
     np.testing.assert_array_equal(images, sample_pairs(trained, 3, tiny, seed=1, progress=False))
 
 
+def schedule(model_dir):
+    return DDPMScheduler.from_pretrained(model_dir / "scheduler")
+
+
 def test_samplers_carry_the_trained_schedule(trained, protocol):
-    scheduler = make_sampler(trained, protocol.sampler, 4, torch.device("cpu"))
+    scheduler = make_sampler(schedule(trained), protocol.sampler, 4, torch.device("cpu"))
     assert scheduler.config.prediction_type == "v_prediction"
     assert scheduler.config.beta_schedule == "squaredcos_cap_v2"
     assert len(scheduler.timesteps) == 4
@@ -49,7 +54,7 @@ def test_samplers_carry_the_trained_schedule(trained, protocol):
 def test_air_stays_in_range_during_sampling(trained, tiny):
     """The predicted image is clipped to [−1, 1] at each step by every sampler."""
     for sampler in ("ddpm", "ddim", "dpmsolver++"):
-        scheduler = make_sampler(trained, sampler, 4, torch.device("cpu"))
+        scheduler = make_sampler(schedule(trained), sampler, 4, torch.device("cpu"))
         x, t = torch.zeros(1, 3, 16, 16), scheduler.timesteps[-1]
         for t in scheduler.timesteps:
             x = scheduler.step(torch.full_like(x, -30.0), t, x).prev_sample

@@ -16,17 +16,11 @@ from benchmarks.paper_model import ARCHITECTURE
 from mammorgb_utils.diffusion.encoding import EncodingError
 from mammorgb_utils.diffusion.engine.base import load_base
 from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError, load_checkpoint
-from mammorgb_utils.diffusion.loop import (
-    CHECKPOINTS,
-    Diverged,
-    Recipe,
-    State,
-    TrainingError,
-    denoising_loss,
-    fit,
-    training_step,
-)
-from mammorgb_utils.diffusion.training import PairSource, milestone_dir, train, training_steps
+from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS, fit
+from mammorgb_utils.diffusion.engine.model_folder import milestone_dir
+from mammorgb_utils.diffusion.engine.state import Diverged, Recipe, State, TrainingError
+from mammorgb_utils.diffusion.learning import denoising_loss, training_step
+from mammorgb_utils.diffusion.training import PairSource, train, training_steps
 
 
 def stats(run_dir):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_models import SIZE, blob_pairs, save_base
 
-from mammorgb_utils.diffusion.loop import STATS, Diverged
+from mammorgb_utils.diffusion.engine.loop import STATS
+from mammorgb_utils.diffusion.engine.state import Diverged
 from mammorgb_utils.evaluation.overlap import plausible
 from mammorgb_utils.evaluation.statistics import emd
 from mammorgb_utils.experiments import trial as trials

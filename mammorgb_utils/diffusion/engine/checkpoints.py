@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
-from mammorgb_utils.runs import atomic_path, sha256
+from mammorgb_utils.runs import sha256
 
 Tensors = dict[str, dict[str, torch.Tensor]]
 _RECORD = "checkpoint.json"
@@ -113,38 +113,6 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         _flush(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-class StatsLog:
-    """`stats.jsonl`: one line a step, appended; a resumed run first drops the lines past its checkpoint."""
-
-    def __init__(self, path: Path, finished_steps: int) -> None:
-        self._path = path
-        kept = [line for line in _complete_lines(path) if line["step"] <= finished_steps]
-        with atomic_path(path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        self._handle = path.open("a", encoding="utf-8")
-
-    def append(self, **line: Any) -> None:
-        self._handle.write(json.dumps(line) + "\n")
-        self._handle.flush()
-
-    def sync(self) -> None:
-        """Bring all lines to disk; called before a checkpoint relies on them."""
-        os.fsync(self._handle.fileno())
-
-    def close(self) -> None:
-        self._handle.close()
-
-
-def _complete_lines(path: Path) -> list[dict[str, Any]]:
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:  # the line that was being written when the process was killed
-            break
-    return lines
 
 
 def _verified_record(folder: Path) -> dict[str, Any]:

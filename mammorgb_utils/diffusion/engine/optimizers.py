@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from mammorgb_utils.diffusion.loop import Recipe
+    from mammorgb_utils.diffusion.engine.state import Recipe
 
 # What maps into and out of the model isn't a hidden layer; Muon is made for those.
 _NOT_HIDDEN = ("conv_in.", "conv_out.", "time_embedding.")

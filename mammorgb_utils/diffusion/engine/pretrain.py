@@ -16,9 +16,16 @@ from diffusers import DDPMScheduler, UNet2DModel
 from mammorgb_utils.diffusion.encoding import check_views
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder, digest
-from mammorgb_utils.diffusion.loop import Recipe, State, TrainingError, fit
+from mammorgb_utils.diffusion.engine.loop import fit
+from mammorgb_utils.diffusion.engine.model_folder import (
+    RECORD,
+    array_sha256,
+    is_finished,
+    milestone_dir,
+    write_pipeline,
+)
+from mammorgb_utils.diffusion.engine.state import Recipe, State, TrainingError
 from mammorgb_utils.diffusion.randomness import batch_indices, initial_weights_seed
-from mammorgb_utils.diffusion.training import RECORD, array_sha256, is_finished, milestone_dir, write_pipeline
 
 CHANNELS = (16, 32, 96, 160)  # 4 M parameters: 8 MB in half precision, 0.7 s a step of 16 on two cores
 FINGERPRINT = "fingerprint.json"

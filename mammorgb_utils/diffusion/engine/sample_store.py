@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mammorgb_utils.diffusion.denoising import SamplingError
 from mammorgb_utils.diffusion.engine.base import resolve_precision
 from mammorgb_utils.diffusion.engine.checkpoints import digest
+from mammorgb_utils.diffusion.engine.model_folder import RECORD
+from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.progress import progress_bar
-from mammorgb_utils.diffusion.engine.team import Team
-from mammorgb_utils.diffusion.sampling import sample_pairs
-from mammorgb_utils.diffusion.training import RECORD
+from mammorgb_utils.diffusion.sampling import SamplingError, sample_pairs
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import write_array, write_json
 
@@ -39,16 +38,17 @@ def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bo
     Raises:
         SamplingError: `model_dir` isn't a finished model.
     """
-    record, team = _record(model_dir, protocol), Team()
+    record, processes = _record(model_dir, protocol), Processes()
     record_file = out.with_name("samples.json")
-    with team.holding(out.parent):
+    with processes.holding(out.parent):
         if not _is_drawn(out, record):
             # Parts drawn at another precision, or of another size, are not continued.
-            how = {"resolved": resolve_precision(protocol.precision, team.device), "batch": protocol.sampling_batch}
-            parts = out.with_name(f"parts-{digest(record | how)[:12]}")
-            files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress, team)
-            team.wait()
-            if team.is_first:
+            how = record | {"resolved": resolve_precision(protocol.precision, processes.device),
+                            "batch": protocol.sampling_batch}
+            parts = out.with_name(f"parts-{digest(how)[:12]}")
+            files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress, processes)
+            processes.wait()
+            if processes.is_first:
                 record_file.unlink(missing_ok=True)
                 images = [np.load(file, mmap_mode="r") for file in files]
                 write_array(out, np.concatenate([image[:, :2] for image in images]))
@@ -96,14 +96,14 @@ def _record(model_dir: Path, protocol: Protocol) -> dict:
 
 
 def _draw_parts(model_dir: Path, protocol: Protocol, parts: Path, encoding: str, progress: bool,
-                team: Team) -> list[Path]:
+                processes: Processes) -> list[Path]:
     """All parts' files, `(n, 3, H, W)` each; each process draws those of its turn that aren't there yet."""
     n, size = protocol.n_synthetic, protocol.sampling_batch
     files = [parts / f"{start:06d}.npy" for start in range(0, n, size)]
-    turn = range(team.rank, len(files), team.size)
+    turn = range(processes.rank, len(files), processes.size)
     counts = {i: min(size, n - i * size) for i in turn}
     there = sum(counts[i] for i in turn if files[i].is_file())
-    with progress_bar(f"sampling {encoding}", sum(counts.values()), there, show=progress and team.is_first,
+    with progress_bar(f"sampling {encoding}", sum(counts.values()), there, show=progress and processes.is_first,
                       unit="pair") as bar:
         for i in turn:
             if files[i].is_file():

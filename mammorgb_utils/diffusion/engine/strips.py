@@ -9,9 +9,9 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
-from mammorgb_utils.diffusion.denoising import denoise, solver
 from mammorgb_utils.diffusion.encoding import decode_batch
-from mammorgb_utils.diffusion.loop import State
+from mammorgb_utils.diffusion.engine.state import State
+from mammorgb_utils.diffusion.sampling import denoise, make_sampler
 from mammorgb_utils.runs import atomic_path
 
 STRIPS = "strips"
@@ -41,7 +41,7 @@ def draw_strip(state: State, scheduler: DDPMScheduler, seed: int, folder: Path, 
         for name, average in state.ema.items():
             state.weights[name].copy_(average)
         try:
-            walk = solver(scheduler, "dpmsolver++", _SOLVER_STEPS, state.unet.device)
+            walk = make_sampler(scheduler, "dpmsolver++", _SOLVER_STEPS, state.unet.device)
             rgb = decode_batch(denoise(state.unet, walk, seed, range(_PAIRS), bf16)).cpu().numpy()
         finally:
             for name, weight in kept.items():

@@ -5,13 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mammorgb_utils.diffusion.engine.checkpoints import (
-    CheckpointError,
-    StatsLog,
-    atomic_folder,
-    load_checkpoint,
-    save_checkpoint,
-)
+from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError, atomic_folder, load_checkpoint, save_checkpoint
+from mammorgb_utils.diffusion.engine.loop import Journal
 
 TENSORS = {"weights": {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}, "ema": {"a": torch.zeros(2, 3)}}
 
@@ -100,8 +95,8 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 def test_stats_drop_lines_past_the_checkpoint_and_a_torn_one(tmp_path):
     path = tmp_path / "stats.jsonl"
     path.write_text("".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in (1, 2, 3)) + '{"step": 4, "lo')
-    log = StatsLog(path, finished_steps=2)
-    log.append(step=3, loss=0.5)
-    log.close()
+    with Journal(tmp_path, done=2, steps=3, what="", show=False, first=True) as journal:
+        journal.write(step=3, loss=0.5)
+        journal.sync()
     assert [(line["step"], line["loss"]) for line in map(json.loads, path.read_text().splitlines())] == [
         (1, 1.0), (2, 1.0), (3, 0.5)]

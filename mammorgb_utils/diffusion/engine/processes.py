@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from mammorgb_utils.runs import exclusive
 
 
-class Team:
+class Processes:
     """This process among its equals; each sees the same files, only the first one writes them.
 
     Attributes:

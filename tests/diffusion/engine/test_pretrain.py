@@ -10,7 +10,7 @@ from mammorgb_utils.diffusion.encoding import EncodingError
 from mammorgb_utils.diffusion.engine import pretrain as base_model
 from mammorgb_utils.diffusion.engine.base import load_base
 from mammorgb_utils.diffusion.engine.pretrain import ViewSource, noise_schedule, pretrain_base, small_unet
-from mammorgb_utils.diffusion.loop import Recipe, TrainingError
+from mammorgb_utils.diffusion.engine.state import Recipe, TrainingError
 from mammorgb_utils.diffusion.training import train
 
 VIEWS = blob_pairs(10).reshape(20, SIZE, SIZE)

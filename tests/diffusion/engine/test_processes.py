@@ -4,15 +4,15 @@ import subprocess
 import sys
 
 import numpy as np
+import processes_run
 import pytest
-import team_run
 import torch
 from safetensors.torch import load_file
 from tiny_models import SIZE, blob_pairs, weights
 
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
 
-SCRIPT = team_run.__file__
+SCRIPT = processes_run.__file__
 # What `accelerate launch` starts on several GPUs; for several CPU processes it asks for MPI instead.
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
@@ -25,7 +25,7 @@ def run(root, name, processes, **fields):
     (folder / "protocol.json").write_text(protocol.to_json())
     np.save(folder / "pairs.npy", run.pairs)
     if processes == 1:
-        team_run.work(folder, folder / "out")
+        processes_run.work(folder, folder / "out")
     else:
         command = [*LAUNCH, "--nproc_per_node", str(processes), str(SCRIPT), str(folder), str(folder / "out")]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -39,7 +39,7 @@ def alone(tmp_path_factory, tiny):
     """Twenty steps of eight pairs in one process."""
     run.protocol = tiny.model_copy(update={"batch_size": 8, "epochs": 10.0, "checkpoint_every": 20, "n_synthetic": 8})
     run.pairs = blob_pairs(16)
-    run.root = tmp_path_factory.mktemp("team")
+    run.root = tmp_path_factory.mktemp("processes")
     return run(run.root, "alone", 1)
 
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from tiny_models import blob_pairs, equal, weights
 
-from mammorgb_utils.diffusion.controls import CONTROLS, control_channel
-from mammorgb_utils.diffusion.loop import Recipe
+from mammorgb_utils.diffusion.encoding import CONTROLS, control_channel
+from mammorgb_utils.diffusion.engine.state import Recipe
 from mammorgb_utils.diffusion.training import PairSource, train
 
 PAIRS = blob_pairs(6)
