@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,27 +43,35 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         SamplingError: `model_dir` isn't a finished model, or n is not positive.
     """
     model_dir = Path(model_dir)
-    if not (model_dir / RECORD).is_file():
-        raise SamplingError(f"{model_dir} holds no {RECORD}: it isn't a finished model; train it first (notebook 02)")
     if n < 1:
         raise SamplingError(f"n is {n}; at least one pair is needed")
-    device = pick_device()
-    unet = UNet2DModel.from_pretrained(model_dir / "unet", use_safetensors=True, torch_dtype=torch.float32)
-    # Without gradients this layout is the faster one on CPUs too.
-    unet = unet.to(device, memory_format=torch.channels_last).eval()
-    trained = DDPMScheduler.from_pretrained(model_dir / "scheduler")
-    bf16 = resolve_precision(protocol.precision, device) == "bf16"
+    unet, trained = open_for_sampling(model_dir)
+    bf16 = resolve_precision(protocol.precision, unet.device) == "bf16"
     numbers = range(start, start + n)
     what = f"sampling {json.loads((model_dir / RECORD).read_text(encoding='utf-8'))['encoding']}"
     rgb = []
     with progress_bar(what, n, show=progress, unit="pair") as bar:
         for first in range(0, n, protocol.sampling_batch):
             batch = numbers[first:first + protocol.sampling_batch]
-            scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps, device)
+            scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps, unet.device)
             rgb.append(decode_batch(denoise(unet, scheduler, seed, batch, bf16)).cpu().numpy())
             bar.update(len(batch))
     images = np.concatenate(rgb)
     return (images[:, :2].copy(), images[:, 2].copy()) if return_third else images[:, :2].copy()
+
+
+def open_for_sampling(model_dir: Path) -> tuple[UNet2DModel, DDPMScheduler]:
+    """A trained model and its noise schedule, on the device where it will draw.
+
+    Raises:
+        SamplingError: The folder isn't a finished model.
+    """
+    if not (model_dir / RECORD).is_file():
+        raise SamplingError(f"{model_dir} holds no {RECORD}: it isn't a finished model; train it first (notebook 02)")
+    unet = UNet2DModel.from_pretrained(model_dir / "unet", use_safetensors=True, torch_dtype=torch.float32)
+    # Without gradients this layout is the faster one on CPUs too.
+    unet = unet.to(pick_device(), memory_format=torch.channels_last).eval()
+    return unet, DDPMScheduler.from_pretrained(model_dir / "scheduler")
 
 
 def make_sampler(trained: DDPMScheduler, sampler: str, steps: int, device: torch.device) -> SchedulerMixin:
@@ -102,9 +111,20 @@ class _ClippedSolver(DPMSolverMultistepScheduler):
         return sample.clamp(-1.0, 1.0)
 
 
-@torch.inference_mode()
 def denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range, bf16: bool) -> torch.Tensor:
-    """Model images `(len(batch), 3, H, W)`, each from its own generator; the walk is in fp32."""
+    """Model images `(len(batch), 3, H, W)`, each from its own generator: where `walk` ends."""
+    *_, (_, images) = walk(unet, scheduler, seed, batch, bf16)
+    return images
+
+
+@torch.inference_mode()
+def walk(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range,
+         bf16: bool) -> Iterator[tuple[int, torch.Tensor]]:
+    """From noise to images, step by step, in fp32.
+
+    Yields:
+        The timestep that a step started from, and `(len(batch), 3, H, W)` after it.
+    """
     device, size = unet.device, unet.config.sample_size
     generators = [image_generator(seed, image) for image in batch]
     noise = [torch.randn((unet.config.in_channels, size, size), generator=g) for g in generators]
@@ -116,4 +136,4 @@ def denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: rang
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             prediction = unet(scheduler.scale_model_input(x, t), t).sample
         x = scheduler.step(prediction.float(), t, x, **extra).prev_sample
-    return x
+        yield int(t), x

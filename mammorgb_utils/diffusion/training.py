@@ -19,11 +19,11 @@ from mammorgb_utils.diffusion.encoding import (
     stack_batch,
 )
 from mammorgb_utils.diffusion.engine.base import base_sha256, load_base, pick_device, resolve_precision
+from mammorgb_utils.diffusion.engine.looks import STRIPS, draw_strip, strip_steps
 from mammorgb_utils.diffusion.engine.loop import fit
 from mammorgb_utils.diffusion.engine.model_folder import array_sha256, is_finished, milestone_dir, write_model
 from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.state import Recipe, State, TrainingError
-from mammorgb_utils.diffusion.engine.strips import STRIPS, draw_strip, strip_steps
 from mammorgb_utils.diffusion.randomness import batch_indices
 from mammorgb_utils.protocol import Protocol
 

@@ -58,6 +58,11 @@ def load_base(base: str, image_size: int) -> tuple[UNet2DModel, DDPMScheduler]:
     return unet, DDPMScheduler.from_pretrained(scheduler_folder)
 
 
+def load_schedule(base: str) -> DDPMScheduler:
+    """The noise schedule of a base, which decides what its model predicts."""
+    return DDPMScheduler.from_pretrained(_part(base_folder(base), "scheduler"))
+
+
 def base_folder(base: str) -> Path:
     """Where a base lies on this machine; a hub id is looked up in the hub cache first, then fetched.
 

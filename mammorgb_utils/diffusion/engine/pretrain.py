@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 from dataclasses import asdict
 from functools import partial
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def small_unet(size: int, channels: tuple[int, ...], seed: int) -> UNet2DModel:
         torch.manual_seed(initial_weights_seed(seed))
         return UNet2DModel(
             sample_size=size, in_channels=3, out_channels=3, block_out_channels=channels, layers_per_block=1,
-            norm_num_groups=min(16, channels[0]), down_block_types=("DownBlock2D",) * lower + ("AttnDownBlock2D",),
+            norm_num_groups=gcd(16, *channels), down_block_types=("DownBlock2D",) * lower + ("AttnDownBlock2D",),
             up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * lower)
 
 

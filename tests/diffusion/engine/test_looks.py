@@ -5,8 +5,8 @@ from PIL import Image
 from tiny_models import SIZE, blob_pairs
 
 from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.looks import draw_strip, strip_steps
 from mammorgb_utils.diffusion.engine.state import Recipe, State
-from mammorgb_utils.diffusion.engine.strips import draw_strip, strip_steps
 from mammorgb_utils.diffusion.learning import training_step
 from mammorgb_utils.diffusion.training import PairSource
 
