@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from mammorgb_utils.diffusion.randomness import batch_indices, image_generator, timesteps, training_noise
+from mammorgb_utils.diffusion.randomness import batch_indices, image_generator, probe_noise, timesteps, training_noise
 
 
 def test_an_epoch_shows_every_item_once_and_epochs_differ():
@@ -39,3 +39,19 @@ def test_noise_is_standard_normal():
 def test_image_generators_differ_by_seed_and_number():
     draws = {float(torch.randn(1, generator=image_generator(*key))) for key in ((0, 0), (0, 1), (1, 0), (0, 0))}
     assert len(draws) == 3
+
+
+def test_the_mix_dwells_in_the_middle_and_leaves_the_uniform_half_as_it_is():
+    steps = range(400)
+    uniform = np.array([timesteps(1000, 16, 0, step) for step in steps])
+    mixed = np.array([timesteps(1000, 16, 0, step, "middle") for step in steps])
+    assert np.array_equal(mixed[:, ::2], uniform[:, ::2])
+    assert mixed.min() >= 0 and mixed.max() < 1000
+    middle = [((t[:, 1::2] > 250) & (t[:, 1::2] < 750)).mean() for t in (uniform, mixed)]
+    assert abs(middle[0] - 0.5) < 0.03 and abs(middle[1] - 0.728) < 0.03  # of a logistic of a normal: Φ(ln 3) twice
+
+
+def test_probe_noise_is_of_the_image_and_the_timestep():
+    whole = probe_noise((3, 4, 4), 0, 300, range(4))
+    assert torch.equal(whole[2:], probe_noise((3, 4, 4), 0, 300, range(2, 4)))
+    assert not torch.equal(whole, probe_noise((3, 4, 4), 0, 450, range(4)))

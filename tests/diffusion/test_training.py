@@ -78,16 +78,26 @@ class Interrupted(PairSource):
         return super().images(step, examples)
 
 
+@pytest.fixture(scope="session")
+def trained_by_muon(tmp_path_factory, pairs, tiny):
+    root = tmp_path_factory.mktemp("muon")
+    return train(pairs, changed(tiny, optimizer="muon"), "sum", root / "training", model_dir=root / "model",
+                 progress=False)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("step", [0, 1, 3, 4])
-def test_interrupted_and_resumed_is_the_unbroken_run(tmp_path, trained, pairs, tiny, monkeypatch, step):
+def test_interrupted_and_resumed_is_the_unbroken_run(tmp_path, request, pairs, tiny, monkeypatch, step, optimizer):
+    unbroken = request.getfixturevalue("trained" if optimizer == "adamw" else "trained_by_muon")
+    protocol = changed(tiny, optimizer=optimizer)
     monkeypatch.setattr("mammorgb_utils.diffusion.training.PairSource", Interrupted)
     Interrupted.at = step
     with pytest.raises(KeyboardInterrupt):
-        train(pairs, tiny, "sum", tmp_path, progress=False)
-    model = train(pairs, tiny, "sum", tmp_path, progress=False)
-    assert equal(weights(model), weights(trained))
+        train(pairs, protocol, "sum", tmp_path, progress=False)
+    model = train(pairs, protocol, "sum", tmp_path, progress=False)
+    assert equal(weights(model), weights(unbroken))
     assert [line["step"] for line in stats(tmp_path)] == [1, 2, 3, 4, 5, 6]
-    losses = [[line["loss"] for line in stats(folder)] for folder in (tmp_path, trained.parent / "training")]
+    losses = [[line["loss"] for line in stats(folder)] for folder in (tmp_path, unbroken.parent / "training")]
     assert losses[0] == losses[1]
 
 
@@ -103,8 +113,10 @@ train(np.load(root / "pairs.npy", mmap_mode="r"), protocol, "sum", root / "train
 """
 
 
-def test_sigkill_at_random_moments_and_resume_is_bit_identical(tmp_path, pairs, tiny):
-    protocol = changed(tiny, epochs=20.0, checkpoint_every=1)  # 60 steps, most of the time inside checkpoint writes
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_sigkill_at_random_moments_and_resume_is_bit_identical(tmp_path, pairs, tiny, optimizer):
+    # 60 steps, most of the time inside checkpoint writes
+    protocol = changed(tiny, optimizer=optimizer, epochs=20.0, checkpoint_every=1)
     unbroken = train(pairs, protocol, "sum", tmp_path / "unbroken", progress=False)
     np.save(tmp_path / "pairs.npy", pairs)
     (tmp_path / "protocol.json").write_text(protocol.to_json())

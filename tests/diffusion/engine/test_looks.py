@@ -5,9 +5,10 @@ from PIL import Image
 from tiny_models import SIZE, blob_pairs
 
 from mammorgb_utils.diffusion.engine.base import load_base
-from mammorgb_utils.diffusion.engine.looks import draw_strip, strip_steps
+from mammorgb_utils.diffusion.engine.looks import draw_strip, noise_levels, sample_walk, strip_steps
 from mammorgb_utils.diffusion.engine.state import Recipe, State
 from mammorgb_utils.diffusion.learning import training_step
+from mammorgb_utils.diffusion.sampling import sample_pairs
 from mammorgb_utils.diffusion.training import PairSource
 
 
@@ -39,3 +40,17 @@ def test_a_strip_shows_the_average_and_leaves_the_state_as_it_is(tmp_path, base)
             state.ema[name].copy_(weight + 0.1)
     other = np.asarray(Image.open(draw_strip(state, scheduler, 0, tmp_path, bf16=False)))
     assert np.array_equal(strip, again) and not np.array_equal(strip, other)
+
+
+def test_noise_levels_go_from_the_pair_to_noise(tiny, pairs):
+    levels = noise_levels(pairs[0], tiny, [0, 500, 999])
+    assert levels.shape == (3, 2, SIZE, SIZE) and levels.min() >= 0 and levels.max() <= 1
+    nearness = [np.corrcoef(level.ravel(), pairs[0].ravel())[0, 1] for level in levels]
+    assert nearness[0] > 0.95 > nearness[1] > nearness[2] and abs(nearness[2]) < 0.2
+
+
+def test_a_walk_ends_in_the_pair_that_sampling_draws(trained, tiny):
+    steps, moments = sample_walk(trained, tiny, image=3, moments=3)
+    assert steps == sorted(steps, reverse=True) and moments.shape == (3, 2, SIZE, SIZE)
+    drawn = sample_pairs(trained, 1, tiny, tiny.seed, start=3, progress=False)
+    np.testing.assert_allclose(moments[-1], drawn[0], atol=2e-4)
