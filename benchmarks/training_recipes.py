@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,15 +32,19 @@ TRIALS: dict[str, dict[str, Any]] = {
     "Muon": {"timestep_mix": "uniform"},
     "Muon, middle timesteps": {},
     "Muon at twice the rate, middle timesteps": {"muon_learning_rate": 0.02},
-    "Muon, middle timesteps, top level 24": {"channels": (24, 48, 96, 160)},
+    "Muon, middle timesteps, top level 24": {"channels": (24, 48, 96, 160), "groups": 8},
     "Muon, middle timesteps, top level 32": {"channels": (32, 64, 96, 160)},
-    "Muon, middle timesteps, AdamW at twice the rate": {"learning_rate": 1e-3},
+    "Muon, middle timesteps, top level 16, 4 groups": {"groups": 4},
+    "Muon at twice the rate, middle timesteps, top level 24": {
+        "muon_learning_rate": 0.02, "channels": (24, 48, 96, 160), "groups": 8},
+    "Muon at twice the rate, middle timesteps, top level 24, 4 groups": {
+        "muon_learning_rate": 0.02, "channels": (24, 48, 96, 160), "groups": 4},
 }
 
 
-def seconds_a_step(source: ViewSource, recipe: Recipe, channels: tuple[int, ...]) -> float:
+def seconds_a_step(source: ViewSource, recipe: Recipe, channels: tuple[int, ...], groups: int) -> float:
     """Median of a few steps, after two that warm up."""
-    state, times = State(small_unet(64, channels, recipe.seed), recipe, pick_device()), []
+    state, times = State(small_unet(64, channels, recipe.seed, groups), recipe, pick_device()), []
     for _ in range(8):
         start = time.perf_counter()
         training_step(state, noise_schedule(), source, recipe)
@@ -52,10 +55,10 @@ def seconds_a_step(source: ViewSource, recipe: Recipe, channels: tuple[int, ...]
 def trial(name: str, views: np.ndarray, heldout: torch.Tensor, seconds: float) -> dict[str, Any]:
     """Train one recipe for so long, and measure its averaged weights on held-out images."""
     choices = RECIPE | {"steps": 1, "seed": 64, "ema_decay": 0.98, "warmup_steps": 20} | TRIALS[name]
-    channels = choices.pop("channels", SMALL)
-    step_seconds = seconds_a_step(ViewSource(views, Recipe(**choices)), Recipe(**choices), channels)
+    channels, groups = choices.pop("channels", SMALL), choices.pop("groups", 16)
+    step_seconds = seconds_a_step(ViewSource(views, Recipe(**choices)), Recipe(**choices), channels, groups)
     recipe = Recipe(**choices | {"steps": int(seconds / step_seconds)})
-    unet, scheduler = small_unet(64, channels, recipe.seed), noise_schedule()
+    unet, scheduler = small_unet(64, channels, recipe.seed, groups), noise_schedule()
     start = time.perf_counter()
     with TemporaryDirectory() as folder:
         state = fit(unet, scheduler, ViewSource(views, recipe), recipe, Path(folder), {}, checkpoint_every=10**6,
@@ -65,10 +68,11 @@ def trial(name: str, views: np.ndarray, heldout: torch.Tensor, seconds: float) -
         state.weights[key].data.copy_(average)
     losses = denoising_losses(unet.eval(), scheduler, heldout, seed=recipe.seed).mean(axis=0)
     fields = ("optimizer", "learning_rate", "muon_learning_rate", "timestep_mix", "steps")
-    return {"recipe": name, "channels": "-".join(map(str, channels))} | {f: asdict(recipe)[f] for f in fields} | {
-        "parameters": sum(p.numel() for p in unet.parameters()), "seconds": round(taken),
-        "seconds_a_step": round(step_seconds, 3), "loss": round(losses.mean(), 5)} | {
-        f"loss_{t}": round(value, 5) for t, value in zip(TIMESTEPS, losses, strict=True)}
+    row = {"recipe": name, "channels": "-".join(map(str, channels)), "groups": groups}
+    row |= {field: getattr(recipe, field) for field in fields}
+    row |= {"parameters": sum(p.numel() for p in unet.parameters()), "seconds": round(taken),
+            "seconds_a_step": round(step_seconds, 3), "loss": round(losses.mean(), 5)}
+    return row | {f"loss_{t}": round(value, 5) for t, value in zip(TIMESTEPS, losses, strict=True)}
 
 
 def main() -> None:
