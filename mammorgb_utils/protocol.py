@@ -72,7 +72,7 @@ class Protocol(BaseModel):
 
     # sampling
     n_synthetic: PositiveInt = 200  # pairs an encoding
-    sampler: Literal["ddpm", "ddim", "dpmsolver++"] = "dpmsolver++"  # open
+    sampler: Literal["ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"] = "dpmsolver++"  # open
     sampling_steps: int = Field(15, ge=1, le=1000)
     sampling_weights: Literal["ema", "raw"] = "ema"  # open
     sampling_batch: PositiveInt = 50  # pairs denoised together; doesn't change the images beyond rounding
@@ -93,6 +93,8 @@ class Protocol(BaseModel):
             raise ValueError("image_size: must be a multiple of 8, as the UNet halves it three times or more")
         if self.sampling_weights == "ema" and self.ema_decay == 0.0:
             raise ValueError("sampling_weights: 'ema' needs ema_decay > 0; set it, or sampling_weights to 'raw'")
+        if self.sampler.startswith("sde-") and self.sampling_steps < 2:
+            raise ValueError(f"sampling_steps: {self.sampler} draws noise between steps; use 2 or more")
         return self
 
     @classmethod

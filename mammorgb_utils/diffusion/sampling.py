@@ -86,18 +86,20 @@ def make_sampler(trained: DDPMScheduler, sampler: str, steps: int, device: torch
 
     Source:
         `Protocol.sampler`: Ho et al. 2020 (ddpm, the paper's reference), Song et al. 2021 (ddim, eta 0),
-        Lu et al. 2022 (dpmsolver++, second order, multistep).
+        Lu et al. 2022 (dpmsolver++ and its stochastic form sde-dpmsolver++, second order, multistep).
     """
     if sampler == "ddpm":
         scheduler = DDPMScheduler.from_config(trained.config)
     elif sampler == "ddim":
         scheduler = DDIMScheduler.from_config(trained.config, timestep_spacing="trailing")
-    elif sampler == "dpmsolver++":
+    elif sampler in ("dpmsolver++", "sde-dpmsolver++"):
         scheduler = _ClippedSolver.from_config(
-            trained.config, algorithm_type="dpmsolver++", solver_order=2, timestep_spacing="trailing",
+            trained.config, algorithm_type=sampler, solver_order=2, timestep_spacing="trailing",
             final_sigmas_type="zero", thresholding=trained.config.clip_sample)
     else:
-        raise SamplingError(f"sampler {sampler!r}: use ddpm, ddim or dpmsolver++")
+        raise SamplingError(f"sampler {sampler!r}: use ddpm, ddim, dpmsolver++ or sde-dpmsolver++")
+    if sampler.startswith("sde-") and steps < 2:
+        raise SamplingError(f"sampling_steps {steps}: {sampler} draws noise between steps; use 2 or more")
     if steps > trained.config.num_train_timesteps:
         raise SamplingError(f"sampling_steps {steps} exceeds the {trained.config.num_train_timesteps} trained ones")
     scheduler.set_timesteps(steps, device=device)
@@ -129,7 +131,7 @@ def walk(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range,
     generators = [image_generator(seed, image) for image in batch]
     noise = [torch.randn((unet.config.in_channels, size, size), generator=g) for g in generators]
     x = torch.stack(noise).to(device, memory_format=torch.channels_last) * scheduler.init_noise_sigma
-    extra: dict[str, Any] = {"generator": generators} if isinstance(scheduler, DDPMScheduler) else {}
+    extra: dict[str, Any] = {"generator": generators}  # draws nothing where the solver is deterministic
     if isinstance(scheduler, DDIMScheduler):
         extra = {"use_clipped_model_output": True}  # else noise and clipped image disagree, and air turns grey
     for t in scheduler.timesteps:

@@ -10,7 +10,7 @@ from mammorgb_utils.diffusion.training import train
 TOLERANCE = {"atol": 2e-4, "rtol": 0}
 
 
-@pytest.fixture(params=["ddpm", "ddim", "dpmsolver++"])
+@pytest.fixture(params=["ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"])
 def protocol(request, tiny):
     return tiny.model_copy(update={"sampler": request.param})
 
@@ -53,7 +53,7 @@ def test_samplers_carry_the_trained_schedule(trained, protocol):
 
 def test_air_stays_in_range_during_sampling(trained, tiny):
     """The predicted image is clipped to [−1, 1] at each step by every sampler."""
-    for sampler in ("ddpm", "ddim", "dpmsolver++"):
+    for sampler in ("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"):
         scheduler = make_sampler(schedule(trained), sampler, 4, torch.device("cpu"))
         x, t = torch.zeros(1, 3, 16, 16), scheduler.timesteps[-1]
         for t in scheduler.timesteps:
@@ -91,3 +91,8 @@ def test_a_model_that_has_learned_one_pair_draws_it(tmp_path, tiny):
     drawn = np.concatenate([views, third[:, None]], axis=1)
     assert np.abs(drawn - rgb.transpose(2, 0, 1)).mean() < 0.1
     assert np.corrcoef(drawn.mean(axis=0).ravel(), rgb.transpose(2, 0, 1).ravel())[0, 1] > 0.95
+
+
+def test_the_stochastic_solver_needs_two_steps(trained, tiny):
+    with pytest.raises(SamplingError, match="sampling_steps 1: sde-dpmsolver"):
+        make_sampler(schedule(trained), "sde-dpmsolver++", 1, torch.device("cpu"))
