@@ -1,28 +1,36 @@
 import pytest
 import torch
-from tiny_models import SIZE, blob_pairs, equal, weights
+from tiny_models import SIZE, equal, weights
 
 from mammorgb_utils.diffusion.engine.base import load_base
 from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError
 from mammorgb_utils.diffusion.engine.optimizers import Optimizer
 from mammorgb_utils.diffusion.engine.state import Recipe, State
-from mammorgb_utils.diffusion.learning import training_step
-from mammorgb_utils.diffusion.training import PairSource, train
+from mammorgb_utils.diffusion.training import train
 
 RECIPE = Recipe(steps=3, batch_size=4, seed=0, learning_rate=1e-3, optimizer="muon", muon_learning_rate=0.02,
                 precision="fp32")
 OUTER = ("conv_in.", "conv_out.", "time_embedding.")
 
 
-def stepped(base, recipe, layout=torch.contiguous_format):
-    unet, scheduler = load_base(str(base), SIZE)
-    state = State(unet, recipe, torch.device("cpu"))
+def state_of(base, layout=torch.contiguous_format):
+    unet, _ = load_base(str(base), SIZE)
+    state = State(unet, RECIPE, torch.device("cpu"))
     state.unet.to(memory_format=layout)
-    state.optimizer = Optimizer(state.weights, recipe)
-    source = PairSource(blob_pairs(8), "sum", 0.5, recipe)
-    for _ in range(recipe.steps):
-        training_step(state, scheduler, source, recipe)
+    state.optimizer = Optimizer(state.weights, RECIPE)
     return state
+
+
+def step(state, seed):
+    """One update by gradients that the seed decides."""
+    generator = torch.Generator().manual_seed(seed)
+    for weight in state.weights.values():
+        weight.grad = torch.empty_like(weight).copy_(torch.randn(weight.shape, generator=generator))
+    state.optimizer.step(1.0)
+
+
+def largest_difference(one, other):
+    return max(float((one.weights[name] - weight).detach().abs().max()) for name, weight in other.weights.items())
 
 
 def test_muon_moves_the_hidden_kernels_and_adamw_the_rest(base):
@@ -64,31 +72,28 @@ def test_both_learning_rates_follow_the_schedule(base):
 
 
 def test_the_memory_layout_changes_nothing_beyond_rounding(base):
-    plain, last = stepped(base, RECIPE), stepped(base, RECIPE, torch.channels_last)
-    for name, weight in plain.weights.items():
-        torch.testing.assert_close(last.weights[name], weight, atol=2e-3, rtol=0)
+    """Muon ignores the order of a matrix's columns, but for the rounding of its bfloat16 products."""
+    plain, last, still = state_of(base), state_of(base, torch.channels_last), state_of(base)
+    for each in (plain, last):
+        step(each, seed=1)
+    assert largest_difference(plain, last) < 0.1 * largest_difference(plain, still)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_a_restored_state_goes_on_as_the_unbroken_one(base, layout):
     """Also into another memory layout: moments are kept in the weights' own shapes."""
-    state = stepped(base, RECIPE)
-    unet, scheduler = load_base(str(base), SIZE)
-    other = State(unet, RECIPE, torch.device("cpu"))
-    other.unet.to(memory_format=layout)
-    other.optimizer = Optimizer(other.weights, RECIPE)
-    saved = {group: {name: t.detach().clone().contiguous() for name, t in named.items()}
+    state, other = state_of(base), state_of(base, layout)
+    for seed in (1, 2):
+        step(state, seed)
+    saved = {group: {name: tensor.detach().clone().contiguous() for name, tensor in named.items()}
              for group, named in state.tensors().items()}
-    other.restore(state.step, saved)
-    for name, tensor in other.optimizer.tensors().items():
-        assert torch.equal(tensor, saved["optimizer"][name]), name
-    source = PairSource(blob_pairs(8), "sum", 0.5, RECIPE)
+    other.restore(2, saved)
+    assert all(torch.equal(tensor, saved["optimizer"][name]) for name, tensor in other.optimizer.tensors().items())
+    before = largest_difference(state, other)
     for each in (state, other):
-        training_step(each, scheduler, source, RECIPE)
-    for name, weight in state.weights.items():
-        if layout is torch.contiguous_format:
-            assert torch.equal(other.weights[name], weight), name
-        torch.testing.assert_close(other.weights[name], weight, atol=2e-3, rtol=0)
+        step(each, seed=3)
+    moved = max(float((weight - saved["weights"][name]).detach().abs().max()) for name, weight in state.weights.items())
+    assert before == 0 and largest_difference(state, other) <= (0 if layout is torch.contiguous_format else 0.1 * moved)
 
 
 def test_a_checkpoint_of_the_other_optimizer_is_refused(tmp_path, pairs, tiny):
