@@ -13,13 +13,7 @@ from pathlib import Path
 
 import filelock
 
-from mammorgb_utils.output.study_files import (
-    appendix_files,
-    declared_files,
-    finished_appendices,
-    forget_lost_stages,
-    missing_files,
-)
+from mammorgb_utils.output.outputs import finished_appendices, forget_lost_stages, load_outputs, missing_files
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, read_table
 
@@ -41,18 +35,16 @@ def reproduce(options: argparse.Namespace) -> None:
 
 def appendices(options: argparse.Namespace) -> None:
     """Run the appendices, or some of them; finished trainings are loaded, a killed call continues."""
-    from mammorgb_utils.output.producers import APPENDICES
-
     protocol = Protocol.load(options.profile)
     name = options.run or protocol.profile
     if not (PROJECT_ROOT / "runs" / name / "pairs" / "index.csv").is_file():
         raise RunError(f"runs/{name} has no pairs yet; run `make reproduce RUN={name}` first, at least its notebook 01")
     manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
     run = Run.open(name, options.profile, manifest)
-    chosen = [stage for stage in APPENDICES if not options.only or stage[:2] in options.only]
+    chosen = [stage for stage in load_outputs().appendices if not options.only or stage[:2] in options.only]
     with _locked(run):
         for stage in chosen:
-            if any(not (run.root / file).is_file() for file in appendix_files(stage)):
+            if any(not (run.root / file).is_file() for file in load_outputs().files([stage])):
                 (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
         run_snakemake(run, options, manifest, [f"notebooks/{stage}.ipynb" for stage in chosen])
         if _is_last_outdated(run.root):
@@ -224,7 +216,7 @@ def publish(options: argparse.Namespace) -> None:
     profile = Run.recorded(options.run).protocol.profile
     if profile != "laptop":
         raise RunError(f"runs/{options.run} is a {profile} study; the published one is laptop's")
-    files = [*declared_files(Protocol.load("laptop").encodings), *finished_appendices(root)]
+    files = [*load_outputs().study_files(Protocol.load("laptop").encodings), *finished_appendices(root)]
     for file in files:
         if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:
             raise RunError(f"runs/{options.run}/{file}: {found}; remove it and run its notebook again")

@@ -14,9 +14,9 @@ import pytest
 
 from mammorgb_utils import commands, runs
 from mammorgb_utils.cli import main
-from mammorgb_utils.output.producers import APPENDICES
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import record
-from mammorgb_utils.output.tables import save_table
+from mammorgb_utils.output.saving import save_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.ledger import claims_ledger
 from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
@@ -99,8 +99,8 @@ def finished(project, source="phantom", profile="laptop"):
         (root / file).write_text(f"{file}\n")
         record(root / file)
     claims = pd.DataFrame([{"id": "C4", "verdict": "underpowered"}])
-    save_table(claims, root / "tables", "claims", caption="Claims.")
-    save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger", caption="Claims.")
+    save_table(claims, root / "tables", "claims")
+    save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger")
     (root / "pairs" / "index.csv").write_text(f"pair,source\nP1,{source}\n")
     return root
 
@@ -141,16 +141,16 @@ def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsy
     assert not (project / "figures").exists()
     assert main(["publish", "--run", "r"]) == 0
     copied = {path.name for folder in ("figures", "notebooks/executed") for path in (project / folder).iterdir()}
-    assert copied == {Path(file).name for file in commands.declared_files(Protocol().encodings)}
-    for file in commands.appendix_files("A5_third_channel"):
+    assert copied == {Path(file).name for file in load_outputs().study_files(Protocol().encodings)}
+    for file in load_outputs().files(["A5_third_channel"]):
         (root / file).write_text(f"{file}\n")
     assert "third_channel.pdf: without a record; remove it" in failure(capsys, "publish", "--run", "r")
-    for file in commands.appendix_files("A5_third_channel"):
+    for file in load_outputs().files(["A5_third_channel"]):
         record(root / file)
     later = pd.DataFrame([{"id": "C4", "verdict": "not reproduced"}])
-    save_table(later, root / "tables", "third_channel_claim", caption="C4.")
+    save_table(later, root / "tables", "third_channel_claim")
     assert "an appendix judged a claim since it was written" in failure(capsys, "publish", "--run", "r")
-    save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger", caption="Claims.")
+    save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger")
     (root / "figures" / "samplers.png").touch()  # of an appendix that isn't finished
     assert main(["publish", "--run", "r"]) == 0
     assert (project / "figures" / "third_channel_claim.csv").is_file()
@@ -163,9 +163,9 @@ def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsy
 
 
 def test_a_finished_study_is_not_asked_for_appendices():
-    files = [file for stage in APPENDICES for file in commands.appendix_files(stage)]
+    files = [file for stage in load_outputs().appendices for file in load_outputs().files([stage])]
     assert "figures/learning_rates.pdf" in files and "tables/third_channel_claim.csv" in files
-    assert not set(files) & set(commands.declared_files(Protocol().encodings))
+    assert not set(files) & set(load_outputs().study_files(Protocol().encodings))
 
 
 def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypatch):
@@ -173,7 +173,7 @@ def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypa
     run = Run.open("r", "smoke", "archive/manifest.csv")
     write_json(run.pairs_index, {})
     for stage in ("A1_learning_rate", "A5_third_channel"):
-        for file in commands.appendix_files(stage):
+        for file in load_outputs().files([stage]):
             (run.root / file).parent.mkdir(exist_ok=True)
             (run.root / file).touch()
     (run.root / "figures" / "learning_rates.pdf").unlink()
@@ -217,7 +217,7 @@ def test_the_map_of_open_choices_is_made_again_only_for_a_newer_appendix(project
     monkeypatch.setattr(commands, "_report_on", lambda run: None)
     for stage, age in there.items():
         notebook(run.root, stage, age)
-    for file in commands.appendix_files("A5_third_channel") if "A5_third_channel" in there else ():
+    for file in load_outputs().files(["A5_third_channel"]) if "A5_third_channel" in there else ():
         (run.root / file).parent.mkdir(exist_ok=True)
         (run.root / file).exists() or (run.root / file).touch()
     asked = snakemake_calls(monkeypatch, run.root, **written)

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from mammorgb_utils.output.producers import FIGURES
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.reporting.documents import fill_documents, fill_tables
 from mammorgb_utils.runs import PROJECT_ROOT
 
@@ -28,8 +28,8 @@ def test_links_lead_to_files(path):
 
 def test_the_readme_shows_every_figure_and_its_notebook():
     text = (PROJECT_ROOT / "README.md").read_text()
-    for name, notebook in FIGURES.items():
-        assert f"figures/{name}.png" in text and notebook in text
+    for name, entry in load_outputs().figures.items():
+        assert f"figures/{name}.png" in text and entry.notebook in text
 
 
 def test_a_block_is_filled_filtered_and_left_alone_without_its_file(tmp_path):

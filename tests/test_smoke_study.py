@@ -13,15 +13,15 @@ import pytest
 
 from benchmarks.kill_and_continue import kill_tree, tables
 from mammorgb_utils.cli import main
-from mammorgb_utils.output.producers import APPENDICES, FIGURES, TABLES
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.runs import PROJECT_ROOT
 
 STAGES = ["01_preprocess", *(f"{stage}_{encoding}" for stage in ("02_train", "03_sample")
                              for encoding in ("sum", "absdiff", "zero")), "04_metrics", "05_stats"]
 
 
-FIGURES, TABLES = ({name for name, notebook in declared.items() if notebook not in APPENDICES}
-                   for declared in (FIGURES, TABLES))
+FIGURES, TABLES = ({name for name, entry in declared.items() if entry.notebook not in load_outputs().appendices}
+                   for declared in (load_outputs().figures, load_outputs().tables))
 
 
 def start(run: str) -> subprocess.Popen:

@@ -8,13 +8,13 @@ its record, nor a result that was wrong when it was written: who must rule that 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mammorgb_utils.data.export import samples_digests
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.runs import sha256, write_csv, write_json
 
 AS_WRITTEN = "as written"
@@ -24,14 +24,15 @@ UNRECORDED = "without a record"
 _FOLDER = ".written"
 
 
-def record(path: Path, columns: Sequence[str] = ()) -> None:
+def record(path: Path, **more: Any) -> None:
     """Note a file's content and study; called by whoever has just written it.
 
     Args:
         path: A file in a folder of a study, such as `runs/<name>/tables/claims.csv`; elsewhere nothing is noted.
-        columns: Those that a page shows of a table that has more.
+        more: What else the record shall hold.
     """
-    _note(path, {"columns": list(columns)})
+    if study := study_digest(path.parent.parent):
+        write_json(_record_of(path), {"sha256": sha256(path), "study": study, **more})
 
 
 def write_metric(path: Path, frame: pd.DataFrame) -> None:
@@ -44,15 +45,7 @@ def write_metric(path: Path, frame: pd.DataFrame) -> None:
         frame: Any table.
     """
     write_csv(path, frame)
-    _note(path, {"samples": samples_digests(path.parent.parent)})
-
-
-def shown_columns(path: Path) -> list[str]:
-    """The columns that were noted for a page; empty where none were."""
-    try:
-        return list(json.loads(_record_of(path).read_text(encoding="utf-8"))["columns"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    record(path, samples=samples_digests(path.parent.parent))
 
 
 def state(path: Path) -> str:
@@ -78,15 +71,24 @@ def require_unchanged(path: Path, stage: str) -> None:
         raise ValueError(f"{path.parent.name}/{path.name} is {found}; remove it and run {stage} again")
 
 
+def require_written(root: Path, stage: str) -> None:
+    """Refuse a study in which a file that an executed notebook wrote for later ones isn't as it was written.
+
+    Args:
+        root: The run folder.
+        stage: Such as `"04_metrics"`; `outputs.yaml` lists what it writes.
+
+    Raises:
+        ValueError: As `require_unchanged`.
+    """
+    for file in load_outputs().notebooks[stage].writes:
+        require_unchanged(root / file, stage)
+
+
 def study_digest(root: Path) -> str:
     """SHA-256 of a study's protocol and manifest digest; empty outside a study's folder."""
     file = root / "protocol.json"
     return sha256(file) if file.is_file() else ""
-
-
-def _note(path: Path, more: dict[str, Any]) -> None:
-    if study := study_digest(path.parent.parent):
-        write_json(_record_of(path), {"sha256": sha256(path), "study": study, **more})
 
 
 def _record_of(path: Path) -> Path:

@@ -1,18 +1,12 @@
-"""Tables of the study: CSV with every digit, LaTeX for a paper, and the same rounding in notebooks."""
+"""Tables as text: the same rounding and headers in LaTeX, in notebooks and on pages."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from mammorgb_utils.output.producers import TABLES, check_declared
-from mammorgb_utils.output.records import record
 from mammorgb_utils.output.style import NAMES, format_rate
-from mammorgb_utils.runs import atomic_path, write_csv
 
 _SET_COLUMNS = {"set", "encoding", "first", "second", "sampler"}
 _MEASURE_COLUMNS = {"measure", "metric", "statistic"}
@@ -47,33 +41,15 @@ _LATEX = {
 _LONG = 20  # characters: a column with longer cells gets a width, so that it wraps on the page
 
 
-def save_table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str,
-               columns: Sequence[str] | None = None) -> None:
-    """Write `folder/name.csv` (every digit) and `folder/name.tex` (rounded; needs booktabs alone), atomically.
-
-    Args:
-        frame: One row a line; a named index becomes columns.
-        folder: For a study `Run.tables`; it is made when missing.
-        name: A name declared in `producers.TABLES`.
-        caption: One sentence in plain text; it is escaped here.
-        columns: Those that LaTeX prints, in this order, where a page can't hold all. The CSV has every column.
-
-    Raises:
-        ValueError: No notebook is declared to produce `name`, or a text holds a character that LaTeX can't set.
-    """
-    check_declared(name, TABLES, "table")
-    frame = _flat(frame)
-    latex = to_latex(frame if columns is None else frame[list(columns)], name=name, caption=caption)
-    write_csv(Path(folder) / f"{name}.csv", frame)
-    record(Path(folder) / f"{name}.csv", columns or ())
-    with atomic_path(Path(folder) / f"{name}.tex") as temporary:
-        temporary.write_text(latex, encoding="ascii")
-    record(Path(folder) / f"{name}.tex")
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with a named index as its first columns, and rows counted from 0."""
+    named = any(name is not None for name in frame.index.names)
+    return frame.reset_index() if named else frame.reset_index(drop=True)
 
 
 def show_table(frame: pd.DataFrame) -> Styler:
     """The table as a notebook shows it: rounded as in LaTeX, readable headers, sets by their names."""
-    frame = _flat(frame)
+    frame = flat(frame)
     shown = rounded(frame)
     numeric = [header for header, column in zip(shown, frame, strict=True) if _is_number(frame[column])]
     style = shown.style.hide(axis="index").format(escape="html").format_index(escape="html", axis=1)
@@ -113,11 +89,6 @@ def latex_escape(text: str) -> str:
         raise ValueError(f"LaTeX table: no counterpart for {', '.join(map(repr, unknown))} in {text!r}; "
                          "reword it, or add it to _LATEX in mammorgb_utils/output/tables.py")
     return escaped
-
-
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    named = any(name is not None for name in frame.index.names)
-    return frame.reset_index() if named else frame.reset_index(drop=True)
 
 
 def _is_number(column: pd.Series) -> bool:
@@ -196,3 +167,10 @@ def _column_widths(frame: pd.DataFrame, text: pd.DataFrame) -> list[str]:
     return [f"p{{{max(room * wide / sum(long), word):.2f}\\textwidth}}" if wide
             else "r" if _is_number(frame[column]) else "l"
             for wide, word, column in zip(long, words, frame, strict=True)]
+
+
+def save_table(*args, **kwargs) -> None:
+    """As `output.save_table`."""
+    from mammorgb_utils.output import saving
+
+    saving.save_table(*args, **kwargs)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammorgb_utils.output.producers import TABLES
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import CHANGED, FOREIGN, state
 from mammorgb_utils.reporting.claims import NOT_RUN
 from mammorgb_utils.runs import read_table
@@ -26,14 +26,15 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
         One row a claim, by id: `id`, `claim`, `paper`, `criterion`, `observed`, `verdict`, `note`, `judged_by` (the
         notebook), `also` (what notebook 05 said where an appendix judged after it); text, empty where nothing is known.
     """
+    listed = load_outputs().tables
     rows: dict[str, dict[str, str]] = {}
-    for name in [CLAIMS, *(name for name in TABLES if name.endswith("_claim"))]:
+    for name in [CLAIMS, *(name for name in listed if name.endswith("_claim"))]:
         for row in _judged(tables / f"{name}.csv"):
             known = rows.get(row["id"], {"verdict": NOT_RUN})
             if row["id"] in rows and row["verdict"].startswith(NOT_RUN):
                 continue
             also = "" if known["verdict"].startswith(NOT_RUN) else f"{known['judged_by']}: {known['verdict']}"
-            rows[row["id"]] = known | row | {"judged_by": TABLES[name], "also": also}
+            rows[row["id"]] = known | row | {"judged_by": listed[name].notebook, "also": also}
     return pd.DataFrame([rows[name] for name in sorted(rows)], columns=_COLUMNS).fillna("")
 
 

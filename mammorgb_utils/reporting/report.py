@@ -7,19 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from mammorgb_utils.output.captions import FIGURE_CAPTIONS, TABLE_CAPTIONS, Caption
-from mammorgb_utils.output.producers import APPENDICES, FIGURES, TABLES
-from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, shown_columns, state
-from mammorgb_utils.output.study_files import missing_files
+from mammorgb_utils.output.outputs import Figure, load_outputs, missing_files
+from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, state
 from mammorgb_utils.reporting.ledger import CLAIMS, LEDGER, claims_ledger
 from mammorgb_utils.reporting.pages import page_picture, page_table, write_page
 from mammorgb_utils.reporting.protocol_fields import protocol_rows
 from mammorgb_utils.reporting.provenance import Stage, data_flow, digest_table, stage_table, stages, version_table
 from mammorgb_utils.reporting.score_folder import score_rows
 from mammorgb_utils.runs import Run, read_table
-
-MAIN = ("01_preprocess", "02_train", "03_sample", "04_metrics", "05_stats")
-_TRAINING = "02_train"
 
 
 def write_report(run: Run) -> Path:
@@ -34,8 +29,8 @@ def write_report(run: Run) -> Path:
         The file. It loads nothing from elsewhere and needs no scripts.
     """
     executed = stages(run.root)
-    items = [_item(run, kind, name, producer) for kind, declared in (("figures", FIGURES), ("tables", TABLES))
-             for name, producer in declared.items()]
+    items = [_item(run, kind, name, entry) for kind in ("figures", "tables")
+             for name, entry in getattr(load_outputs(), kind).items()]
     present = [item for item in items if item["path"].is_file()]
     page = {"name": run.root.name, "protocol": run.protocol, "source": _source(run), "claims": _claims(run),
             "sections": _sections(present, executed), "missing": _missing(run, items),
@@ -52,12 +47,10 @@ def _source(run: Run) -> str:
     return "/".join(sorted(set(read_table(run.pairs_index)["source"]))) if run.pairs_index.is_file() else "unknown"
 
 
-def _item(run: Run, kind: str, name: str, producer: str) -> dict[str, Any]:
-    captions, ending = (FIGURE_CAPTIONS, "png") if kind == "figures" else (TABLE_CAPTIONS, "csv")
-    path = run.root / kind / f"{name}.{ending}"
+def _item(run: Run, kind: str, name: str, entry: Figure) -> dict[str, Any]:
+    path = run.root / kind / f"{name}.{'png' if kind == 'figures' else 'csv'}"
     found = state(path) if path.is_file() else ""
-    return {"kind": kind, "name": name, "stage": producer, "path": path, "state": found,
-            "caption": captions.get(name, Caption(name.replace("_", " ").capitalize(), "")),
+    return {"kind": kind, "name": name, "stage": entry.notebook, "path": path, "state": found, "caption": entry,
             "anchor": f"{kind[:-1]}-{name}", "refused": found in (CHANGED, FOREIGN), "unrecorded": found == UNRECORDED}
 
 
@@ -67,8 +60,8 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
         return item | {"picture": None, "table": None}
     if item["kind"] == "figures":
         return item | {"picture": page_picture(item["path"]), "table": None}
-    frame = _read(item["path"])
-    return item | {"picture": None, "table": None if frame is None else page_table(frame, shown_columns(item["path"]))}
+    frame, columns = _read(item["path"]), list(item["caption"].columns)
+    return item | {"picture": None, "table": None if frame is None else page_table(frame, columns)}
 
 
 def _read(path: Path) -> pd.DataFrame | None:
@@ -80,9 +73,8 @@ def _read(path: Path) -> pd.DataFrame | None:
 
 def _sections(items: list[dict[str, Any]], executed: list[Stage]) -> list[dict[str, Any]]:
     """Figures and tables by the notebook that made them; the claims stand first on the page, not here."""
-    order = list(dict.fromkeys([*MAIN, *APPENDICES, *(item["stage"] for item in items)]))
     sections = []
-    for stage in order:
+    for stage in load_outputs().notebooks:
         own = [_shown(item) for item in items if item["stage"] == stage and item["name"] not in (CLAIMS, LEDGER)]
         if own:
             about = next((found for found in executed if found.name.startswith(stage)), None)
@@ -93,7 +85,7 @@ def _sections(items: list[dict[str, Any]], executed: list[Stage]) -> list[dict[s
 
 def _missing(run: Run, items: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Stages of the study that aren't finished, and appendices that weren't run or lack something."""
-    appendices = [stage for stage in APPENDICES
+    appendices = [stage for stage in load_outputs().appendices
                   if any(item["stage"] == stage and not item["path"].is_file() for item in items)]
     return {"study": sorted(set(missing_files(run.root).values())), "appendices": appendices}
 

@@ -14,8 +14,8 @@ import pandas as pd
 from mammorgb_utils.data.pair_folder import pairs_digest
 from mammorgb_utils.evaluation.sets import ScoredSets
 from mammorgb_utils.evaluation.statistics import CANDIDATE
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import study_digest
-from mammorgb_utils.output.score_captions import FIGURE_NAMES, TABLE_TITLES
 from mammorgb_utils.reporting.figures_quality import as_svg
 from mammorgb_utils.reporting.figures_score import score_overlap
 from mammorgb_utils.reporting.pages import data_uri, page_table, write_page
@@ -137,9 +137,9 @@ def score_rows(run: Run) -> dict[str, Any]:
         except ScoreFolderError as error:
             rows.append({"Pairs": folder.name, "n": "", "Note": str(error)})
             continue
-        own = card.set_index("figure")
+        own, names = card.set_index("figure"), load_outputs().score
         rows.append({"Pairs": facts["label"], "n": str(facts["n_pairs"]), "Note": ""}
-                    | {FIGURE_NAMES[name]: _with_interval(own.loc[name]) for name in _MAIN if name in own.index})
+                    | {names[name]: _with_interval(own.loc[name]) for name in _MAIN if name in own.index})
     return page_table(pd.DataFrame(rows))
 
 
@@ -189,9 +189,10 @@ def _new_facts(run: Run, label: str, sets: ScoredSets, tables: Mapping[str, pd.D
 
 
 def _write_page(run: Run, folder: Path, facts: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> Path:
-    shown = [{"title": title, "sentence": sentence, "file": f"{name}.csv", "table": page_table(_by_row(tables[name]))}
-             for name, (title, sentence) in TABLE_TITLES.items() if name in tables]
-    card = _by_row(tables["card"].assign(figure=tables["card"]["figure"].replace(FIGURE_NAMES)))
+    shown = [{"title": entry.title, "sentence": entry.sentence, "file": f"{name}.csv",
+              "table": page_table(_by_row(tables[name]))}
+             for name, entry in (load_outputs().figures | load_outputs().tables).items() if name in tables]
+    card = _by_row(tables["card"].assign(figure=tables["card"]["figure"].replace(load_outputs().score)))
     shared = {"Pairs (SHA-256 of their values)": facts["pairs_sha256"]} if not facts["of_patients"] else {}
     shared |= {"Real pairs": facts["real_sha256"]} if facts["source"] == _PHANTOM else {}
     what = {**shared, "Study's protocol and manifest": facts["study_sha256"], **facts["code"]}

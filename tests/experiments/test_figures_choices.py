@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from mammorgb_utils.evaluation.masks import METHODS
 from mammorgb_utils.experiments.figures_choices import FIELD_LABELS, METHOD_LABELS
 from mammorgb_utils.experiments.open_choices import COLUMNS, NOT_RUN, OPEN_FIELDS, STATED_FIELDS, open_choices
-from mammorgb_utils.output.producers import FIGURES, TABLES
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import figures
 
@@ -90,8 +90,8 @@ def test_agreement_has_a_panel_of_truth_where_truth_is_known(with_truth):
 
 
 def test_figures_and_tables_are_declared():
-    assert {"mask_agreement", "open_choices"} <= FIGURES.keys() & TABLES.keys()
-    assert {"mask_effects", "mask_verdicts"} <= TABLES.keys()
+    assert {"mask_agreement", "open_choices"} <= load_outputs().figures.keys() & load_outputs().tables.keys()
+    assert {"mask_effects", "mask_verdicts"} <= load_outputs().tables.keys()
 
 
 def test_one_choice_far_outside_is_an_arrow_and_hides_no_other():

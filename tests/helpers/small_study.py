@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils import runs
-from mammorgb_utils.output.tables import save_table
+from mammorgb_utils.output.saving import save_figure, save_table
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.figures import save_figure
 from mammorgb_utils.runs import Run, write_array, write_csv, write_json
 
 SIZE, N = 64, 24
@@ -57,12 +56,13 @@ def _results(run: Run) -> None:
                             "observed": "seen", "verdict": verdict, "note": ""}
                            for name, verdict in (("C1", "reproduced on phantoms"), ("C4", "underpowered on phantoms"),
                                                  ("C6", "not run on phantoms"))])
-    save_table(claims, run.tables, "claims", caption="Claims.")
+    save_table(claims, run.tables, "claims")
     judged = claims.iloc[[1]].assign(verdict="not reproduced on phantoms", observed="over three runs")
-    save_table(judged, run.tables, "third_channel_claim", caption="C4.")
-    save_table(claims.iloc[[2]], run.tables, "learning_rates_claim", caption="C6.")
-    effects = pd.DataFrame({"set": ["sum"], "measure": ["iou"], "hodges_lehmann": [0.1234567], "note": ["<b>x</b>"]})
-    save_table(effects, run.tables, "effects", caption="Effects.", columns=["set", "hodges_lehmann", "note"])
+    save_table(judged, run.tables, "third_channel_claim")
+    save_table(claims.iloc[[2]], run.tables, "learning_rates_claim")
+    effects = pd.DataFrame({"set": ["sum"], "measure": ["iou"], "hodges_lehmann": [0.1234567],
+                            "equivalence": ["<b>x</b>"], "note": ["no column of a page"]})
+    save_table(effects, run.tables, "effects")
     executed(run, "05_stats", minutes=2.0)
 
 

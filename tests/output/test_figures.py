@@ -1,11 +1,8 @@
-"""Every figure: it fits the page, print can carry it, its files are the same every time, one notebook makes it."""
+"""Every figure: it fits the page, print can carry it, and its files are the same every time."""
 
-import ast
-import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,10 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 from skimage.color import rgb2lab
 
-from mammorgb_utils.output import producers, style
-from mammorgb_utils.reporting import figures
-
-ROOT = Path(__file__).resolve().parents[2]
+from mammorgb_utils.output import save_figure, style
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -70,8 +64,8 @@ def test_a_figure_drawn_or_saved_again_has_the_same_bytes(tmp_path, name, monkey
     for folder in ("one", "two"):
         monkeypatch.setattr("drawn_figures.RNG", np.random.default_rng(3))
         figure = draw(name)
-        figures.save_figure(figure, tmp_path / folder, name)
-    figures.save_figure(figure, tmp_path / "again", name)
+        save_figure(figure, tmp_path / folder, name)
+    save_figure(figure, tmp_path / "again", name)
     for kind in ("pdf", "png"):
         first, *others = [(tmp_path / folder / f"{name}.{kind}").read_bytes() for folder in ("one", "two", "again")]
         assert others == [first, first], kind
@@ -79,7 +73,7 @@ def test_a_figure_drawn_or_saved_again_has_the_same_bytes(tmp_path, name, monkey
 
 
 def test_files_embed_truetype_and_tell_nothing(drawn, tmp_path):
-    figures.save_figure(drawn["consistency"], tmp_path, "consistency")
+    save_figure(drawn["consistency"], tmp_path, "consistency")
     pdf = (tmp_path / "consistency.pdf").read_bytes()
     assert b"/CIDFontType2" in pdf or b"/TrueType" in pdf
     assert b"/Type3" not in pdf and b"/FontFile2" in pdf
@@ -94,44 +88,6 @@ def test_files_embed_truetype_and_tell_nothing(drawn, tmp_path):
         assert rows and all("TrueType" in row and " yes yes " in row for row in rows), listed.stdout
 
 
-def test_an_undeclared_name_is_refused_and_nothing_written(drawn, tmp_path):
-    with pytest.raises(ValueError, match="'distance' has no declared producer; did you mean 'distances'"):
-        figures.save_figure(drawn["distances"], tmp_path, "distance")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("p, text", [(0.0123, "p = 0.012"), (0.0004, "p < 0.001"), (np.nan, ""), (1.0, "p = 1.000")])
 def test_p_values_are_never_zero(p, text):
     assert style.format_p(p) == text
-
-
-def saved_names(notebook, function):
-    """Patterns of the names that a notebook hands to `function`; an f-string's fields match any word."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)
-             and function in (getattr(node.func, "id", None), getattr(node.func, "attr", None))]
-    return [name_pattern(call) for call in calls]
-
-
-def name_pattern(call):
-    node = call.args[2] if len(call.args) > 2 else next(k.value for k in call.keywords if k.arg == "name")
-    if isinstance(node, ast.Constant):
-        return re.escape(node.value)
-    assert isinstance(node, ast.JoinedStr), f"a name must be a literal or an f-string: {ast.unparse(node)}"
-    return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else r"\w+" for part in node.values)
-
-
-@pytest.mark.parametrize("function, declared", [("save_figure", producers.FIGURES), ("save_table", producers.TABLES)])
-def test_every_notebook_saves_exactly_what_is_declared(function, declared):
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if not notebooks:
-        pytest.skip("notebooks/ is empty: nothing produces a figure or table yet")
-    for notebook in notebooks:
-        mine = {name for name, producer in declared.items() if producer == notebook.stem}
-        patterns = saved_names(notebook, function)
-        unsaved = [name for name in mine if not any(re.fullmatch(pattern, name) for pattern in patterns)]
-        undeclared = [pattern for pattern in patterns if not any(re.fullmatch(pattern, name) for name in mine)]
-        assert not unsaved, f"{notebook.name} doesn't save the declared {unsaved}"
-        assert not undeclared, f"{notebook.name} saves {undeclared}, which producers.py doesn't give to it"
-    assert set(declared.values()) <= {notebook.stem for notebook in notebooks}

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from small_study import small_study
 
-from mammorgb_utils.output.tables import save_table
+from mammorgb_utils.output.saving import save_table
 from mammorgb_utils.reporting.ledger import claims_ledger
 
 
@@ -22,7 +22,7 @@ def test_an_appendix_that_judged_goes_first_and_the_other_verdict_stays_known(ta
 def test_what_05_could_not_judge_is_filled_in_and_what_an_appendix_could_not_stays(tables):
     for name, verdict in (("learning_rates_claim", "not testable"), ("artefacts_claim", "not run on phantoms")):
         claim = {"learning_rates_claim": "C6", "artefacts_claim": "C1"}[name]
-        save_table(pd.DataFrame([{"id": claim, "verdict": verdict, "observed": "seen"}]), tables, name, caption="-")
+        save_table(pd.DataFrame([{"id": claim, "verdict": verdict, "observed": "seen"}]), tables, name)
     ledger = claims_ledger(tables).set_index("id")
     assert ledger.loc["C6", ["judged_by", "verdict", "observed", "also"]].tolist() == [
         "A1_learning_rate", "not testable", "seen", ""]

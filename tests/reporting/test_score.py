@@ -13,7 +13,7 @@ from mammorgb_utils.data.export import export_pairs
 from mammorgb_utils.evaluation import score
 from mammorgb_utils.evaluation.score import score_tables
 from mammorgb_utils.evaluation.sets import ScoreError, scored_sets
-from mammorgb_utils.output.score_captions import FIGURE_NAMES
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.report import write_report
 from mammorgb_utils.reporting.score_folder import ScoreFolderError, read_score, score_rows
@@ -50,7 +50,7 @@ def test_a_score_is_tables_a_page_and_provenance(scored):
     folder = scored[0].root / "scores" / "theirs"
     card, facts = read_score(folder, scored[0])
     figures = card.set_index("figure")
-    assert set(figures.index) == set(FIGURE_NAMES)
+    assert set(figures.index) == set(load_outputs().score)
     assert figures.loc["iou_median", "value"] == pytest.approx(figures.loc["iou_median", "real"], abs=0.1)
     assert (facts["n_pairs"], facts["n_real"], facts["label"], facts["study"]) == (N, N, "theirs", "small")
     assert {"commit", "numpy"} <= set(facts["code"]) and len(facts["pairs_sha256"]) == 64

@@ -7,8 +7,8 @@ import argparse
 from mammorgb_utils.experiments.readers.build import build_study
 from mammorgb_utils.experiments.readers.files import KEY, PAGE, read_key, read_results
 from mammorgb_utils.experiments.readers.score import artefact_rates, figure, remark, score_readers
-from mammorgb_utils.output.figures import save_figure
-from mammorgb_utils.output.tables import rounded, save_table
+from mammorgb_utils.output.saving import save_figure, save_table
+from mammorgb_utils.output.tables import rounded
 from mammorgb_utils.runs import Run
 
 
@@ -30,8 +30,8 @@ def score(options: argparse.Namespace) -> None:
     table, rates = score_readers(readings), artefact_rates(readings)
     note = remark(readings)
     out = options.out or options.key.parent.parent / "scores"
-    save_table(table, out, "reader_study", caption=f"What the readers could tell. {note}".strip())
-    save_table(rates, out, "reader_study_artefacts", caption=f"Artefacts that readers saw. {note}".strip())
+    save_table(table, out, "reader_study", remark=note)
+    save_table(rates, out, "reader_study_artefacts", remark=note)
     save_figure(figure(readings, table, rates), out, "reader_study")
     print(rounded(table).to_string(index=False))
     if note:

@@ -14,7 +14,7 @@ from mammorgb_utils.experiments.learning_rate import figure as learning_rates
 from mammorgb_utils.experiments.readers.score import figure as reader_study
 from mammorgb_utils.experiments.samplers import figure as samplers
 from mammorgb_utils.experiments.third_channel import figure as third_channel
-from mammorgb_utils.output.figures import save_figure
+from mammorgb_utils.output.saving import save_figure
 from mammorgb_utils.reporting.figures.cohort import cohort_flow, gallery
 from mammorgb_utils.reporting.figures.data import encodings, preprocessing_steps, reference_cdf, training_strips
 

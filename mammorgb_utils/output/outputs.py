@@ -1,0 +1,180 @@
+"""`outputs.yaml`, the one list of the study's notebooks, figures and tables."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mammorgb_utils.protocol import ThirdChannel
+from mammorgb_utils.runs import PROJECT_ROOT
+
+FILE = PROJECT_ROOT / "outputs.yaml"
+_ENDINGS = {"figures": ("pdf", "png"), "tables": ("csv", "tex")}
+
+
+class OutputsError(ValueError):
+    """The list can't be used, or doesn't have what is asked for; the message names file, entry and remedy."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Notebook(_Record):
+    """A notebook and its place among the others; the head of `outputs.yaml` says what each field does."""
+
+    about: str
+    needs: tuple[str, ...] = ()
+    each: Literal["encoding"] | None = None
+    appendix: bool = False
+    gpu: bool = False
+    kept: bool = False
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+    def stages(self, name: str, encodings: Iterable[str]) -> list[str]:
+        """The names of its executed copies: one, or one an encoding."""
+        return [f"{name}_{encoding}" for encoding in encodings] if self.each else [name]
+
+
+class Figure(_Record):
+    """Who makes a figure, and its caption."""
+
+    notebook: str
+    title: str = Field(pattern=r"[^.]$")
+    sentence: str = Field(pattern=r"\.$")
+
+    @property
+    def caption(self) -> str:
+        return f"{self.title}{'' if self.title.endswith('?') else '.'} {self.sentence}"
+
+
+class Table(Figure):
+    """Who makes a table, its caption, and the columns that a page shows of it; none named: all."""
+
+    columns: tuple[str, ...] = ()
+
+
+Entry = TypeVar("Entry", Figure, Table)
+
+
+class Outputs(_Record):
+    """All of `outputs.yaml`, in its order."""
+
+    notebooks: dict[str, Notebook]
+    figures: dict[str, Figure]
+    tables: dict[str, Table]
+    score: dict[str, str]
+
+    @model_validator(mode="after")
+    def _refers_to_notebooks_that_are_listed(self) -> Outputs:
+        stages = {*self.notebooks} | {f"{name}_{encoding}" for name, notebook in self.notebooks.items()
+                                      if notebook.each for encoding in get_args(ThirdChannel)}
+        asked = [(f"notebooks.{name}.needs", need) for name, notebook in self.notebooks.items()
+                 for need in notebook.needs]
+        asked += [(f"{kind}.{name}.notebook", entry.notebook) for kind in _ENDINGS
+                  for name, entry in getattr(self, kind).items()]
+        for place, name in asked:
+            if name not in stages:
+                raise ValueError(f"{place}: {name!r} isn't among the notebooks{_nearest(name, stages)}")
+        return self
+
+    @property
+    def appendices(self) -> tuple[str, ...]:
+        """Notebooks that `make reproduce` doesn't execute, and that no finished study is asked for."""
+        return tuple(name for name, notebook in self.notebooks.items() if notebook.appendix)
+
+    def figure(self, name: str) -> Figure:
+        """A figure's entry.
+
+        Raises:
+            OutputsError: It isn't listed; the message names the nearest one.
+        """
+        return _entry(self.figures, "figure", name)
+
+    def table(self, name: str) -> Table:
+        """A table's entry; raises as `figure`."""
+        return _entry(self.tables, "table", name)
+
+    def files(self, notebooks: Iterable[str], encodings: Iterable[str] = ()) -> dict[str, str]:
+        """What notebooks show: files relative to the run folder, each with the executed notebook that writes it."""
+        stages = {stage for name in notebooks for stage in self.notebooks[name].stages(name, encodings)}
+        files = {f"notebooks/{stage}.ipynb": stage for stage in sorted(stages)}
+        for kind, endings in _ENDINGS.items():
+            for name, entry in getattr(self, kind).items():
+                each = self.notebooks[entry.notebook].each
+                stage = f"{entry.notebook}_{name.rpartition('_')[2]}" if each else entry.notebook
+                if stage in stages:
+                    files |= {f"{kind}/{name}.{ending}": stage for ending in endings}
+        return files
+
+    def study_files(self, encodings: Iterable[str]) -> dict[str, str]:
+        """What a finished study shows, appendices apart; as `files`."""
+        return self.files([name for name, notebook in self.notebooks.items() if not notebook.appendix], encodings)
+
+    def data_files(self, encodings: Iterable[str]) -> dict[str, str]:
+        """What notebooks write for later ones, each file with the executed notebook that writes it."""
+        return {file.format(encoding=encoding): stage for name, notebook in self.notebooks.items()
+                for encoding, stage in zip(encodings, notebook.stages(name, encodings), strict=False)
+                for file in notebook.writes}
+
+
+@cache
+def load_outputs(path: Path = FILE) -> Outputs:
+    """Read and check the list.
+
+    Raises:
+        OutputsError: It isn't there or isn't valid; the message names every wrong entry.
+    """
+    try:
+        return Outputs.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except FileNotFoundError:
+        raise OutputsError(f"{path}: not found; it stands in the project's root") from None
+    except yaml.YAMLError as error:
+        raise OutputsError(f"{path.name}: not valid YAML: {error}") from None
+    except ValidationError as error:
+        raise OutputsError(f"{path.name}: " + "; ".join(_explain(item) for item in error.errors())) from None
+
+
+def finished_appendices(root: Path) -> list[str]:
+    """The files of those appendices that a run folder holds in whole."""
+    outputs = load_outputs()
+    found = [outputs.files([name]) for name in outputs.appendices]
+    return [file for files in found if all((root / file).is_file() for file in files) for file in files]
+
+
+def missing_files(root: Path) -> dict[str, str]:
+    """What a finished study has and a run folder lacks, each with the executed notebook that writes it."""
+    outputs = load_outputs()
+    encodings = json.loads((root / "protocol.json").read_text(encoding="utf-8"))["protocol"]["encodings"]
+    files = outputs.study_files(encodings) | outputs.data_files(encodings)
+    return {file: stage for file, stage in files.items() if not (root / file).is_file()}
+
+
+def forget_lost_stages(root: Path) -> None:
+    """A stage of which a file was removed by hand is redone: Snakemake watches its executed notebook alone."""
+    for stage in set(missing_files(root).values()):
+        (root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
+
+
+def _entry(entries: dict[str, Entry], kind: str, name: str) -> Entry:
+    if name not in entries:
+        raise OutputsError(f"outputs.yaml has no {kind} {name!r}{_nearest(name, entries)}")
+    return entries[name]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; list it there"
+
+
+def _explain(item: dict[str, Any]) -> str:
+    place = "".join(f"{part}." for part in item["loc"]).removesuffix(".")
+    return ": ".join(filter(None, (place, item["msg"].removeprefix("Value error, "))))
