@@ -17,8 +17,8 @@ from mammorgb_utils.data.dicom import read_mammogram
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.phantom import make_breast, view_truth_mask
+from mammorgb_utils.data.phantom.cases import MASK_STEP
 from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM
-from mammorgb_utils.data.phantom.truth import MASK_STEP
 from mammorgb_utils.evaluation.consistency import shuffled_overlap
 from mammorgb_utils.evaluation.overlap import PairMasks, iou
 from mammorgb_utils.reporting.documents import fill_tables

@@ -14,7 +14,6 @@ from mammorgb_utils.data.morphology import (
     fill_holes,
     median3,
     open_square,
-    sizes_by_label,
 )
 
 _MAX_SIDE = 512  # px: labels and skin line are resolved, and a full-size mammogram costs milliseconds
@@ -152,7 +151,7 @@ def _largest_on_a_side(bright: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(bright)
     if count == 0:
         return bright
-    sizes = sizes_by_label(labels, count)
+    sizes = np.bincount(labels.ravel())
     band = max(3, round(_SIDE * bright.shape[1]))
     on_side = np.union1d(labels[:, :band], labels[:, -band:])
     candidates = [label for label in on_side if label] or range(1, count + 1)

@@ -1,6 +1,9 @@
-"""Filters on small images and masks, as few whole-array operations: scipy's general ones take 5 to 20 times as long."""
+"""Filters on small images and masks: scipy's own where they are fast, else as few whole-array operations."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 from scipy import ndimage
@@ -37,17 +40,19 @@ def _median(low: np.ndarray, high: np.ndarray, third: np.ndarray) -> np.ndarray:
 
 def erode_cross(mask: np.ndarray, times: int) -> np.ndarray:
     """Remove pixels with one of four neighbours outside, `times` over; what is beyond the image is outside."""
-    for _ in range(times):
-        padded = np.pad(mask, 1)
-        mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask
+    return _with_neighbours(mask, times, np.logical_and)
 
 
 def dilate_cross(mask: np.ndarray, times: int) -> np.ndarray:
     """Add the four neighbours of every pixel, `times` over."""
+    return _with_neighbours(mask, times, np.logical_or)
+
+
+def _with_neighbours(mask: np.ndarray, times: int, combine: Callable) -> np.ndarray:
+    """Five to ten times as fast as scipy's binary morphology."""
     for _ in range(times):
         padded = np.pad(mask, 1)
-        mask = mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+        mask = reduce(combine, (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]), mask)
     return mask
 
 
@@ -58,35 +63,12 @@ def open_square(mask: np.ndarray, side: int) -> np.ndarray:
         mask: `(H, W)` bool.
         side: Of the square [px]; larger than the image gives an empty mask.
     """
-    if min(mask.shape) < side:
-        return np.zeros_like(mask)
-    fits = _runs(_runs(mask, side).T, side).T  # by the square's top left pixel
-    reached = np.pad(~fits, side - 1, constant_values=True)
-    return ~_runs(_runs(reached, side).T, side).T
-
-
-def _runs(mask: np.ndarray, length: int) -> np.ndarray:
-    """Whether the `length` rows from here on are all True; `length - 1` rows fewer. Doubling: log2(length) steps."""
-    done = 1
-    while done < length:
-        step = min(done, length - done)
-        mask = mask[:-step] & mask[step:]
-        done += step
-    return mask
+    fits = ndimage.minimum_filter(mask.view(np.uint8), side, mode="constant")
+    return ndimage.maximum_filter(fits, side, mode="constant", origin=side % 2 - 1).view(bool)
 
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:
-    """The mask with every hole that has no way out to the image's edge filled."""
-    labels, count = ndimage.label(~mask)
-    outside = np.zeros(count + 1, bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        outside[edge] = True
-    outside[0] = False  # the mask itself
-    return ~outside[labels]
-
-
-def sizes_by_label(labels: np.ndarray, count: int) -> np.ndarray:
-    """Pixels of each label, 0 for the background."""
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    return sizes
+    """The mask with every hole filled that has no way out to the image's edge; several times as fast as scipy's."""
+    labels, _ = ndimage.label(~mask)
+    edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return ~np.isin(labels, edges[edges > 0])

@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mammorgb_utils.data.morphology import (
-    dilate_cross,
-    erode_cross,
-    fill_holes,
-    median3,
-    open_square,
-    sizes_by_label,
-)
+from mammorgb_utils.data.morphology import dilate_cross, erode_cross, fill_holes, median3, open_square
 
 
 @pytest.fixture(params=[0.3, 0.7, 0.95], ids="{:.0%} set".format)
@@ -44,7 +37,3 @@ def test_holes_are_filled_and_bays_are_not(mask):
     bay = np.ones((7, 7), bool)
     bay[3, 3:] = False
     assert np.array_equal(fill_holes(bay), bay)
-
-
-def test_the_background_has_no_size():
-    assert sizes_by_label(np.array([[0, 0, 1], [2, 2, 2]]), 3).tolist() == [0, 1, 3, 0]

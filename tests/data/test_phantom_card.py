@@ -4,9 +4,8 @@ import re
 
 import pandas as pd
 
-from mammorgb_utils.data.phantom.plan import EXTRA_SHARES
+from mammorgb_utils.data.phantom.cases import EXTRA_SHARES
 from mammorgb_utils.data.phantom.storage import ARTEFACTS
-from mammorgb_utils.data.phantom.truth import TRUTH_COLUMNS
 from mammorgb_utils.runs import PROJECT_ROOT
 
 CARD = PROJECT_ROOT / "docs" / "phantom.md"
@@ -21,7 +20,8 @@ def test_calibrated_properties_earn_no_verdict():
     assert (table[calibrated] == "set by us").all()
 
 
-def test_the_phantom_card_explains_every_column_and_kind():
+def test_the_phantom_card_explains_every_column_and_kind(cohort):
+    truth = pd.read_csv(cohort[0] / "truth.csv")
     first = {name for line in CARD.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
              for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
-    assert {*TRUTH_COLUMNS, *EXTRA_SHARES, *ARTEFACTS} <= first
+    assert {*truth, *EXTRA_SHARES, *ARTEFACTS} <= first

@@ -15,9 +15,9 @@ import pytest
 
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.phantom import make_breast, render_view, write_cohort
+from mammorgb_utils.data.phantom.cases import EXTRA_SHARES, Case, plan_cases
 from mammorgb_utils.data.phantom.cohort import write_case
 from mammorgb_utils.data.phantom.dicom_writer import Header, dicom_bytes
-from mammorgb_utils.data.phantom.plan import EXTRA_SHARES, Case, plan_cases
 from mammorgb_utils.data.phantom.storage import ARTEFACTS, store, text_bitmap
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT

@@ -148,14 +148,10 @@ def _placements(rng: np.random.Generator, volume: float, thickness: float) -> tu
     return cc, mlo
 
 
-@cache
-def _grid_unit() -> np.ndarray:
-    return (np.arange(200) + 0.5) / 200
-
-
 def _fill(p: float, q: float) -> float:
     """Area under `(1 − u^p)^(1/q)` for u in [0, 1]."""
-    return float(np.mean((1 - _grid_unit() ** p) ** (1 / q)))
+    u = (np.arange(200) + 0.5) / 200
+    return float(np.mean((1 - u**p) ** (1 / q)))
 
 
 def _muscle(rng: np.random.Generator, mlo: Placement, volume: float) -> tuple[float, float]:

@@ -16,18 +16,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mammorgb_utils.data.manifest import COLUMNS
 from mammorgb_utils.data.phantom.anatomy import OTHER_STREAM, Breast, make_breast
+from mammorgb_utils.data.phantom.cases import TRUTH_COLUMNS, Case, pack_masks, plan_cases, truth_row, unpack_masks
 from mammorgb_utils.data.phantom.dicom_writer import Header, dicom_bytes
 from mammorgb_utils.data.phantom.geometry import SPACING_MM
-from mammorgb_utils.data.phantom.plan import Case, plan_cases
-from mammorgb_utils.data.phantom.presentation import render_view
+from mammorgb_utils.data.phantom.render import render_view
 from mammorgb_utils.data.phantom.storage import add_artefact, add_implant, cut_breast, store, touching_label_spot
-from mammorgb_utils.data.phantom.truth import TRUTH_COLUMNS, pack_masks, truth_row, unpack_masks
 from mammorgb_utils.runs import atomic_path, sha256, write_csv, write_json
 
 GENERATOR_VERSION = 1  # raise it when the same seed gives other bytes
 VIEWS = ("CC", "MLO")
-COLUMNS = ["pair", "patient", "exam", "laterality", "view", "birads", "implant", "source", "split", "path", "sha256"]
 
 
 def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | None = None,
@@ -54,7 +53,7 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
     records = list(tqdm(_map(work, cases, count), total=len(cases), desc="phantom cohort", unit="case",
                         disable=not progress))
     _write_truth(folder, records)
-    frame = pd.DataFrame([row for record in records for row in record["rows"]], columns=COLUMNS)
+    frame = pd.DataFrame([row for record in records for row in record["rows"]], columns=list(COLUMNS))
     return frame.astype({"birads": "Int64"})
 
 
@@ -82,18 +81,16 @@ def _finish_case(folder: Path, seed: int, case: Case) -> dict:
     file = folder / ".records" / f"{case.patient}.json"
     if file.exists():
         record = json.loads(file.read_text(encoding="utf-8"))
-        if all(_holds(folder / row["path"], row["sha256"]) for row in record["rows"]):
+        written = ((folder / row["path"], row["sha256"]) for row in record["rows"])
+        if all(path.is_file() and sha256(path) == digest for path, digest in written):
             return record
     record = write_case(folder, seed, case)
     write_json(file, record)
     return record
 
 
-def _holds(path: Path, digest: str) -> bool:
-    return path.is_file() and sha256(path) == digest
-
-
 def write_case(folder: Path, seed: int, case: Case) -> dict:
+    """Write a patient's files; returns its record: manifest rows, truth and masks, as JSON can hold them."""
     breast = make_breast(case.key(seed))
     partner = make_breast((seed, OTHER_STREAM, case.stream, case.number))
     rng = np.random.default_rng([*case.key(seed), 9])

@@ -33,7 +33,8 @@ class Frame:
 
 
 @cache
-def _pixel_grid() -> tuple[np.ndarray, np.ndarray]:
+def pixel_grid() -> tuple[np.ndarray, np.ndarray]:
+    """Centres of the pixels [mm]: `(1, W)` from the chest wall and `(H, 1)` from the top."""
     rows, columns = SHAPE
     return (np.arange(columns)[None, :] + 0.5) * SPACING_MM, (np.arange(rows)[:, None] + 0.5) * SPACING_MM
 
@@ -58,7 +59,7 @@ def nipple_position(breast: Breast, view: str) -> tuple[float, float]:
 def frame(breast: Breast, view: str) -> Frame:
     """Coordinates and masks of one view; shared between calls, so never written to."""
     place, angle = breast.placement(view), axis_angle(breast, view)
-    x, y = _pixel_grid()
+    x, y = pixel_grid()
     nipple_x, nipple_y = nipple_position(breast, view)
     cos, sin = np.cos(angle), np.sin(angle)
     depth = place.nipple_line_mm + (x - nipple_x) * cos + (y - nipple_y) * sin

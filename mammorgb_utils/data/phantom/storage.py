@@ -8,7 +8,7 @@ import numpy as np
 
 from mammorgb_utils.data.phantom.anatomy import Breast
 from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM
-from mammorgb_utils.data.phantom.presentation import view_truth_mask
+from mammorgb_utils.data.phantom.render import view_truth_mask
 
 ARTEFACTS = ("background_offset", "paddle_line", "label_remnant", "cut_breast", "view_mismatch")
 _GLYPHS = {  # 5 × 7 bitmaps, one hexadecimal pair a row

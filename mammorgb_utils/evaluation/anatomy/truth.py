@@ -11,7 +11,7 @@ import pandas as pd
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.phantom import make_breast
 from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM
-from mammorgb_utils.data.phantom.projection import project
+from mammorgb_utils.data.phantom.render import project
 from mammorgb_utils.evaluation.anatomy.agreement import MEASURES
 from mammorgb_utils.evaluation.anatomy.measure import BINS, PROFILES, VIEWS
 from mammorgb_utils.protocol import Protocol

@@ -1,17 +1,21 @@
-"""What is known of a phantom pair: parameters and masks, for validating measurements."""
+"""Who is in the cohort, usable pairs and what a study must exclude; and what is known of each of them: its truth."""
 
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mammorgb_utils.data.phantom.anatomy import Breast
+from mammorgb_utils.data.phantom.anatomy import EXTRA_STREAM, HELDOUT_STREAM, TRAIN_STREAM, Breast
 from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM, frame, mass_position, nipple_position
-from mammorgb_utils.data.phantom.plan import Case
+from mammorgb_utils.data.phantom.storage import ARTEFACTS
 
+ARTEFACT_SHARE = 0.07
+EXTRA_SHARES = {"other_birads": 0.05, "implant": 0.015, "missing_view": 0.015, "duplicate": 0.01, "unreadable": 0.007}
 MASK_STEP = 4  # truth masks are kept at a quarter of the resolution
+_GRADES = (1, 3, 4, 5, 0)
 _MASKS = ("cc", "mlo", "mlo_muscle")
 TRUTH_COLUMNS = [
     "pair", "patient", "role", "artefact", "artefact_view", "laterality", "cc_thickness_mm", "mlo_thickness_mm",
@@ -20,6 +24,61 @@ TRUTH_COLUMNS = [
     "mass_depth_mlo_mm", "mass_xy_cc_mm", "mass_xy_mlo_mm", "spacing_mm", "nipple_x_cc_mm", "nipple_y_cc_mm",
     "rotation_cc_deg", "nipple_x_mlo_mm", "nipple_y_mlo_mm", "rotation_mlo_deg", "seed_key"]
 _CM2 = SPACING_MM**2 / 100.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient of a cohort.
+
+    `role` is `"usable"` or a key of `EXTRA_SHARES`; `stream` and `number` with the cohort's seed make the
+    breast's seed key; `artefact` is empty or a member of `ARTEFACTS`.
+    """
+
+    patient: str
+    role: str
+    split: str
+    stream: int
+    number: int
+    birads: int = 2
+    artefact: str = ""
+
+    def key(self, seed: int) -> tuple[int, int, int]:
+        """Seed key of this case's breast."""
+        return seed, self.stream, self.number
+
+
+def plan_cases(n_pairs: int, seed: int) -> list[Case]:
+    """All cases of a cohort, shuffled by its seed.
+
+    Args:
+        n_pairs: Usable pairs; what must be excluded comes on top, each kind at least once.
+        seed: The cohort's.
+
+    Raises:
+        ValueError: Fewer than 2 pairs can't be split.
+    """
+    if n_pairs < 2:
+        raise ValueError(f"n_pairs: at least 2 are needed for two splits (got {n_pairs})")
+    rng = np.random.default_rng([seed, 0, n_pairs])
+    cases = _usable(n_pairs, rng) + _extra(n_pairs)
+    order = rng.permutation(len(cases))
+    return [Case(f"P{place + 1:04d}", *cases[index]) for place, index in enumerate(order)]
+
+
+def _usable(n_pairs: int, rng: np.random.Generator) -> list[tuple]:
+    artefacts = [""] * n_pairs
+    marked = rng.choice(n_pairs, max(1, round(ARTEFACT_SHARE * n_pairs)), replace=False)
+    for turn, index in enumerate(marked):
+        artefacts[index] = ARTEFACTS[turn % len(ARTEFACTS)]
+    n_train = (n_pairs + 1) // 2
+    return [("usable", "train", TRAIN_STREAM, i, 2, artefacts[i]) if i < n_train else
+            ("usable", "heldout", HELDOUT_STREAM, i - n_train, 2, artefacts[i]) for i in range(n_pairs)]
+
+
+def _extra(n_pairs: int) -> list[tuple]:
+    roles = [role for role, share in EXTRA_SHARES.items() for _ in range(max(1, round(share * n_pairs)))]
+    grades = [_GRADES[i % len(_GRADES)] if role == "other_birads" else 2 for i, role in enumerate(roles)]
+    return [(role, ("train", "heldout")[i % 2], EXTRA_STREAM, i, grades[i], "") for i, role in enumerate(roles)]
 
 
 def truth_row(case: Case, breast: Breast, other: Breast, touched: str) -> dict[str, Any]:
@@ -38,7 +97,8 @@ def truth_row(case: Case, breast: Breast, other: Breast, touched: str) -> dict[s
     own_mlo = masses if other is breast else []  # in a mismatched pair, the CC masses aren't in the MLO
     row = {
         "pair": f"{case.patient}_E1_{breast.laterality}", "patient": case.patient, "role": case.role,
-        "artefact": case.artefact, "artefact_view": _artefact_view(case.artefact, touched),
+        "artefact": case.artefact,
+        "artefact_view": "MLO" if case.artefact == "view_mismatch" else touched if case.artefact else "",
         "laterality": breast.laterality, "cc_thickness_mm": breast.cc.thickness_mm,
         "mlo_thickness_mm": other.mlo.thickness_mm, "volume_cm3": breast.volume_cm3, "density": breast.density,
         "birads_density": breast.birads_density, "cc_density": breast.density * breast.gland_cc,
@@ -54,12 +114,6 @@ def truth_row(case: Case, breast: Breast, other: Breast, touched: str) -> dict[s
         row[f"nipple_x_{name}_mm"], row[f"nipple_y_{name}_mm"] = nipple_position(shown, view)
         row[f"rotation_{name}_deg"] = float(np.degrees(shown.placement(view).rotation))
     return {key: round(float(value), 4) if isinstance(value, float) else value for key, value in row.items()}
-
-
-def _artefact_view(artefact: str, touched: str) -> str:
-    if not artefact:
-        return ""
-    return "MLO" if artefact == "view_mismatch" else touched
 
 
 def _joined(values: Any) -> str:
