@@ -8,15 +8,15 @@ from mammorgb_utils import runs
 from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
 from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view
-from mammorgb_utils.experiments import preprocessing_audit
-from mammorgb_utils.experiments.preprocessing_audit import (
+from mammorgb_utils.experiments.preprocessing import audit as preprocessing_audit
+from mammorgb_utils.experiments.preprocessing.audit import (
     ASPECTS,
     CELL,
     SCOPES,
     audit_summary,
     difference_from_study,
     matching_audit,
-    variants,
+    view_in_cells,
 )
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
@@ -56,18 +56,18 @@ def test_every_variant_is_the_view_that_a_study_with_that_choice_would_make(coho
     mammogram = read_mammogram(next(cohort[0].rglob("*.dcm")))
     expected = [preprocess_view(mammogram, reference, protocol.model_copy(update={"match_scope": s, "aspect": a}))
                 for s in SCOPES for a in ASPECTS]
-    np.testing.assert_array_equal(variants(mammogram, reference, protocol), expected)
+    np.testing.assert_array_equal(view_in_cells(mammogram, reference, protocol), expected)
 
 
 def test_each_pair_stands_once_in_each_cell_and_the_own_cell_is_the_study(study, in_process):
     audit, shuffled = audit_of(study)
     pairs, index = load_pairs(study, "all")
-    assert audit.groupby(list(CELL))["pair"].apply(sorted).map(tuple).nunique() == 1
+    assert audit.groupby(CELL)["pair"].apply(sorted).map(tuple).nunique() == 1
     assert len(audit) == 12 * len(index) and sorted(in_process) == sorted(index["pair"])
     assert dict(zip(audit["pair"], audit["patient"], strict=True)) == dict(
         zip(index["pair"], index["patient"], strict=True))
     assert difference_from_study(audit, pairs, index, study.protocol) == 0
-    partners = shuffled.groupby(list(CELL))["mlo_pair"].apply(tuple)
+    partners = shuffled.groupby(CELL)["mlo_pair"].apply(tuple)
     assert len(partners) == 12 and partners.nunique() == 1 and (shuffled["cc_pair"] != shuffled["mlo_pair"]).all()
     assert len(shuffled) == 12 * len(index) * study.protocol.n_derangements
 

@@ -15,9 +15,10 @@ from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort, real_pairs
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
-from mammorgb_utils.experiments import preprocessing as preprocessing_variants
 from mammorgb_utils.experiments import trial as trials
-from mammorgb_utils.experiments.preprocessing import (
+from mammorgb_utils.experiments.preprocessing import variants as preprocessing_variants
+from mammorgb_utils.experiments.preprocessing.effects import measure_set
+from mammorgb_utils.experiments.preprocessing.variants import (
     FILM_GAMMA,
     STUDY,
     Variant,
@@ -28,7 +29,6 @@ from mammorgb_utils.experiments.preprocessing import (
     variant_run,
     variants_of,
 )
-from mammorgb_utils.experiments.preprocessing_effects import measure_set
 from mammorgb_utils.experiments.trial import TrialError
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, write_csv

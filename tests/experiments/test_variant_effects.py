@@ -8,8 +8,7 @@ from drawn_views import breast, pairs_of, view
 from mammorgb_utils.evaluation.artefacts.rates import artefact_flags
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
 from mammorgb_utils.evaluation.statistics import hodges_lehmann
-from mammorgb_utils.experiments.preprocessing import Variant
-from mammorgb_utils.experiments.preprocessing_effects import (
+from mammorgb_utils.experiments.preprocessing.effects import (
     EFFECT_COLUMNS,
     SIDES_DIFFER,
     measure_set,
@@ -18,6 +17,7 @@ from mammorgb_utils.experiments.preprocessing_effects import (
     variant_artefacts,
     variant_effect,
 )
+from mammorgb_utils.experiments.preprocessing.variants import Variant
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, write_csv
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from tqdm import tqdm
 
 from mammorgb_utils.data.batch.workers import map_isolated
@@ -26,15 +31,18 @@ from mammorgb_utils.data.preprocess import (
 from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.statistics import Sample, median_draws, patient_of
+from mammorgb_utils.output.style import BAND, COLOURS, DOUBLE_COLUMN, EDGE, new_figure, panel_letters, styled
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, exclusive, read_table, sha256, write_csv, write_json
 from mammorgb_utils.streams import Stream, generator
 
 MAX_PAIRS = 150  # read anew: medians to about 0.01 of IoU, in a minute on one core for phantoms
-SCOPES = ("none", "image", "foreground")  # `match_scope`: before matching, over the whole image, within the breast
-ASPECTS = ("squash", "pad")
-MASK_METHODS = ("background", "otsu")
-CELL = ("match_scope", "aspect", "mask_method")
+# Levels of the three fields, with their names in the figure.
+SCOPES = {"none": "before\nmatching", "image": "whole\nimage", "foreground": "breast\nonly"}  # `match_scope`
+ASPECTS = {"squash": "squashed", "pad": "padded"}
+MASK_METHODS = {"background": "Background", "otsu": "Otsu"}
+CELL = ["match_scope", "aspect", "mask_method"]
+CELLS = pd.DataFrame(product(MASK_METHODS, SCOPES, ASPECTS), columns=["mask_method", "match_scope", "aspect"])[CELL]
 _SECONDS = 180.0  # for both views of a pair and their masks
 
 
@@ -64,14 +72,17 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
     reference = load_reference_cdf(run.protocol)
     made_from = {"reference_sha256": reference.sha256, "index_sha256": sha256(run.pairs_index),
                  "max_pairs": max_pairs}
-    files = [run.pairs.with_name(name) for name in ("audit.csv", "audit_shuffled.csv", "audit.json")]
+    *files, record = (run.pairs.with_name(name) for name in ("audit.csv", "audit_shuffled.csv", "audit.json"))
     with exclusive(run.pairs.parent):
-        if not _is_done(files, made_from):
-            chosen = _sample(index, max_pairs, run.protocol.seed)
-            for file, table in zip(files, _audited(run, chosen, reference, progress), strict=False):
+        there = all(file.is_file() for file in (*files, record))
+        if not there or json.loads(record.read_text(encoding="utf-8")) != made_from:
+            rows = np.arange(len(index))
+            if len(index) > max_pairs:
+                rows = np.sort(generator(run.protocol.seed, Stream.AUDIT_PAIRS).choice(rows, max_pairs, replace=False))
+            for file, table in zip(files, _audited(run, index.iloc[rows], reference, progress), strict=True):
                 write_csv(file, table)
-            write_json(files[-1], made_from)
-    audit, shuffled = (read_table(file) for file in files[:2])
+            write_json(record, made_from)
+    audit, shuffled = (read_table(file) for file in files)
     return audit.assign(excluded=audit["excluded"].astype(object).fillna("")), shuffled
 
 
@@ -91,9 +102,9 @@ def audit_summary(audit: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protoco
         `gain_low`, `gain_high`; `area_mean`, `area_sd` (% of the image, over every mask that isn't empty);
         `plausible` (share of the pairs read); `no_muscle_median`. Intervals cover 95 %, by bootstrap over patients.
     """
-    strangers = dict(list(shuffled.groupby(list(CELL))))
+    strangers = dict(list(shuffled.groupby(CELL)))
     return pd.DataFrame([dict(zip(CELL, cell, strict=True)) | _cell_row(rows, strangers[cell], protocol)
-                         for cell, rows in audit.groupby(list(CELL), sort=False)])
+                         for cell, rows in audit.groupby(CELL, sort=False)])
 
 
 def difference_from_study(audit: pd.DataFrame, pairs: np.ndarray, index: pd.DataFrame, protocol: Protocol) -> float:
@@ -108,7 +119,7 @@ def difference_from_study(audit: pd.DataFrame, pairs: np.ndarray, index: pd.Data
     Returns:
         A fraction of IoU, 0 when the audit saw what the study uses; infinite where only one of them has a mask.
     """
-    own = audit[(audit[list(CELL)] == [getattr(protocol, name) for name in CELL]).all(axis=1)]
+    own = audit[(audit[CELL] == [getattr(protocol, name) for name in CELL]).all(axis=1)]
     own = own[own["excluded"] == ""].set_index("pair")["iou"]
     rows = index.index[index["pair"].isin(own.index)]
     stored = pair_metrics(pairs[rows], method=protocol.mask_method).set_index(index["pair"].loc[rows])["iou"]
@@ -117,44 +128,30 @@ def difference_from_study(audit: pd.DataFrame, pairs: np.ndarray, index: pd.Data
     return float("inf") if one_sided.any() else float((both["own"] - both["stored"]).abs().fillna(0.0).max())
 
 
-def _is_done(files: list[Path], made_from: dict[str, object]) -> bool:
-    if not all(file.is_file() for file in files):
-        return False
-    return json.loads(files[-1].read_text(encoding="utf-8")) == made_from
-
-
-def _sample(index: pd.DataFrame, max_pairs: int, seed: int) -> pd.DataFrame:
-    if len(index) <= max_pairs:
-        return index
-    return index.iloc[np.sort(generator(seed, Stream.AUDIT_PAIRS).choice(len(index), max_pairs, replace=False))]
-
-
 def _audited(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF,
              progress: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables; masks wait for their shuffling as packed bits."""
     tables, bits = [], {}
-    results = _in_every_cell(run, chosen, reference)
-    for pair, result in tqdm(results, total=len(chosen), desc="audit", unit="pair", mininterval=2,
-                             disable=not progress):
+    for pair, result in tqdm(_in_every_cell(run, chosen, reference), total=len(chosen), desc="audit", unit="pair",
+                             mininterval=2, disable=not progress):
         if isinstance(result, RejectedImage):
-            tables.append(_cells().assign(pair=pair, excluded=result.code))
+            tables.append(CELLS.assign(pair=pair, excluded=result.code))
         else:
-            tables.append(result[0].assign(pair=pair, excluded=""))
+            tables.append(CELLS.join(result[0]).assign(pair=pair, excluded=""))
             bits[pair] = result[1]
     if not bits:
         raise ValueError(f"audit: none of {len(chosen)} real pairs can be read any more; are the manifest's files "
                          "still in their place?")
     owner = chosen.set_index("pair")["patient"]
     shuffled = [_shuffled({pair: packed[cell] for pair, packed in bits.items()}, owner, run.protocol).assign(**labels)
-                for cell, labels in enumerate(_cells().to_dict("records"))]
+                for cell, labels in enumerate(CELLS.to_dict("records"))]
     return _ordered(pd.concat(tables, ignore_index=True), owner), _led_by(pd.concat(shuffled, ignore_index=True), CELL)
 
 
 def _in_every_cell(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF) -> Iterator[tuple[str, object]]:
     """Each pair's name and what its masks say in every cell, or why a view couldn't be read."""
     images = read_table(run.images).fillna({"excluded": ""}).assign(path=load_manifest(run.manifest)["path"])
-    kept = images[images["excluded"] == ""]
-    paths = kept.pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
+    paths = images[images["excluded"] == ""].pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
     items = [(row.Index, run.manifest.parent / row.CC, run.manifest.parent / row.MLO) for row in paths.itertuples()]
     work = partial(_masks_of_pair, reference=reference, protocol=run.protocol)
     with closing(map_isolated(work, items, seconds=_SECONDS)) as results:
@@ -165,14 +162,14 @@ def _in_every_cell(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF) -> I
 def _masks_of_pair(item: tuple[str, Path, Path], reference: ReferenceCDF,
                    protocol: Protocol) -> tuple[pd.DataFrame, np.ndarray]:
     """The metrics of one pair, a row a cell, and its masks as bits: `(12, 3, H, W/8)`, CC, MLO, muscle."""
-    pairs = np.stack([variants(read_view(path, protocol), reference, protocol) for path in item[1:]], axis=1)
+    pairs = np.stack([view_in_cells(read_view(path, protocol), reference, protocol) for path in item[1:]], axis=1)
     masks = [pair_masks(pairs, method) for method in MASK_METHODS]
     metrics = pd.concat([pair_metrics(pairs, masks=found) for found in masks], ignore_index=True)
     drawn = np.concatenate([np.concatenate([found.breast, found.muscle[:, None]], axis=1) for found in masks])
-    return _cells().join(metrics), np.packbits(drawn, axis=-1)
+    return metrics, np.packbits(drawn, axis=-1)
 
 
-def variants(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) -> np.ndarray:
+def view_in_cells(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) -> np.ndarray:
     """One view under every matching and framing.
 
     Args:
@@ -181,8 +178,8 @@ def variants(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) 
         protocol: All else, as in the study.
 
     Returns:
-        `(6, image_size, image_size)` float32 in [0, 1], each as `preprocess_view` gives it; framings of the first
-        matching first. A matching is done once for both framings, which halves the time.
+        `(6, image_size, image_size)` float32 in [0, 1], each as `preprocess_view` gives it, in the order of `CELLS`.
+        A matching is done once for both framings, which halves the time.
     """
     views = []
     for scope in SCOPES:
@@ -190,12 +187,6 @@ def variants(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) 
         matched = preprocessing_steps(mammogram, reference, choice)["matched"]
         views += [frame_view(matched, choice.model_copy(update={"aspect": aspect})) for aspect in ASPECTS]
     return np.stack(views)
-
-
-def _cells() -> pd.DataFrame:
-    """The cells in the order of `variants`, mask method by mask method."""
-    order = itertools.product(MASK_METHODS, SCOPES, ASPECTS)
-    return pd.DataFrame([(scope, aspect, method) for method, scope, aspect in order], columns=list(CELL))
 
 
 def _shuffled(bits: dict[str, np.ndarray], owner: pd.Series, protocol: Protocol) -> pd.DataFrame:
@@ -214,10 +205,10 @@ def _ordered(audit: pd.DataFrame, owner: pd.Series) -> pd.DataFrame:
         before = audit[rows & (audit["match_scope"] == "none") & (audit["mask_method"] == "background")]
         if len(before):
             audit.loc[rows, "plausible"] = plausible(audit[rows], before)
-    return _led_by(_cells().merge(audit, on=list(CELL)), (*CELL, "pair", "patient"))
+    return _led_by(CELLS.merge(audit, on=CELL), [*CELL, "pair", "patient"])
 
 
-def _led_by(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+def _led_by(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return table[[*names, *table.columns.difference(names, sort=False)]]
 
 
@@ -239,3 +230,67 @@ def _cell_row(rows: pd.DataFrame, strangers: pd.DataFrame, protocol: Protocol) -
                   "gain_high": gain_high, "area_mean": areas.mean(), "area_sd": areas.std(ddof=1),
                   "plausible": kept["plausible"].astype(bool).mean(),
                   "no_muscle_median": known["iou_no_muscle"].median()}
+
+
+@styled
+def figure(audit: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
+    """How histogram matching and framing move the overlap and the areas of the same real breasts' masks.
+
+    Args:
+        audit, shuffled: What `matching_audit` returns. A pair without IoU is left out, and counted.
+
+    Returns:
+        A column a mask method and framing; above, the IoU of pairs (right half of a violin) and of shuffled pairs
+        (left half) with the difference of their medians, below, the areas of all masks with their SD. Lines are
+        quartiles.
+    """
+    kept = audit[audit["excluded"] == ""]
+    overlap = pd.concat([shuffled.assign(pairs="shuffled"), kept.assign(pairs="own")], ignore_index=True)
+    areas = kept.melt(CELL, ["cc_area", "mlo_area"], value_name="area")
+    areas = areas[areas["area"] > 0.0].assign(area=lambda rows: 100.0 * rows["area"])
+    columns = list(product(MASK_METHODS, ASPECTS))
+    drawn = new_figure(DOUBLE_COLUMN, 116.0)
+    grid = drawn.subplots(2, len(columns), sharey="row")
+    for (top, bottom), (method, aspect) in zip(grid.T, columns, strict=True):
+        part, area = (table[(table["mask_method"] == method) & (table["aspect"] == aspect)]
+                      for table in (overlap, areas))
+        _violins(top, part, "iou", hue="pairs", hue_order=["shuffled", "own"], split=True,
+                 palette={"shuffled": BAND, "own": COLOURS["real"]})
+        top.set_xticks(range(len(SCOPES)), [_overlap_label(part[part["match_scope"] == scope], label)
+                                            for scope, label in SCOPES.items()])
+        _violins(bottom, area, "area", color="white")
+        spread = area.groupby("match_scope")["area"].std()
+        bottom.set_xticks(range(len(SCOPES)), [f"{label}\nSD {spread.get(scope, np.nan):.1f}"
+                                               for scope, label in SCOPES.items()])
+        top.set_title(f"{MASK_METHODS[method]} mask,\n{ASPECTS[aspect]}", pad=4)
+    grid[0, 0].set(ylabel="IoU of CC and MLO mask", ylim=(0, 1.02))
+    grid[1, 0].set(ylabel="Mask area (% of the image)", ylim=(0, 102))
+    n_read, n_all = kept["pair"].nunique(), audit["pair"].nunique()
+    _legend(drawn, f"n = {n_read:,} pairs" + (f" ({n_all - n_read} excluded)" if n_all > n_read else ""))
+    panel_letters(grid.flat, pad=4)
+    return drawn
+
+
+def _violins(axes: Axes, rows: pd.DataFrame, y: str, **look: object) -> None:
+    sns.violinplot(rows, x="match_scope", order=list(SCOPES), y=y, cut=0, width=0.85, density_norm="width",
+                   inner="quart", inner_kws={"color": "#8C8C8C", "linewidth": 0.8}, linecolor=EDGE, linewidth=0.5,
+                   saturation=1.0, legend=False, ax=axes, **look)
+    axes.set_xlabel("")
+
+
+def _overlap_label(rows: pd.DataFrame, label: str) -> str:
+    """The matching, what pairing gains under it, and how many pairs have no mask."""
+    medians = rows.groupby("pairs")["iou"].median()
+    if len(medians.dropna()) == 2:
+        label += f"\n{medians['own'] - medians['shuffled']:+.2f}".replace("-", "−")
+    empty = int(rows.loc[rows["pairs"] == "own", "iou"].isna().sum())
+    return label + (f"\n({empty} empty)" if empty else "")
+
+
+def _legend(figure: Figure, count: str) -> None:
+    handles = [Patch(facecolor=BAND, edgecolor=EDGE, label="Shuffled pairs"),
+               Patch(facecolor=COLOURS["real"], edgecolor=EDGE, label="Pairs"),
+               Line2D([], [], color="#8C8C8C", linewidth=0.8, linestyle="--", label="Median, quartiles"),
+               *(Line2D([], [], linestyle="", label=text)
+                 for text in ("Below the axes: gain in median IoU; SD of the areas", count))]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2, labelcolor=EDGE)

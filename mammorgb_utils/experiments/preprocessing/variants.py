@@ -1,9 +1,9 @@
-"""A study under other preprocessing: its views made anew, one model trained on each kind, and drawn from."""
+"""A3: a study under other preprocessing, its views made anew, one model trained on each kind, and drawn from."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from mammorgb_utils.data.batch.reference import average_reference, quantile_curves
@@ -21,18 +22,23 @@ from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort, real_pairs
 from mammorgb_utils.data.preprocess import ReferenceCDF, read_view
 from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS
+from mammorgb_utils.experiments.preprocessing.audit import SCOPES
 from mammorgb_utils.experiments.trial import SetOverlap, TrialError, run_trial
+from mammorgb_utils.output.style import DOUBLE_COLUMN, QUIET, bare, new_figure, styled
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, exclusive, read_table
 from mammorgb_utils.streams import Stream, generator
 
 STUDY = "study"  # name and field of the variant that is the study's own preprocessing
-SCOPES = ("none", "image", "foreground")  # of `match_scope`
 FILM_GAMMA = 2.0  # exponent on the mean reference: fat darker and contrast in dense tissue higher, as on film
 MAX_REFERENCE_IMAGES = 150  # training images read anew for the references: the darkest third is then 50 of them
 _REFERENCES = {"dark": "darkest third of the study's training views",
                "bright": "brightest third of the study's training views",
                "gamma": f"study's training views, intensities to the power of {FILM_GAMMA:g}"}
+LABELS = {
+    "study": "As in\nthe study", "mirror-off": "Not\nmirrored", "mirror-on": "Mirrored", "match-none": "Not\nmatched",
+    "match-image": "Whole image\nmatched", "match-foreground": "Breast\nmatched", "reference-dark": "Darker\nreference",
+    "reference-bright": "Brighter\nreference", "reference-gamma": "Film-like\nreference"}
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,9 @@ def variant_run(study: Run, variant: Variant) -> Run:
     if variant.field == STUDY:
         return study
     value = {"mirror": variant.choice == "on", "match_scope": variant.choice,
-             "reference_cdf": _named(_reference_file(study, variant.choice))}[variant.field]
-    return replace(study, root=_folder(study, variant), protocol=study.protocol.changed(**{variant.field: value}))
+             "reference_cdf": _reference_name(study, variant.choice)}[variant.field]
+    return replace(study, root=study.appendix("A3") / variant.name,
+                   protocol=study.protocol.changed(**{variant.field: value}))
 
 
 def make_references(study: Run, *, progress: bool = True) -> pd.DataFrame:
@@ -99,11 +106,13 @@ def make_references(study: Run, *, progress: bool = True) -> pd.DataFrame:
         if not all(file.is_file() for file in files.values()):
             for name, reference in _references(_training_curves(study, progress)).items():
                 reference.save(files[name])
-    stored = {name: pd.read_json(file, typ="series") for name, file in files.items()}
-    quartiles = {name: np.quantile(found["foreground"], (0.25, 0.5, 0.75)) for name, found in stored.items()}
-    return pd.DataFrame([{"choice": name, "taken_from": found["name"], "n_images": int(found["n_images"])}
-                         | dict(zip(("lower_quartile", "median", "upper_quartile"), quartiles[name], strict=True))
-                         for name, found in stored.items()])
+    rows = []
+    for name, file in files.items():
+        stored = pd.read_json(file, typ="series")
+        rows.append([name, stored["name"], int(stored["n_images"]),
+                     *np.quantile(stored["foreground"], (0.25, 0.5, 0.75))])
+    return pd.DataFrame(rows, columns=["choice", "taken_from", "n_images", "lower_quartile", "median",
+                                       "upper_quartile"])
 
 
 def preprocess_variants(study: Run, variants: Iterable[Variant], *, progress: bool = True) -> dict[str, Run]:
@@ -143,6 +152,31 @@ def example_views(runs: dict[str, Run]) -> dict[str, np.ndarray]:
     return {name: np.array(real_pairs(run)[0][row]) for name, run in runs.items()}
 
 
+@styled
+def figure(real: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> Figure:
+    """One real breast, and the first drawn pair, under every preprocessing.
+
+    Args:
+        real: Variant name to the same real pair, `(2, H, W)` in [0, 1], CC first.
+        drawn: The same of pairs drawn from one seed; a variant without any has an empty place.
+
+    Returns:
+        A column a variant; above the real pair, below the drawn one.
+    """
+    figure = new_figure(DOUBLE_COLUMN, 9.0 + 4 * (DOUBLE_COLUMN - 12.0) / len(real))
+    grid = figure.subplots(4, len(real), squeeze=False)
+    for column, name in zip(grid.T, real, strict=True):
+        for axes, view in zip(column, [*real[name], *drawn.get(name, (None, None))], strict=True):
+            if view is not None:
+                axes.imshow(view, vmin=0, vmax=1)
+            bare(axes, frame=QUIET)
+            axes.set_box_aspect(1)
+        column[0].set_title(LABELS[name], pad=3)
+    for axes, label in zip(grid[:, 0], ("Real CC", "Real MLO", "Drawn CC", "Drawn MLO"), strict=True):
+        axes.set_ylabel(label)
+    return figure
+
+
 def draw_variant(study: Run, variant: Variant, real: SetOverlap, budget: Protocol, encoding: str, *,
                  progress: bool = True) -> np.ndarray:
     """Train one model on the variant's training pairs and draw from it; at once where this has been done.
@@ -162,7 +196,7 @@ def draw_variant(study: Run, variant: Variant, real: SetOverlap, budget: Protoco
     Raises:
         TrialError: The variant's folder holds a trial with another budget or other pairs, or lost its samples.
     """
-    folder = _folder(study, variant) / f"trial-{encoding}"
+    folder = study.appendix("A3") / variant.name / f"trial-{encoding}"
     pairs, _ = load_pairs(variant_run(study, variant), "train")
     rows = run_trial(pairs, real, budget, encoding, folder, keep_models=True, progress=progress)
     for part in (f"training/{CHECKPOINTS}", "training/milestones", "model"):  # samples alone are looked at again
@@ -181,16 +215,13 @@ def _pairs_by_split(index: pd.DataFrame) -> list[tuple[str, ...]]:
     return sorted(index[["split", "pair"]].itertuples(index=False, name=None))
 
 
-def _folder(study: Run, variant: Variant) -> Path:
-    return study.appendix("A3") / variant.name
-
-
 def _reference_file(study: Run, name: str) -> Path:
     return study.appendix("A3") / f"reference-{name}.json"
 
 
-def _named(file: Path) -> str:
-    """A path as `reference_cdf` takes it, from the project's root where it lies there."""
+def _reference_name(study: Run, name: str) -> str:
+    """As `reference_cdf` takes it: from the project's root where it lies there."""
+    file = _reference_file(study, name)
     return str(file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file)
 
 
