@@ -10,15 +10,28 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu, threshold_triangle
 from skimage.segmentation import watershed
 
-from mammorgb_utils.data.morphology import median3
+from mammorgb_utils.data.morphology import fill_holes, median3
 
-AIR_MARGIN = 0.05  # threshold above the air level, as a fraction of the range from air to the brightest tissue
+AIR_MARGIN = 0.05  # the study's threshold: above the air level, of the range from air to the brightest tissue
 MIN_RANGE = 0.10  # below this range a view shows no breast
 AIR_COLUMNS = 0.25  # share of the columns, farthest from the chest wall, in which the air level is looked for
 _AIR_BINS = 100
-
 SURE_AIR = 0.02  # up to it, of the range from air to the brightest tissue, the watershed takes a pixel for air
 SURE_TISSUE = 0.25  # from it on, for tissue; what lies between is flooded up to the steepest edge
+
+
+class Component(NamedTuple):
+    """The breast among the components of a foreground, and what tells whether it is plausible.
+
+    Attributes:
+        mask: `(H, W)` bool, the largest component that reaches the left edge, holes filled; empty when none does.
+        left: The largest component of all touches the left edge.
+        share: Of all foreground pixels, what the largest component holds; 0 without any.
+    """
+
+    mask: np.ndarray
+    left: bool
+    share: float
 
 
 def breast_mask(view: np.ndarray, method: str = "background") -> np.ndarray:
@@ -41,23 +54,12 @@ def breast_mask(view: np.ndarray, method: str = "background") -> np.ndarray:
 
 
 def foreground(view: np.ndarray, method: str = "background") -> np.ndarray:
-    """Every pixel that the method takes for tissue, before a component is picked.
-
-    Args:
-        view: `(H, W)` float in [0, 1], 0 = air, chest wall on the left.
-        method: A name in `METHODS`.
-
-    Returns:
-        `(H, W)` bool.
-
-    Raises:
-        ValueError: The view isn't two-dimensional and finite, or the method is unknown.
-    """
+    """`(H, W)` bool, what one of the `foregrounds` takes for tissue."""
     return foregrounds(view, (method,))[method]
 
 
 def foregrounds(view: np.ndarray, methods: Iterable[str]) -> dict[str, np.ndarray]:
-    """`foreground` under several methods, the smoothing that they share done once.
+    """Every pixel that a method takes for tissue, before a component is picked; under several methods.
 
     A 3 × 3 median comes first: it takes away the pixel noise that generated air has and, unlike a
     Gaussian, leaves a straight skin line where it is.
@@ -82,32 +84,20 @@ def foregrounds(view: np.ndarray, methods: Iterable[str]) -> dict[str, np.ndarra
     return {method: METHODS[method](smooth) for method in methods}
 
 
-def background_threshold(view: np.ndarray) -> float:
-    """Air level plus `AIR_MARGIN` of the range between air and the 99.5th percentile.
+def background_foreground(view: np.ndarray) -> np.ndarray:
+    """What is brighter than `air + AIR_MARGIN · (q − air)`, q being the 99.5th percentile.
 
     Source:
         Plain Otsu finds dense tissue instead of the breast; 5 % of range finds the skin line.
     """
     air, span = _air_and_span(view)
-    return air + AIR_MARGIN * span
-
-
-def _air_and_span(view: np.ndarray) -> tuple[float, float]:
-    """Air level, and the range from it to the 99.5th percentile, at least `MIN_RANGE`."""
-    air = air_level(view)
-    return air, max(float(np.quantile(view, 0.995)) - air, MIN_RANGE)
+    return view > air + AIR_MARGIN * span
 
 
 def watershed_foreground(view: np.ndarray) -> np.ndarray:
     """Tissue as a marker-based watershed finds it: up to the steepest edge, at whatever level that lies.
 
     The gradient is that of the square root, so that the step at a dim skin line outweighs one inside bright tissue.
-
-    Args:
-        view: `(H, W)` float in [0, 1], 0 = air, chest wall on the left.
-
-    Returns:
-        `(H, W)` bool.
 
     Source:
         Beucher and Lantuéjoul 1979; levels `SURE_AIR` and `SURE_TISSUE` place the markers.
@@ -122,17 +112,27 @@ def watershed_foreground(view: np.ndarray) -> np.ndarray:
     return np.where(open_to_both, flooded, markers) == 2
 
 
+# From a smoothed view to its tissue. The paper's method isn't stated: two that look at grey levels from the air, one
+# that divides the histogram, and one that looks at edges.
+METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "background": background_foreground,
+    "otsu": lambda view: view > float(threshold_otsu(view)),
+    "triangle": lambda view: view > float(threshold_triangle(view)),
+    "watershed": watershed_foreground,
+}
+
+
+def _air_and_span(view: np.ndarray) -> tuple[float, float]:
+    """Air level, and the range from it to the 99.5th percentile, at least `MIN_RANGE`."""
+    air = air_level(view)
+    return air, max(float(np.quantile(view, 0.995)) - air, MIN_RANGE)
+
+
 def air_level(view: np.ndarray) -> float:
-    """Most frequent intensity in the columns farthest from the chest wall.
+    """Most frequent intensity in the columns farthest from the chest wall, in [0, 1].
 
     The mode, unlike a mean or a quantile, ignores a label in the corner and a breast that reaches
     far into those columns, and follows air that histogram matching has turned grey.
-
-    Args:
-        view: `(H, W)` float in [0, 1], chest wall on the left.
-
-    Returns:
-        Air intensity in [0, 1].
     """
     width = view.shape[1]
     far = view[:, width - max(1, round(AIR_COLUMNS * width)):]
@@ -142,56 +142,17 @@ def air_level(view: np.ndarray) -> float:
     return float(np.median(far[(far >= low) & (far <= high)])) if counts.any() else 0.0
 
 
-# From a smoothed view to its tissue. The paper's method isn't stated: two that look at grey levels from the air, one
-# that divides the histogram, and one that looks at edges.
-METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "background": lambda view: view > background_threshold(view),
-    "otsu": lambda view: view > float(threshold_otsu(view)),
-    "triangle": lambda view: view > float(threshold_triangle(view)),
-    "watershed": watershed_foreground,
-}
-
-
-class Component(NamedTuple):
-    """The breast among the components of a foreground, and what tells whether it is plausible.
-
-    Attributes:
-        mask: `(H, W)` bool, the largest component that reaches the left edge, holes filled; empty when none does.
-        left: The largest component of all touches the left edge.
-        share: Of all foreground pixels, what the largest component holds; 0 without any.
-    """
-
-    mask: np.ndarray
-    left: bool
-    share: float
-
-
 def breast_component(raw: np.ndarray) -> Component:
-    """Pick the breast from a foreground.
-
-    Args:
-        raw: `(H, W)` bool, as `foreground` gives it.
-    """
+    """Pick the breast from a foreground, `(H, W)` bool."""
     labels, count = ndimage.label(raw)
     if count == 0:
         return Component(np.zeros(raw.shape, dtype=bool), False, 0.0)
-    sizes = np.bincount(labels.ravel())
+    sizes, at_edge = np.bincount(labels.ravel()), np.zeros(count + 1, dtype=bool)
     sizes[0] = 0  # what isn't foreground
-    at_edge = np.zeros(count + 1, dtype=bool)
     at_edge[labels[:, :edge_columns(raw.shape[1])]] = True
     largest, breast = int(np.argmax(sizes)), int(np.argmax(np.where(at_edge, sizes, 0)))
-    mask = _without_holes(labels == breast) if breast else np.zeros(raw.shape, dtype=bool)
+    mask = fill_holes(labels == breast) if breast else np.zeros(raw.shape, dtype=bool)
     return Component(mask, bool(at_edge[largest]), float(sizes[largest] / sizes.sum()))
-
-
-def _without_holes(mask: np.ndarray) -> np.ndarray:
-    """`ndimage.binary_fill_holes`, several times as fast: all but what the image's border is joined to."""
-    labels, count = ndimage.label(~mask)
-    outside = np.zeros(count + 1, dtype=bool)
-    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        outside[border] = True
-    outside[0] = False  # the mask itself
-    return ~outside[labels]
 
 
 def edge_columns(width: int) -> int:

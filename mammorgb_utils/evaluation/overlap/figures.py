@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,13 +46,14 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
     panels = figure.subplots(1, 2)
     shown = present_sets(stats)
     window = max((len(stats[name]) // 15 for name in shown), default=0) | 1
-    for axes, column in zip(panels, ("loss", "grad_norm"), strict=True):
+    labels = {"loss": "Loss (mean squared error)", "grad_norm": "Gradient norm before clipping"}
+    for axes, (column, label) in zip(panels, labels.items(), strict=True):
         for name in shown:
-            _curve(axes, stats[name]["step"], stats[name][column], name, window)
-        axes.set(xlabel="Training step", xlim=(0, None))
-        axes.set_ylim(0, None)
-    panels[0].set_ylabel("Loss (mean squared error)")
-    panels[1].set_ylabel("Gradient norm before clipping")
+            step, values = stats[name]["step"], stats[name][column]
+            axes.plot(step, values, color=COLOURS[name], alpha=_FAINT, linewidth=0.5)
+            axes.plot(step, values.rolling(window, center=True, min_periods=1).mean(), color=COLOURS[name],
+                      linestyle=LINES[name], linewidth=1.6, label=LABELS[name])
+        axes.set(xlabel="Training step", ylabel=label, xlim=(0, None), ylim=(0, None))
     if max_grad_norm is not None:
         panels[1].axhline(max_grad_norm, color=QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipping")
     handles, labels = panels[1].get_legend_handles_labels()
@@ -61,12 +62,6 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
                   loc="outside lower center", handlelength=3.2)
     panel_letters(panels)
     return figure
-
-
-def _curve(axes: Axes, step: pd.Series, values: pd.Series, name: str, window: int) -> None:
-    axes.plot(step, values, color=COLOURS[name], alpha=_FAINT, linewidth=0.5)
-    smooth = values.rolling(window, center=True, min_periods=1).mean()
-    axes.plot(step, smooth, color=COLOURS[name], linestyle=LINES[name], linewidth=1.6, label=LABELS[name])
 
 
 @styled
@@ -88,56 +83,54 @@ def overlap_distributions(overlap: pd.DataFrame, shuffled: pd.DataFrame | None =
         suffixes["_no_muscle"] = "without pectoral muscle"
     figure = new_figure(DOUBLE_COLUMN, 62.0 * len(suffixes))
     grid = figure.subplots(len(suffixes), 3, squeeze=False)
+    names = present_sets(overlap["set"])
     for row, (suffix, title) in zip(grid, suffixes.items(), strict=True):
-        null = shuffled if shuffled is not None and f"iou{suffix}" in shuffled else None
-        for axes, measure in zip(row, ("iou", "dsc"), strict=False):
-            _violins(axes, overlap, null, measure, suffix)
-            axes.set_ylabel(f"{measure.upper().replace('IOU', 'IoU')} of CC and MLO mask")
-        _ecdf(row[2], overlap, null, f"iou{suffix}")
+        for axes, measure, label in zip(row, ("iou", "dsc"), ("IoU", "DSC"), strict=False):
+            _violins(axes, _values(overlap, shuffled, measure + suffix), names)
+            axes.set(xlabel="", ylabel=f"{label} of CC and MLO mask")
+        _ecdf(row[2], _values(overlap, shuffled, f"iou{suffix}"), names)
         for axes in row:
             axes.set_title(title, pad=11)
-    _legend(figure, present_sets(overlap["set"]), shuffled is not None)
+    _legend(figure, names, shuffled is not None)
     panel_letters(grid.flat, pad=11)
     return figure
 
 
-def _values(frame: pd.DataFrame, name: str, column: str) -> np.ndarray:
-    """One set's values of a column; a shuffled table holds no DSC, which 2·IoU/(1 + IoU) gives."""
-    rows = frame[frame["set"] == name]
-    if column not in rows and column.startswith("dsc"):
-        iou = rows[column.replace("dsc", "iou")].to_numpy(float)
-        return 2 * iou / (1 + iou)
-    return rows[column].to_numpy(float)
+def _values(overlap: pd.DataFrame, shuffled: pd.DataFrame | None, column: str) -> pd.DataFrame:
+    """`set`, `kind` (shuffled | own) and `value` of every pair; of shuffled ones DSC is 2·IoU/(1 + IoU)."""
+    tables = [overlap.assign(kind="own", value=overlap[column])]
+    iou = column.replace("dsc", "iou")
+    if shuffled is not None and iou in shuffled:
+        value = shuffled[iou] if iou == column else 2 * shuffled[iou] / (1 + shuffled[iou])
+        tables.insert(0, shuffled.assign(kind="shuffled", value=value))
+    return pd.concat([table[["set", "kind", "value"]] for table in tables], ignore_index=True)
 
 
-def _violins(axes: Axes, overlap: pd.DataFrame, shuffled: pd.DataFrame | None, measure: str, suffix: str) -> None:
-    names, labels = present_sets(overlap["set"]), []
+def _violins(axes: Axes, values: pd.DataFrame, names: Sequence[str]) -> None:
+    kinds, labels = list(values["kind"].unique()), []
     for position, name in enumerate(names):
-        values = _values(overlap, name, measure + suffix)
-        empty, values = int(np.isnan(values).sum()), values[~np.isnan(values)]
-        labels.append(f"{_SHORT[name]}\nn = {values.size:,}" + (f"\n({empty} empty)" if empty else ""))
-        if shuffled is not None:
-            null = _values(shuffled, name, measure + suffix)
-            _violin(axes, null[~np.isnan(null)], position, BAND, "", side="low")
-        _violin(axes, values, position, COLOURS[name], HATCHES[name], side="both" if shuffled is None else "high")
-        _quartiles(axes, values, position)
+        rows = values[values["set"] == name]
+        own = rows.loc[rows["kind"] == "own", "value"]
+        empty = f"\n({own.isna().sum()} empty)" if own.isna().any() else ""
+        labels.append(f"{_SHORT[name]}\nn = {own.count():,}{empty}")
+        rows = rows[rows.groupby("kind")["value"].transform("nunique") > 2]  # of fewer no density can be estimated
+        if len(rows):
+            sns.violinplot(rows.dropna(), x="set", y="value", order=names, hue="kind", hue_order=kinds, legend=False,
+                           split=len(kinds) > 1, palette={"shuffled": BAND, "own": COLOURS[name]}, saturation=1.0,
+                           inner=None, cut=0, density_norm="width", width=0.85, linewidth=0.5, linecolor=EDGE, ax=axes)
+        if "own" in set(rows["kind"]):
+            axes.collections[-1].set(hatch=HATCHES[name], hatchcolor=_hatch_colour(name))
+        if own.count():
+            _quartiles(axes, *own.quantile((0.25, 0.5, 0.75)), position)
     axes.set_xticks(range(len(names)), labels)
     axes.set_xlim(-0.6, len(names) - 0.4)
 
 
-def _violin(axes: Axes, values: np.ndarray, position: int, colour: str, hatch: str, *, side: str) -> None:
-    if np.unique(values).size < 3:  # no density can be estimated; the quartiles still stand
-        return
-    body, = axes.violinplot(values, [position], widths=0.85, showextrema=False, side=side)["bodies"]
-    body.set(facecolor=colour, edgecolor=EDGE, linewidth=0.5, alpha=1.0, hatch=hatch)
-    # white hatching on the dark fills, dark on the light ones
-    body.set_hatchcolor("white" if colour in (COLOURS["sum"],) else EDGE)
+def _hatch_colour(name: str) -> str:
+    return "white" if name == "sum" else EDGE  # white on the dark fill, dark on the light ones
 
 
-def _quartiles(axes: Axes, values: np.ndarray, position: int) -> None:
-    if values.size == 0:
-        return
-    low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+def _quartiles(axes: Axes, low: float, median: float, high: float, position: int) -> None:
     axes.plot([position, position], [low, high], color="white", linewidth=3.2, solid_capstyle="butt", zorder=4)
     axes.plot([position, position], [low, high], color=EDGE, linewidth=1.8, solid_capstyle="butt", zorder=5)
     axes.plot(position, median, marker="o", markersize=4, color="white", markeredgecolor=EDGE, zorder=6)
@@ -145,21 +138,22 @@ def _quartiles(axes: Axes, values: np.ndarray, position: int) -> None:
                   fontsize=6)
 
 
-def _ecdf(axes: Axes, overlap: pd.DataFrame, shuffled: pd.DataFrame | None, column: str) -> None:
-    for name in present_sets(overlap["set"]):
-        values = _values(overlap, name, column)
-        sns.ecdfplot(x=values[~np.isnan(values)], ax=axes, color=COLOURS[name], linestyle=LINES[name], linewidth=1.5)
-    if shuffled is not None and (shuffled["set"] == "real").any():
-        values = _values(shuffled, "real", column)
-        sns.ecdfplot(x=values[~np.isnan(values)], ax=axes, color=QUIET, linewidth=0.7)
-        axes.annotate("real,\nshuffled", (np.nanquantile(values, 0.6), 0.6), xytext=(-6, 4), ha="right",
+def _ecdf(axes: Axes, values: pd.DataFrame, names: Sequence[str]) -> None:
+    own, null = (values[values["kind"] == kind] for kind in ("own", "shuffled"))
+    for name in names:
+        sns.ecdfplot(own[own["set"] == name].dropna(), x="value", ax=axes, color=COLOURS[name], linestyle=LINES[name],
+                     linewidth=1.5)
+    strangers = null.loc[null["set"] == "real", "value"].dropna()
+    if len(strangers):
+        sns.ecdfplot(x=strangers, ax=axes, color=QUIET, linewidth=0.7)
+        axes.annotate("real,\nshuffled", (np.quantile(strangers, 0.6), 0.6), xytext=(-6, 4), ha="right",
                       textcoords="offset points", color=QUIET, fontsize=6)
     axes.set(xlabel="IoU of CC and MLO mask", ylabel="Share of pairs at or below", ylim=(0, 1.01))
 
 
-def _legend(figure: Figure, names: list[str], shuffled: bool) -> None:
+def _legend(figure: Figure, names: Sequence[str], shuffled: bool) -> None:
     handles = [Patch(facecolor=COLOURS[name], edgecolor=EDGE, label=LABELS[name], hatch=HATCHES[name],
-                     hatchcolor="white" if name == "sum" else EDGE) for name in names]
+                     hatchcolor=_hatch_colour(name)) for name in names]
     if shuffled:
         handles.append(Patch(facecolor=BAND, edgecolor=EDGE, label="Shuffled, same set"))
     handles.append(Line2D([], [], color=EDGE, linewidth=1.8, marker="o", markersize=4, markerfacecolor="white",
