@@ -18,7 +18,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 .PHONY: help setup reproduce appendices publish test lint lab bench
 help:
 	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
-	@echo "make appendices [ONLY=\"A1 A5\"]                A1 … A6, on a study with its 01: rates, artefacts, readers …"
+	@echo "make appendices [ONLY=\"A1 A5\"]   on a study with its 01: all, or those named; outputs.yaml lists them"
 	@echo "make test      the tests       make lab       JupyterLab on the same notebooks"
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
 	@echo "make bench     reading and preprocessing beside pydicom and skimage, into benchmarks/results"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mammorgb_utils import commands
+from mammorgb_utils.output.outputs import load_outputs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,7 +17,11 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0 on success, 1 on a failure that the message explains; argparse exits with 2 on wrong usage.
     """
-    options = _parser().parse_args(arguments)
+    try:
+        options = _parser().parse_args(arguments)
+    except ValueError as error:  # the list of outputs, whose appendices a command offers
+        print(f"mammorgb: {error}", file=sys.stderr)
+        return 1
     try:
         options.command(options)
     except (ValueError, RuntimeError, OSError) as error:
@@ -44,13 +49,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_study(command: Callable[..., argparse.ArgumentParser]) -> None:
-    sub = command("reproduce", commands.reproduce, "Run the study: notebooks 01 to 05, what isn't done yet.")
+    sub = command("reproduce", commands.reproduce, "Run the study, appendices apart: what isn't done yet.")
     _add_which_study(sub)
     sub.add_argument("snakemake", nargs="*", help="after --: options handed to Snakemake")
 
     sub = command("appendices", commands.appendices, "Run the appendices of a study whose notebook 01 is done.")
     _add_which_study(sub)
-    sub.add_argument("--only", nargs="+", choices=["A1", "A2", "A3", "A4", "A5", "A6"], default=None,
+    sub.add_argument("--only", nargs="+", choices=[name[:2] for name in load_outputs().appendices], default=None,
                      help="some of them; default: all")
 
     sub = command("run-notebook", commands.run_notebook, "Execute one notebook of a study into its run folder.")

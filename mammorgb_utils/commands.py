@@ -47,18 +47,17 @@ def appendices(options: argparse.Namespace) -> None:
             if any(not (run.root / file).is_file() for file in load_outputs().files([stage])):
                 (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
         run_snakemake(run, options, manifest, [f"notebooks/{stage}.ipynb" for stage in chosen])
-        if _is_last_outdated(run.root):
-            run_snakemake(run, argparse.Namespace(**{**vars(options), "snakemake": ["--forcerun", "stats"]}), manifest)
+        if gathered := _gathering(run):
+            run_snakemake(run, options, manifest, gathered)
         _report_on(run)
 
 
-def _is_last_outdated(root: Path) -> bool:
-    """Whether notebook 05, whose ledger and map take in the appendices, is older than one of them, or failed."""
-    last = root / "notebooks" / "05_stats.ipynb"
-    if not last.is_file():
-        return last.with_name("04_metrics.ipynb").is_file()
-    return any(file.stat().st_mtime > last.stat().st_mtime for file in last.parent.glob("A?_*.ipynb")
-               if not file.name.endswith(".failed.ipynb"))
+def _gathering(run: Run) -> list[str]:
+    """The notebooks that read the appendices' tables, where all that they need besides is there."""
+    outputs, encodings = load_outputs(), run.protocol.encodings
+    return [f"notebooks/{name}.ipynb" for name, notebook in outputs.notebooks.items() if "appendices" in notebook.reads
+            and all((run.root / file).is_file() for need in notebook.needs
+                    for file in outputs.executed(need, encodings))]
 
 
 def _report_on(run: Run) -> None:

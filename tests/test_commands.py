@@ -1,6 +1,5 @@
 """The commands: what a user who made a mistake reads, and that nothing is lost by it."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -177,7 +176,7 @@ def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypa
             (run.root / file).parent.mkdir(exist_ok=True)
             (run.root / file).touch()
     (run.root / "figures" / "learning_rates.pdf").unlink()
-    asked = snakemake_calls(monkeypatch, run.root)
+    asked = snakemake_calls(monkeypatch)
     monkeypatch.setattr(commands, "_report_on", lambda run: asked.append("report"))
     arguments = ["--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r", "--only", "A1", "A5"]
     assert main(["appendices", *arguments]) == 0
@@ -185,46 +184,29 @@ def test_appendices_need_pairs_and_run_those_asked_for(project, capsys, monkeypa
     assert [(run.root / file).exists() for file in asked[:2]] == [False, True], "done again: what lost a figure"
 
 
-def snakemake_calls(monkeypatch, root, **written):
-    """The options and targets that Snakemake is given; the first call writes notebooks of the given age [s]."""
+def snakemake_calls(monkeypatch):
+    """The targets that Snakemake is given, in order."""
     asked = []
-
-    def call(run, options, manifest, targets=()):
-        asked.extend([*getattr(options, "snakemake", ()), *targets])
-        for stage, age in written.items() if targets else ():
-            notebook(root, stage, age)
-
-    monkeypatch.setattr(commands, "run_snakemake", call)
+    monkeypatch.setattr(commands, "run_snakemake", lambda run, options, manifest, targets=(): asked.extend(targets))
     return asked
 
 
-def notebook(root, stage, age):
-    file = root / "notebooks" / f"{stage}.ipynb"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch()
-    os.utime(file, (1e9 - age, 1e9 - age))
+def executed(root, *stages):
+    for stage in stages:
+        write_json(root / "notebooks" / f"{stage}.ipynb", {})
 
 
-@pytest.mark.parametrize(("there", "written", "again"), [
-    ({"05_stats": 5}, {"A5_third_channel": 1}, True),
-    ({"05_stats": 5, "A1_learning_rate": 3}, {}, True),  # the call that made A1 was killed before 05
-    ({"05_stats": 5, "A5_third_channel": 9, "A1_learning_rate.failed": 1}, {}, False),
-    ({"04_metrics": 9}, {"A5_third_channel": 1}, True),  # 05 failed
-    ({}, {"A5_third_channel": 1}, False)])
-def test_the_map_of_open_choices_is_made_again_only_for_a_newer_appendix(project, monkeypatch, there, written, again):
+@pytest.mark.parametrize(("there", "gathered"), [(["04_metrics", "05_stats"], True), (["04_metrics"], True),
+                                                 ([], False)])
+def test_after_appendices_what_gathers_them_follows_where_the_study_got_so_far(project, monkeypatch, there, gathered):
     run = Run.open("r", "smoke", "archive/manifest.csv")
     write_json(run.pairs_index, {})
+    executed(run.root, "01_preprocess", *there)
     monkeypatch.setattr(commands, "_report_on", lambda run: None)
-    for stage, age in there.items():
-        notebook(run.root, stage, age)
-    for file in load_outputs().files(["A5_third_channel"]) if "A5_third_channel" in there else ():
-        (run.root / file).parent.mkdir(exist_ok=True)
-        (run.root / file).exists() or (run.root / file).touch()
-    asked = snakemake_calls(monkeypatch, run.root, **written)
+    asked = snakemake_calls(monkeypatch)
     arguments = ["--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r", "--only", "A5"]
     assert main(["appendices", *arguments]) == 0
-    assert asked == ["notebooks/A5_third_channel.ipynb", *(["--forcerun", "stats"] if again else [])]
-    assert ("05_stats" in there) == (run.root / "notebooks" / "05_stats.ipynb").is_file(), "kept until it succeeds"
+    assert asked == ["notebooks/A5_third_channel.ipynb", *(["notebooks/05_stats.ipynb"] if gathered else [])]
 
 
 @pytest.mark.parametrize("name", ["007", "lab/exp1", "../x", "1e3"])
@@ -244,12 +226,13 @@ def test_a_profile_of_ones_own_reaches_snakemake(project, monkeypatch):
     commands.run_snakemake(run, options, "archive/manifest.csv")
 
 
-def test_answers_of_readers_make_the_reader_study_anew(project):
-    """A result that appears in the run folder changes the source of A4, and of nothing else."""
+@pytest.fixture
+def dry_run(project):
+    """Rules that Snakemake would execute again, and why, in a study of which everything is done."""
     root = project / "runs" / "r"
-    for stage in ("01_preprocess", "03_sample_sum", "03_sample_absdiff", "03_sample_zero", "A2_artefacts",
-                  "A4_reader_study"):
-        notebook(root, stage, 0)
+    encodings = Protocol.load("smoke").encodings
+    notebooks = [file for name in load_outputs().notebooks for file in load_outputs().executed(name, encodings)]
+    executed(root, *(Path(file).stem for file in notebooks))
 
     def snakemake(*options):
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"), "--directory",
@@ -257,11 +240,21 @@ def test_answers_of_readers_make_the_reader_study_anew(project):
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return done.stdout + done.stderr
 
-    targets = ["--", "notebooks/A2_artefacts.ipynb", "notebooks/A4_reader_study.ipynb"]
-    snakemake("--touch", "--forceall", *targets)
+    def again():
+        planned = snakemake("--dry-run", "--rerun-triggers", "params", "input", "--", *notebooks)
+        return re.findall(r"rule (\w+):\n(?:.*\n)*?    reason: Params have changed", planned)
+
+    snakemake("--touch", "--forceall", "--", *notebooks)
+    return root, again
+
+
+def test_answers_of_readers_and_tables_of_appendices_execute_again_what_reads_them(dry_run):
+    root, again = dry_run
+    assert again() == []
     write_json(root / "reader_study" / "results" / "R1.json", {"reader": "R1"})
-    planned = snakemake("--dry-run", "--rerun-triggers", "params", "input", *targets)
-    assert re.findall(r"rule (\w+):\n(?:.*\n)*?    reason: Params have changed", planned) == ["reader_study"]
+    assert again() == ["reader_study"]
+    save_table(pd.DataFrame({"id": ["C4"], "verdict": ["reproduced"]}), root / "tables", "third_channel_claim")
+    assert sorted(again()) == ["reader_study", "stats"]
 
 
 def test_every_command_explains_itself(capsys):

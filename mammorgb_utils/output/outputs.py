@@ -103,6 +103,11 @@ class Outputs(_Record):
         """A table's entry; raises as `figure`."""
         return _entry(self.tables, "table", name)
 
+    def executed(self, name: str, encodings: Iterable[str]) -> list[str]:
+        """The executed copies of a notebook, or that of one stage such as `"02_train_sum"`, below the run folder."""
+        stages = self.notebooks[name].stages(name, encodings) if name in self.notebooks else [name]
+        return [f"notebooks/{stage}.ipynb" for stage in stages]
+
     def files(self, notebooks: Iterable[str], encodings: Iterable[str] = ()) -> dict[str, str]:
         """What notebooks show: files relative to the run folder, each with the executed notebook that writes it."""
         stages = {stage for name in notebooks for stage in self.notebooks[name].stages(name, encodings)}
