@@ -86,7 +86,7 @@ def test_a_killed_trial_continues_to_the_same_result(tmp_path, finished, protoco
     def killed(*arguments, **options):
         raise Killed
 
-    for name in ("mammorgb_utils.diffusion.training.write_pipeline", "mammorgb_utils.experiments.trial.quality",
+    for name in ("mammorgb_utils.diffusion.training.write_model", "mammorgb_utils.experiments.trial.quality",
                  "mammorgb_utils.experiments.trial.write_csv"):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(name, killed)
