@@ -14,76 +14,84 @@ PROFILES_DIR = Path(__file__).resolve().parent.parent / "profiles"
 
 ThirdChannel = Literal["sum", "absdiff", "zero"]
 SET_ORDER = ("real", "sum", "absdiff", "zero")  # of every table and figure
-Fraction = Field(ge=0.0, le=1.0)
 
 
 class ProtocolError(ValueError):
     """A protocol can't be used; the message names file, field and remedy."""
 
 
-class Protocol(BaseModel):
-    """All fields that decide a result; defaults are the laptop study's.
+def _field(default: Any, meaning: str, **limits: Any) -> Any:
+    return Field(default, description=meaning, **limits)
 
-    Profiles in `profiles/*.yaml` hold the fields that differ. A field whose comment begins with
-    *open* is one that the paper doesn't state.
+
+class Protocol(BaseModel):
+    """All fields that decide a result, each with its default (the laptop study's), its meaning and its limits.
+
+    Profiles in `profiles/*.yaml` hold the fields that differ. A meaning that begins with *open* marks a
+    choice that the paper doesn't state.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    profile: str = "laptop"
-    seed: int = Field(2511, ge=0)  # of training, sampling and resampling; the cohort has its own
+    profile: str = _field("laptop", "name of the file in profiles/")
+    seed: int = _field(2511, "of training, sampling and resampling; the cohort has its own", ge=0)
 
     # cohort
-    phantom_pairs: PositiveInt = 600  # usable pairs in the phantom cohort
-    phantom_seed: int = Field(22759, ge=0)
-    accepted_birads: tuple[int, ...] = (2,)  # the paper: BI-RADS 2 only
-    unknown_birads: Literal["exclude", "include"] = "exclude"  # what an empty BI-RADS does
-    for_processing: Literal["reject", "convert"] = "reject"  # detector values: left out, or shown by their logarithm
-    repeated_views: Literal["first", "last"] = "first"  # which file of a repeated view, in manifest order
-    real_split: Literal["heldout", "train", "all"] = "heldout"  # open: whether the real set was seen in training
-    n_real: PositiveInt | None = None  # real pairs compared against; null = all of real_split
+    phantom_pairs: PositiveInt = _field(600, "usable pairs in the phantom cohort")
+    phantom_seed: int = _field(22759, "of the phantom cohort", ge=0)
+    accepted_birads: tuple[int, ...] = _field((2,), "the paper: BI-RADS 2 only")
+    unknown_birads: Literal["exclude", "include"] = _field("exclude", "what an empty BI-RADS does")
+    for_processing: Literal["reject", "convert"] = _field(
+        "reject", "detector values: left out, or shown by their logarithm")
+    repeated_views: Literal["first", "last"] = _field("first", "which file of a repeated view, in manifest order")
+    real_split: Literal["heldout", "train", "all"] = _field(
+        "heldout", "open: whether the real set was seen in training")
+    n_real: PositiveInt | None = _field(None, "real pairs compared against; null = all of real_split")
 
     # preprocessing
-    image_size: PositiveInt = 64  # px
-    mirror: bool = True  # chest wall to the left: the paper's "left views mirrored" up to one global flip
-    aspect: Literal["squash", "pad"] = "squash"  # open: to a square by squashing or by padding with air
-    match_scope: Literal["foreground", "image", "none"] = "foreground"  # open: which pixels the histogram matching sees
-    reference_cdf: str = "phantom"  # a packaged reference, or a path to a file of `mammorgb reference-cdf`
+    image_size: PositiveInt = _field(64, "px")
+    mirror: bool = _field(True, 'chest wall to the left: the paper\'s "left views mirrored" up to one global flip')
+    aspect: Literal["squash", "pad"] = _field("squash", "open: to a square by squashing or by padding with air")
+    match_scope: Literal["foreground", "image", "none"] = _field(
+        "foreground", "open: which pixels the histogram matching sees")
+    reference_cdf: str = _field("phantom", "a packaged reference, or a path to a file of `mammorgb reference-cdf`")
 
     # encoding
-    encodings: tuple[ThirdChannel, ...] = ("sum", "absdiff", "zero")
-    sum_scale: float = Field(0.5, gt=0.0, le=1.0)  # open: factor that brings CC + MLO into [0, 1]; clipped after it
+    encodings: tuple[ThirdChannel, ...] = _field(("sum", "absdiff", "zero"), "third channels that are compared")
+    sum_scale: float = _field(0.5, "open: factor that brings CC + MLO into [0, 1]; clipped after it", gt=0.0, le=1.0)
 
     # training
-    base_model: str = "models/phantom-base-64"  # diffusers pipeline folder, or hub id
-    batch_size: PositiveInt = 16
-    accumulation: PositiveInt = 1  # passes that a process's share of a batch is split into; saves memory alone
-    epochs: float = Field(6.0, gt=0.0)  # passes over the training pairs
-    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: on the kernels, with adamw on the rest
-    learning_rate: float = Field(2e-4, gt=0.0)  # of adamw
-    muon_learning_rate: float = Field(0.01, gt=0.0)  # of muon, which moves each kernel by an orthogonal matrix
-    lr_schedule: Literal["constant", "cosine"] = "constant"  # open
-    warmup_steps: int = Field(0, ge=0)  # open: linear warm-up
-    weight_decay: float = Field(0.01, ge=0.0)  # open: AdamW
-    max_grad_norm: float = Field(1.0, gt=0.0)  # open: gradient clipping
-    ema_decay: float = Field(0.98, ge=0.0, lt=1.0)  # open: 0 = no average kept
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware has it
-    checkpoint_every: PositiveInt = 25  # steps
+    base_model: str = _field("models/phantom-base-64", "diffusers pipeline folder, or hub id")
+    batch_size: PositiveInt = _field(16, "training pairs a step")
+    accumulation: PositiveInt = _field(1, "passes that a process's share of a batch is split into; saves memory alone")
+    epochs: float = _field(6.0, "passes over the training pairs", gt=0.0)
+    optimizer: Literal["adamw", "muon"] = _field("adamw", "muon: on the kernels, with adamw on the rest")
+    learning_rate: float = _field(2e-4, "of adamw", gt=0.0)
+    muon_learning_rate: float = _field(0.01, "of muon, which moves each kernel by an orthogonal matrix", gt=0.0)
+    lr_schedule: Literal["constant", "cosine"] = _field("constant", "open: the rate after the warm-up")
+    warmup_steps: int = _field(0, "open: linear warm-up", ge=0)
+    weight_decay: float = _field(0.01, "open: AdamW", ge=0.0)
+    max_grad_norm: float = _field(1.0, "open: gradient clipping", gt=0.0)
+    ema_decay: float = _field(0.98, "open: 0 = no average kept", ge=0.0, lt=1.0)
+    precision: Literal["auto", "fp32", "bf16"] = _field("auto", "auto: bf16 where the hardware has it")
+    checkpoint_every: PositiveInt = _field(25, "steps")
 
     # sampling
-    n_synthetic: PositiveInt = 200  # pairs an encoding
-    sampler: Literal["ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"] = "dpmsolver++"  # open
-    sampling_steps: int = Field(15, ge=1, le=1000)
-    sampling_weights: Literal["ema", "raw"] = "ema"  # open
-    sampling_batch: PositiveInt = 50  # pairs denoised together; doesn't change the images beyond rounding
+    n_synthetic: PositiveInt = _field(200, "pairs an encoding")
+    sampler: Literal["ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"] = _field(
+        "dpmsolver++", "open: how noise becomes an image")
+    sampling_steps: int = _field(15, "denoising steps an image", ge=1, le=1000)
+    sampling_weights: Literal["ema", "raw"] = _field("ema", "open: averaged weights, or the last ones")
+    sampling_batch: PositiveInt = _field(50, "pairs denoised together; doesn't change the images beyond rounding")
 
     # masks and statistics
-    mask_method: Literal["background", "otsu", "triangle", "watershed"] = "background"  # open: the paper names none
-    equivalence_margin: float = Field(0.05, gt=0.0)  # of IoU; ±0.02 strict, ±0.05 laptop
-    alpha: float = Field(0.05, gt=0.0, lt=1.0)  # family-wise, Holm
-    n_permutations: PositiveInt = 2000
-    n_bootstrap: PositiveInt = 2000
-    n_derangements: PositiveInt = 20  # shuffled pairings of the consistency null
+    mask_method: Literal["background", "otsu", "triangle", "watershed"] = _field(
+        "background", "open: the paper names none")
+    equivalence_margin: float = _field(0.05, "of IoU; ±0.02 strict, ±0.05 laptop", gt=0.0)
+    alpha: float = _field(0.05, "family-wise, Holm", gt=0.0, lt=1.0)
+    n_permutations: PositiveInt = _field(2000, "draws of a null band")
+    n_bootstrap: PositiveInt = _field(2000, "draws of an interval")
+    n_derangements: PositiveInt = _field(20, "shuffled pairings of the consistency null")
 
     @model_validator(mode="after")
     def _consistent(self) -> Protocol:
