@@ -93,8 +93,9 @@ def data_flow(run: Run) -> list[tuple[str, str, str]]:
     """From the manifest to the metrics: each step that is done, its count, and details of it."""
     steps = []
     if run.images.is_file():
-        excluded = read_table(run.images)["excluded"].fillna("").ne("")
-        steps.append(("Manifest", f"{len(excluded)} images", f"{excluded.sum()} left out, each with its reason"))
+        reasons = read_table(run.images)["excluded"]
+        left = (reasons.notna() & reasons.ne("")).sum()
+        steps.append(("Manifest", f"{len(reasons)} images", f"{left} left out, each with its reason"))
     if run.pairs_index.is_file():
         index = read_table(run.pairs_index)
         split = ", ".join(f"{count} {name}" for name, count in index["split"].value_counts().sort_index().items())

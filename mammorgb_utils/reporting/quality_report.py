@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from contextlib import closing
 from functools import partial
 from io import BytesIO
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
@@ -19,8 +18,9 @@ from mammorgb_utils.data.batch.workers import map_isolated
 from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.quality import check_images, find_odd, histograms, picture, with_reasons
+from mammorgb_utils.output.pages import data_uri, figure_uri, write_page
+from mammorgb_utils.output.style import BAND, COLOURS, QUIET, new_figure, styled
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.figures_quality import as_svg, scanner_intensities
 from mammorgb_utils.runs import atomic_path, write_csv
 
 _A_REASON, _IN_ALL = 12, 120  # thumbnails
@@ -28,7 +28,7 @@ _LONGEST = 240  # px of a thumbnail
 _KINDS, _CHARTS = 40, 12  # rows and figures before the rest is counted
 _KIND = {"scanner": "Scanner", "transfer_syntax": "Transfer syntax", "photometric": "Photometric", "bits": "Bits",
          "voi": "VOI", "voi_choices": "Choices"}
-_OUTLINE = (255, 140, 0)
+OUTLINE = (255, 140, 0)
 _GREYS = 255  # of a thumbnail's palette; the last colour is the outline's
 _WARNING = ("Made from patients' images: thumbnails are patient data, and names may be burnt into them. The table has "
             "pseudonyms, but a row for every image of the archive.\n")
@@ -62,15 +62,14 @@ def report_quality(manifest: Path, protocol: Protocol, *, progress: bool = True)
             temporary.write_text(text, encoding="utf-8")
     table = with_reasons(images, odd).drop(columns=["breast_histogram", "image_histogram"])
     write_csv(folder / "quality.csv", table)
-    chosen = _chosen(images, odd)
+    chosen = examples(images, odd)
     paths = load_manifest(manifest)["path"].map(lambda path: manifest.parent / path)
     pictures = _pictures(paths[sorted(set(chosen["image"]))], protocol, progress)
-    with atomic_path(folder / "report.html") as temporary:
-        temporary.write_text(_page(images, odd, chosen, pictures), encoding="utf-8")
+    write_page(folder / "report.html", "quality.html", **page_content(images, odd, chosen, pictures))
     return [f"{row['reason']}: {row['images']} ({row['share']})" for row in _reasons(images, odd)]
 
 
-def _chosen(images: pd.DataFrame, odd: pd.DataFrame) -> pd.DataFrame:
+def examples(images: pd.DataFrame, odd: pd.DataFrame) -> pd.DataFrame:
     """The rows of `odd` that get a thumbnail: the first of each reason, in turns, until the page is full."""
     visible = odd[odd["image"].map(images["code"]).isin(["", "no_breast"])]
     turn = visible.groupby("reason").cumcount()
@@ -83,37 +82,33 @@ def _pictures(paths: pd.Series, protocol: Protocol, progress: bool) -> dict[int,
     with closing(map_isolated(work, paths)) as results:
         shown = tqdm(results, total=len(paths), desc="thumbnails", unit="image", mininterval=2,
                      disable=None if progress else True)
-        return {row: _data_uri("image/png", _thumbnail(*result))
+        return {row: data_uri("image/png", thumbnail(*result))
                 for row, (_, result) in zip(paths.index, shown, strict=True) if not isinstance(result, RejectedImage)}
 
 
-def _thumbnail(pixels: np.ndarray, region: np.ndarray) -> bytes:
+def thumbnail(pixels: np.ndarray, region: np.ndarray) -> bytes:
     """PNG in a palette of greys and one colour for the region's outline; no metadata."""
     values = (pixels * (_GREYS - 1) + 0.5).astype(np.uint8)
     inner = np.pad(region, 1)
     inner = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
     values[region & ~inner] = _GREYS
     image = Image.fromarray(values)
-    image.putpalette([*np.repeat(np.linspace(0, 255, _GREYS).round().astype(int), 3).tolist(), *_OUTLINE])
+    image.putpalette([*np.repeat(np.linspace(0, 255, _GREYS).round().astype(int), 3).tolist(), *OUTLINE])
     buffer = BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _page(images: pd.DataFrame, odd: pd.DataFrame, chosen: pd.DataFrame, pictures: dict[int, str]) -> str:
+def page_content(images: pd.DataFrame, odd: pd.DataFrame, chosen: pd.DataFrame,
+                 pictures: dict[int, str]) -> dict[str, Any]:
+    """What `quality.html` shows: counts, kinds of images, histograms, and thumbnails by their URI."""
     rejected = images["code"] != ""
-    environment = Environment(loader=PackageLoader("mammorgb_utils.reporting"), autoescape=True, trim_blocks=True,
-                              lstrip_blocks=True, undefined=StrictUndefined)
     charts, more = _charts(images[~rejected])
-    return environment.get_template("quality.html").render(
-        n_images=len(images), n_read=int((~rejected).sum()), n_rejected=int(rejected.sum()),
-        n_look=int((images.index.isin(odd["image"]) & ~rejected).sum()),
-        sources=", ".join(sorted(set(images["source"]))), reasons=_reasons(images, odd), kinds=_kinds(images, odd),
-        charts=charts, more_charts=more, groups=_groups(images, odd, chosen, pictures))
+    return {"n_images": len(images), "n_read": int((~rejected).sum()), "n_rejected": int(rejected.sum()),
+            "n_look": int((images.index.isin(odd["image"]) & ~rejected).sum()),
+            "sources": ", ".join(sorted(set(images["source"]))), "reasons": _reasons(images, odd),
+            "kinds": _kinds(images, odd), "charts": charts, "more_charts": more,
+            "groups": _groups(images, odd, chosen, pictures)}
 
 
 def _reasons(images: pd.DataFrame, odd: pd.DataFrame) -> list[dict[str, Any]]:
@@ -142,9 +137,33 @@ def _charts(read: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
     for scanner, count in scanners.head(_CHARTS).items():
         rows = read[read["scanner"] == scanner]
         figure = scanner_intensities(histograms(rows, "breast_histogram"), histograms(rows, "image_histogram"))
-        charts.append({"scanner": scanner, "images": count, "uri": _data_uri("image/svg+xml", as_svg(figure)),
+        charts.append({"scanner": scanner, "images": count, "uri": figure_uri(figure),
                        "alt": f"Histogram of displayed greys of {count} images of {scanner}: breast and whole image"})
     return charts, max(0, len(scanners) - _CHARTS)
+
+
+@styled
+def scanner_intensities(breast: np.ndarray, image: np.ndarray) -> Figure:
+    """Histograms of one scanner: breasts, with their spread, and whole images.
+
+    Args:
+        breast, image: `(N, B)` shares of the pixels by displayed grey from 0 to 1; rows sum to 1.
+
+    Returns:
+        Medians over the images, and for breasts a band from the 5th to the 95th percentile. Shares are per 1 % of
+        the grey range; the peak of air is cut off.
+    """
+    figure = new_figure(65.0, 40.0)  # mm; shown at 1.4 times this, so that the text is of a page's size
+    axes, scale = figure.subplots(), breast.shape[1]
+    grey = (np.arange(scale) + 0.5) / scale
+    low, median, high = np.percentile(breast * scale, [5, 50, 95], axis=0)
+    axes.fill_between(grey, low, high, color=BAND, linewidth=0, label="90 % of breasts")
+    axes.plot(grey, median, color=COLOURS["sum"], label="Breast, median")
+    axes.plot(grey, np.median(image * scale, axis=0), color=QUIET, linestyle=(0, (3, 1.5)), label="Image, median")
+    axes.set(xlim=(0, 1), ylim=(0, max(1.05 * float(high.max()), 1e-3)), xlabel="Displayed grey, black to white",
+             ylabel="Pixels per 0.01 [%]")
+    axes.legend(loc="upper right", handlelength=1.5)
+    return figure
 
 
 def _groups(images: pd.DataFrame, odd: pd.DataFrame, chosen: pd.DataFrame,

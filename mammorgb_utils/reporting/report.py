@@ -8,11 +8,18 @@ from typing import Any
 import pandas as pd
 
 from mammorgb_utils.output.outputs import Figure, load_outputs, missing_files
+from mammorgb_utils.output.pages import page_picture, page_table, write_page
 from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, state
 from mammorgb_utils.reporting.ledger import CLAIMS, LEDGER, claims_ledger
-from mammorgb_utils.reporting.pages import page_picture, page_table, write_page
-from mammorgb_utils.reporting.protocol_fields import protocol_rows
-from mammorgb_utils.reporting.provenance import Stage, data_flow, digest_table, stage_table, stages, version_table
+from mammorgb_utils.reporting.provenance import (
+    Stage,
+    data_flow,
+    digest_table,
+    protocol_rows,
+    stage_table,
+    stages,
+    version_table,
+)
 from mammorgb_utils.reporting.score_folder import score_rows
 from mammorgb_utils.runs import Run, read_table
 

@@ -15,10 +15,9 @@ from mammorgb_utils.data.pair_folder import pairs_digest
 from mammorgb_utils.evaluation.sets import ScoredSets
 from mammorgb_utils.evaluation.statistics import CANDIDATE
 from mammorgb_utils.output.outputs import load_outputs
+from mammorgb_utils.output.pages import figure_uri, page_table, write_page
 from mammorgb_utils.output.records import study_digest
-from mammorgb_utils.reporting.figures_quality import as_svg
 from mammorgb_utils.reporting.figures_score import score_overlap
-from mammorgb_utils.reporting.pages import data_uri, page_table, write_page
 from mammorgb_utils.runs import NAME, Run, atomic_path, provenance, read_table, sha256, write_csv, write_json
 
 PROVENANCE = "provenance.json"  # written last: a folder without it isn't a score
@@ -198,4 +197,4 @@ def _write_page(run: Run, folder: Path, facts: dict[str, Any], tables: Mapping[s
     what = {**shared, "Study's protocol and manifest": facts["study_sha256"], **facts["code"]}
     return write_page(folder / "score.html", "score.html", facts=facts, protocol=run.protocol, card=page_table(card),
                       tables=shown, provenance=page_table(pd.DataFrame(list(what.items()), columns=["What", "Value"])),
-                      picture=data_uri("image/svg+xml", as_svg(score_overlap(tables["overlap"], tables["shuffled"]))))
+                      picture=figure_uri(score_overlap(tables["overlap"], tables["shuffled"])))

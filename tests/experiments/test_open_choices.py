@@ -17,7 +17,7 @@ from mammorgb_utils.experiments.open_choices import (
     study_choice,
 )
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.protocol_fields import protocol_fields
+from mammorgb_utils.reporting.provenance import protocol_rows
 from mammorgb_utils.runs import write_csv
 
 PROTOCOL = Protocol(n_bootstrap=100, n_derangements=3)
@@ -50,7 +50,7 @@ def moves(table, field, result):
 
 
 def test_every_field_that_the_protocol_calls_open_is_on_the_map():
-    assert {field.name for field in protocol_fields() if field.open} <= set(OPEN_FIELDS)
+    assert {row["name"] for row in protocol_rows(PROTOCOL) if row["open"]} <= set(OPEN_FIELDS)
 
 
 def test_without_results_every_field_says_not_run_and_nothing_is_guessed(overlap):

@@ -1,5 +1,6 @@
 """The quality report: what it shows, that it names nobody, and that a page fits its window."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ from PIL import Image
 
 from mammorgb_utils.cli import main
 from mammorgb_utils.data.manifest import write_manifest
+from mammorgb_utils.output.pages import figure_uri, render
 from mammorgb_utils.reporting import quality_report
-from mammorgb_utils.reporting.figures_quality import as_svg, scanner_intensities
 
 PLANTED = {"PatientName": "Doe^Jane", "PatientID": "SECRETID", "PatientBirthDate": "19591231",
            "AccessionNumber": "SECRETACC", "StudyDate": "20180704", "InstitutionName": "Secret Hospital",
@@ -88,7 +89,7 @@ def test_no_identifier_and_no_path_in_any_output(checked, archive):
     assert {path.name for path in folder.iterdir()} == {"quality.csv", "report.html", "DO_NOT_SHARE.txt",
                                                       ".gitignore"}
     text = page(checked)
-    payloads = [quality_report.base64.b64decode(part) for part in re.findall(r"base64,([\w+/=]+)", text)]
+    payloads = [base64.b64decode(part) for part in re.findall(r"base64,([\w+/=]+)", text)]
     outputs = [path.read_bytes() for path in folder.iterdir()] + payloads
     outputs += [path.read_bytes() for path in (archive / ".mammorgb-cache").glob("*.jsonl")]
     outputs.append(printed.replace(str(folder), "").encode())
@@ -116,25 +117,25 @@ def test_names_in_a_manifest_are_text_not_markup(cohort, monkeypatch):
                            "reason": ["it can't be decoded"], "source": ["<i>"], "transfer_syntax": "",
                            "photometric": "", "bits": 12, "voi": "", "voi_choices": 0})
     odd = pd.DataFrame({"reason": ["Rejected: unreadable"], "image": [0], "sentence": ["it can't be decoded"]})
-    text = quality_report._page(images, odd, odd.head(0), {})
+    text = render("quality.html", **quality_report.page_content(images, odd, odd.head(0), {}))
     assert "&lt;b&gt;x&lt;/b&gt;" in text and "<b>x" not in text and "A&amp;B" in text
 
 
 def test_thumbnails_are_shared_fairly_among_reasons():
     images = pd.DataFrame({"code": ["unreadable"] * 5 + [""] * 400})
     odd = pd.DataFrame({"reason": ["Rejected"] * 5 + [f"r{i % 20}" for i in range(400)], "image": range(405)})
-    chosen = quality_report._chosen(images, odd)
+    chosen = quality_report.examples(images, odd)
     assert len(chosen) == 120 and chosen["reason"].value_counts().unique().tolist() == [6]
     assert chosen["image"].is_monotonic_increasing and chosen["image"].min() == 5
-    assert len(quality_report._chosen(images, odd[odd["reason"] == "r3"])) == 12
+    assert len(quality_report.examples(images, odd[odd["reason"] == "r3"])) == 12
 
 
 def test_a_thumbnail_outlines_the_region():
     region = np.zeros((40, 30), bool)
     region[10:30, :15] = True
-    shown = np.asarray(Image.open(BytesIO(quality_report._thumbnail(np.full((40, 30), 0.5, np.float32), region)))
+    shown = np.asarray(Image.open(BytesIO(quality_report.thumbnail(np.full((40, 30), 0.5, np.float32), region)))
                        .convert("RGB")).astype(int)
-    outline = (shown == quality_report._OUTLINE).all(axis=2)
+    outline = (shown == quality_report.OUTLINE).all(axis=2)
     assert outline[10, :15].all() and outline[10:30, 14].all() and not outline[15, 5] and not outline[~region].any()
     assert np.abs(shown[~outline] - 127).max() <= 1
 
@@ -142,8 +143,9 @@ def test_a_thumbnail_outlines_the_region():
 def test_figures_are_the_same_every_time():
     rng = np.random.default_rng(0)
     shares = rng.dirichlet(np.ones(64), 30)
-    first, again = (as_svg(scanner_intensities(shares, shares)) for _ in range(2))
-    assert first == again and b"<dc:date>" not in first and b"Matplotlib" not in first
+    first, again = (figure_uri(quality_report.scanner_intensities(shares, shares)) for _ in range(2))
+    drawing = base64.b64decode(first.removeprefix("data:image/svg+xml;base64,"))
+    assert first == again and b"<svg" in drawing and b"<dc:date>" not in drawing and b"Matplotlib" not in drawing
 
 
 def test_a_manifest_is_written_first_where_there_is_none(cohort, tmp_path, monkeypatch, capsys):

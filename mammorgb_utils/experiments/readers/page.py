@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mammorgb_utils.experiments.readers.files import (
@@ -19,6 +18,7 @@ from mammorgb_utils.experiments.readers.files import (
     SCALE,
     SHORTCUTS,
 )
+from mammorgb_utils.output.pages import render
 
 WINDOW = {"centre": 53, "width": 94}  # at first [% of the grey range]: a little above black, so that air looks alike
 _HERE = "mammorgb_utils.experiments.readers"
@@ -68,9 +68,6 @@ def render_page(cases: list[str], greys: np.ndarray, *, patients: bool) -> Page:
              "script": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),
              "config": json.dumps(config, separators=(",", ":")).replace("<", "\\u003c")}  # inside a script element
     digest = hashlib.sha256("\n".join([parts["style"], parts["script"], parts["config"], of_images]).encode())
-    environment = Environment(loader=PackageLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                              undefined=StrictUndefined)
-    html = environment.get_template("reader.html").render(
-        **{name: Markup(text) for name, text in parts.items()}, n_cases=len(cases), patients=patients,
-        artefacts=ARTEFACTS.values())
+    html = render("reader.html", **{name: Markup(text) for name, text in parts.items()}, n_cases=len(cases),
+                  patients=patients, artefacts=ARTEFACTS.values())
     return Page(html, of_images[:16], digest.hexdigest())

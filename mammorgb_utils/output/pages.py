@@ -1,16 +1,20 @@
-"""Parts of self-contained HTML pages: tables, pictures in the page, and the template they go into."""
+"""Self-contained HTML pages: their templates, and the tables and pictures that go into them."""
 
 from __future__ import annotations
 
 import base64
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 from PIL import Image
 
+from mammorgb_utils.output.style import rc
 from mammorgb_utils.output.tables import rounded
 from mammorgb_utils.runs import atomic_path
 
@@ -21,11 +25,21 @@ _WIDEST = 1560  # px of a picture in the page: sharp on screens of double densit
 _COLOURS = 256  # of its palette
 
 
+@cache
+def _templates() -> Environment:
+    rooms = ("mammorgb_utils.reporting", "mammorgb_utils.experiments.readers")
+    return Environment(loader=ChoiceLoader([PackageLoader(room) for room in rooms]), autoescape=True,
+                       trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+
+
+def render(template: str, **content: Any) -> str:
+    """A template of a room's `templates/` with its content, which is escaped; what is undefined is an error."""
+    return _templates().get_template(template).render(**content)
+
+
 def write_page(path: Path, template: str, **content: Any) -> Path:
-    """Render a template of `reporting/templates` and write it atomically; a page that says the same is left alone."""
-    environment = Environment(loader=PackageLoader("mammorgb_utils.reporting"), autoescape=True, trim_blocks=True,
-                              lstrip_blocks=True, undefined=StrictUndefined)
-    text = environment.get_template(template).render(**content)
+    """Render a template and write it atomically; a page that says the same is left alone."""
+    text = render(template, **content)
     if not (path.is_file() and path.read_text(encoding="utf-8") == text):
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -74,3 +88,11 @@ def page_picture(path: Path) -> dict[str, Any]:
 def data_uri(kind: str, content: bytes) -> str:
     """Content as a URI that stands in the page itself."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def figure_uri(figure: Figure) -> str:
+    """A figure as SVG in a data URI, without date, names or fonts; its bytes depend on the figure alone."""
+    buffer = BytesIO()
+    with plt.rc_context(rc() | {"svg.hashsalt": "mammorgb", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    return data_uri("image/svg+xml", buffer.getvalue())
