@@ -164,7 +164,7 @@ def run_notebook(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Write a run's synthetic pairs as 16-bit PNGs; pairs that may repeat a training pair stop it, unless told."""
-    from mammorgb_utils.data.export import export_run
+    from mammorgb_utils.output.export import export_run
 
     for name, files in export_run(PROJECT_ROOT / "runs" / options.run, flagged=options.flagged).items():
         print(f"runs/{options.run}/export/{name}: {files} files")

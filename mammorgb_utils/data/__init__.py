@@ -2,7 +2,7 @@
 
 A newcomer's way from one DICOM file to a pair: dicom, headers, decode, grey_scale → breast_region, morphology,
 geometry → preprocess → manifest, cohort, pairs. Beside it: `archives/` make manifests, `phantom/` makes mammograms,
-`batch/` works over many files, `quality` looks at every file, `export` and `pair_folder` give and take pairs.
+`batch/` works over many files, `quality` looks at every file, `pair_folder` gives and takes pairs.
 """
 
 import lazy_loader
@@ -16,9 +16,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "batch.reference": ["reference_from_manifest"],
         "cohort": ["CohortError", "cohort_flow"],
         "dicom": ["Mammogram", "RejectedImage", "read_mammogram"],
-        "export": ["export_run"],
         "manifest": ["ManifestError", "load_manifest", "write_manifest"],
-        "pair_folder": ["load_pair_folder"],
+        "pair_folder": ["export_pairs", "load_pair_folder"],
         "pairs": ["example_steps", "load_pairs", "preprocess_cohort", "real_pairs"],
         "phantom": ["make_breast", "render_view", "write_cohort"],
         "preprocess": ["ReferenceCDF", "load_reference_cdf", "preprocess_view"],

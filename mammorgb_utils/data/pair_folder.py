@@ -1,9 +1,10 @@
-"""Pairs from anywhere: a folder of PNGs or one array, checked before anything is measured."""
+"""Pairs as files: a folder of PNGs to give away, and PNGs or one array from anywhere, checked before they are used."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from mammorgb_utils.data.geometry import area_resize
-from mammorgb_utils.runs import read_table
+from mammorgb_utils.runs import atomic_path, read_table
 
 VIEWS = ("CC", "MLO")
 _FILE = re.compile(r"(?P<pair>.+)_(?P<view>CC|MLO)\.png", re.IGNORECASE)
@@ -172,3 +173,34 @@ def _check_content(pairs: np.ndarray) -> None:
     if right > step.size / 2:
         raise PairFolderError(f"the chest wall is on the right in {right} of {step.size} views; flip them left to "
                               "right, as every measure expects it on the left")
+
+
+def pair_name(name: str, number: int) -> str:
+    """Name of a synthetic pair in every table: `sum-00012`."""
+    return f"{name}-{number:05d}"
+
+
+def export_pairs(pairs: np.ndarray, folder: Path, *, prefix: str, without: Container[str] = ()) -> int:
+    """Write each view as a 16-bit grey PNG without metadata: `<prefix>_00000_CC.png`, `<prefix>_00000_MLO.png`, …
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first; 0 … 1 becomes 0 … 65535.
+        folder: Made when missing.
+        prefix: First part of each name, such as the encoding.
+        without: `pair_name`s that aren't written; files that an earlier export wrote of them are removed.
+
+    Returns:
+        Number of files written.
+    """
+    written = 0
+    for number, pair in enumerate(pairs):
+        for name, view in zip(VIEWS, pair, strict=True):
+            file = folder / f"{prefix}_{number:05d}_{name}.png"
+            if pair_name(prefix, number) in without:
+                file.unlink(missing_ok=True)
+                continue
+            grey = np.rint(np.clip(view, 0.0, 1.0) * 65535.0).astype(np.uint16)
+            with atomic_path(file) as temporary:
+                Image.fromarray(grey).save(temporary, format="PNG")
+            written += 1
+    return written

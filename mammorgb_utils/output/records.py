@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from mammorgb_utils.data.export import samples_digests
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.runs import sha256, write_csv, write_json
 
@@ -50,14 +49,26 @@ def write_metric(path: Path, frame: pd.DataFrame) -> None:
 
 def state(path: Path) -> str:
     """One of `AS_WRITTEN`, `CHANGED`, `FOREIGN` (another study's, or another protocol's), `UNRECORDED`."""
+    known = recorded(path)
+    if not {"sha256", "study"} <= set(known):
+        return UNRECORDED
+    if known["study"] != study_digest(path.parent.parent):
+        return FOREIGN
+    return AS_WRITTEN if known["sha256"] == sha256(path) else CHANGED
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """What was noted of a file when it was written; empty without a record."""
     try:
         known = json.loads(_record_of(path).read_text(encoding="utf-8"))
-        content, study = known["sha256"], known["study"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return UNRECORDED
-    if study != study_digest(path.parent.parent):
-        return FOREIGN
-    return AS_WRITTEN if content == sha256(path) else CHANGED
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def samples_digests(root: Path) -> dict[str, str]:
+    """SHA-256 of the file of each synthetic set of a study, by its name."""
+    return {path.parent.name: sha256(path) for path in sorted(root.glob("samples/*/pairs.npy"))}
 
 
 def require_unchanged(path: Path, stage: str) -> None:

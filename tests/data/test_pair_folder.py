@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammorgb_utils.data.export import export_pairs
-from mammorgb_utils.data.pair_folder import PairFolderError, load_pair_folder, load_patients, pairs_digest
+from mammorgb_utils.data.pair_folder import PairFolderError, export_pairs, load_pair_folder, load_patients, pairs_digest
 
 SIZE = 16
 

@@ -9,7 +9,7 @@ import pytest
 from small_study import SIZE, N, drawn_pairs, small_study
 
 from mammorgb_utils.cli import main
-from mammorgb_utils.data.export import export_pairs
+from mammorgb_utils.data.pair_folder import export_pairs
 from mammorgb_utils.evaluation import score
 from mammorgb_utils.evaluation.score import score_tables
 from mammorgb_utils.evaluation.sets import ScoreError, scored_sets
