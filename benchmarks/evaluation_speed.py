@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,30 +24,25 @@ import pandas as pd
 from scipy.ndimage import zoom
 
 from mammorgb_utils.data.batch.workers import available_cores
-from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table, strata_of
+from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table
 from mammorgb_utils.evaluation.anatomy.matching import match_table
-from mammorgb_utils.evaluation.anatomy.measure import anatomy
-from mammorgb_utils.evaluation.anatomy.third_channel import computed_third, third_residuals
+from mammorgb_utils.evaluation.anatomy.third_channel import computed_third
 from mammorgb_utils.evaluation.artefacts.rates import artefact_flags, artefact_rates
-from mammorgb_utils.evaluation.consistency import (
-    NEAREST_AREA,
-    consistency_table,
-    nearest_area_overlap,
-    shuffled_overlap,
-)
-from mammorgb_utils.evaluation.fidelity.memorisation import (
-    HELDOUT,
-    TRAIN,
-    memorisation_table,
-    nearest_training,
-    planted_copies,
-)
+from mammorgb_utils.evaluation.consistency import consistency_table
+from mammorgb_utils.evaluation.fidelity.memorisation import HELDOUT, TRAIN, memorisation_table
 from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
-from mammorgb_utils.evaluation.fidelity.texture import texture_features
-from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples, masks_by_method, overlap_by_method
-from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.score_steps import MAX_TRAIN
-from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table, overlap_summary
+from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples, masks_by_method
+from mammorgb_utils.evaluation.sets import (
+    StudySets,
+    anatomy_rows,
+    nearest_rows,
+    overlap_by_method,
+    overlap_table,
+    shuffled_table,
+    texture_rows,
+    third_rows,
+)
+from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
 from mammorgb_utils.experiments.choice_effects import MAX_PAIRS, contrast_tests, split_effects
 from mammorgb_utils.protocol import SET_ORDER, Protocol
 from mammorgb_utils.reporting.mask_verdicts import verdicts_by_method
@@ -76,31 +72,16 @@ def write_sets(folder: Path, source: Path, scale: float) -> dict[str, np.ndarray
     return sets
 
 
-def together(study: SimpleNamespace, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Tables of all sets as one, with set, pair and patient."""
-    labels = {name: study.names[name][:len(table)] for name, table in tables.items()}
-    return pd.concat([table.assign(set=name, pair=labels[name], patient=labels[name])
-                      for name, table in tables.items()], ignore_index=True)
-
-
 def masks(study: SimpleNamespace) -> None:
-    chosen = {name: pairs[:MAX_TRAIN] if name == TRAIN else pairs for name, pairs in study.sets.items()}
-    study.masks = {name: pair_masks(pairs, study.protocol.mask_method) for name, pairs in chosen.items()}
+    real = study.pairs["real"]
+    index = pd.DataFrame({"pair": [f"{HELDOUT}-{i}" for i in range(len(real))]})
+    study.sets = StudySets.of({name: study.pairs[name] for name in SET_ORDER}, study.protocol,
+                              train=study.pairs[TRAIN], heldout=(real, index))
 
 
-def overlap(study: SimpleNamespace) -> None:
-    tables = {name: pair_metrics(study.sets[name], masks=study.masks[name]) for name in SET_ORDER}
-    study.overlap = together(study, {name: table.assign(plausible=plausible(table, tables["real"]))
-                                     for name, table in tables.items()})
-    overlap_summary(study.overlap)
-
-
-def shuffled(study: SimpleNamespace) -> None:
-    options = {"n_draws": study.protocol.n_derangements, "seed": study.protocol.seed}
-    tables = [shuffled_overlap(study.masks[name], pairs=study.names[name], **options).assign(set=name)
-              for name in SET_ORDER]
-    tables.append(nearest_area_overlap(study.masks["real"], pairs=study.names["real"]).assign(set=NEAREST_AREA))
-    study.shuffled = pd.concat(tables, ignore_index=True)
+def measured(name: str, measure: Callable[[StudySets], object]) -> Callable[[SimpleNamespace], None]:
+    """A stage that measures all sets."""
+    return lambda study: setattr(study, name, measure(study.sets))
 
 
 def own_table(name: str, table: Callable[..., pd.DataFrame], *inputs: str) -> Callable[[SimpleNamespace], None]:
@@ -110,56 +91,30 @@ def own_table(name: str, table: Callable[..., pd.DataFrame], *inputs: str) -> Ca
     return stage
 
 
-def measured_anatomy(study: SimpleNamespace) -> None:
-    study.anatomy = together(study, {name: anatomy(study.sets[name][:len(made)], made)
-                                     for name, made in study.masks.items()})
-
-
-def flags(study: SimpleNamespace) -> None:
-    study.flags = together(study, {name: artefact_flags(study.sets[name], study.masks[name]) for name in SET_ORDER})
-
-
 def residuals(study: SimpleNamespace) -> None:
-    strata = {name: strata_of(study.anatomy[study.anatomy["set"] == name]) for name in SET_ORDER}
-    study.residuals = []
-    for encoding in SET_ORDER[1:]:
-        drawn = computed_third(study.sets[encoding], encoding, sum_scale=study.protocol.sum_scale)
-        for name, third in (("real", None), (encoding, drawn)):
-            table = third_residuals(study.sets[name], third, study.masks[name], encoding, study.protocol,
-                                    names=study.names[name], patients=study.names[name], strata=strata[name])
-            study.residuals.append(table.assign(set=name))
-    study.residuals = pd.concat(study.residuals, ignore_index=True)
-
-
-def texture(study: SimpleNamespace) -> None:
-    study.texture = together(study, {name: texture_features(study.sets[name], study.masks[name]) for name in SET_ORDER})
-
-
-def nearest(study: SimpleNamespace) -> None:
-    searched = {HELDOUT if name == "real" else name: pairs for name, pairs in study.sets.items()}
-    searched |= planted_copies(study.sets[TRAIN], seed=study.protocol.seed)
-    study.nearest = nearest_training(searched, {name: [f"{name}-{i}" for i in range(len(pairs))]
-                                                for name, pairs in searched.items()})
+    drawn = {name: computed_third(study.pairs[name], name, sum_scale=study.protocol.sum_scale)
+             for name in SET_ORDER[1:]}
+    study.residuals = third_rows(study.sets, drawn, study.anatomy)
 
 
 def methods(study: SimpleNamespace) -> None:
     own = study.protocol.mask_method
-    study.by_method = {name: masks_by_method(study.sets[name], known={own: study.masks[name]}) for name in SET_ORDER}
+    study.by_method = {name: masks_by_method(pairs, known={own: study.sets.masks[name]})
+                       for name, pairs in study.sets.pairs.items()}
 
 
 def overlaps(study: SimpleNamespace) -> None:
-    study.overlaps = overlap_by_method({name: study.sets[name] for name in SET_ORDER}, study.by_method, study.names,
-                                       study.names, study.protocol)
+    study.overlaps = overlap_by_method(study.sets, study.by_method)
 
 
 def agreement(study: SimpleNamespace) -> None:
-    mask_agreement(study.by_method, study.protocol, patients=study.names)
-    mask_examples({name: study.sets[name] for name in SET_ORDER}, study.by_method)
+    mask_agreement(study.by_method, study.protocol, patients=study.sets.patients)
+    mask_examples(study.sets.pairs, study.by_method)
 
 
 def splits(study: SimpleNamespace) -> None:
-    first = {name: study.sets[name][:MAX_PAIRS] for name in ("real", TRAIN)}  # of each split so many are masked
-    index = pd.concat([pd.DataFrame({"pair": study.names[name][:MAX_PAIRS], "split": split})
+    first = {name: study.pairs[name][:MAX_PAIRS] for name in ("real", TRAIN)}  # of each split so many are masked
+    index = pd.concat([pd.DataFrame({"pair": [f"{name}-{i}" for i in range(len(first[name]))], "split": split})
                        for name, split in (("real", HELDOUT), (TRAIN, TRAIN))], ignore_index=True)
     index, pairs = index.assign(patient=index["pair"]), np.concatenate(list(first.values()))
     split_effects(pairs, index, study.overlap, study.protocol)
@@ -168,12 +123,12 @@ def splits(study: SimpleNamespace) -> None:
 
 STAGES: dict[str, Callable[[SimpleNamespace], object]] = {
     "masks": masks,
-    "overlap": overlap,
-    "shuffled overlap": shuffled,
-    "anatomy": measured_anatomy,
+    "overlap": measured("overlap", overlap_table),
+    "shuffled overlap": measured("shuffled", shuffled_table),
+    "anatomy": measured("anatomy", anatomy_rows),
     "third channel": residuals,
-    "texture": texture,
-    "nearest training": nearest,
+    "texture": measured("texture", texture_rows),
+    "nearest training": measured("nearest", partial(nearest_rows, planted=True)),
     "masks by method": methods,
     "overlap by method": overlaps,
     "mask agreement": agreement,
@@ -183,12 +138,12 @@ STAGES: dict[str, Callable[[SimpleNamespace], object]] = {
     "consistency": own_table("consistency", consistency_table, "overlap", "shuffled"),
     "anatomy table": lambda study: anatomy_table(study.anatomy, study.protocol, residuals=study.residuals),
     "match test": lambda study: match_table(study.anatomy, study.protocol),
-    "fidelity": lambda study: fidelity_table(study.texture, study.names["real"], study.protocol),
+    "fidelity": lambda study: fidelity_table(study.texture, study.protocol),
     "memorisation": lambda study: memorisation_table(study.nearest),
     "verdicts by method": lambda study: verdicts_by_method(
         *study.overlaps, study.protocol, PROJECT_ROOT / "claims.yaml", cohort_source="phantom", own=study.own),
     "split effects": splits,
-    "artefacts": flags,
+    "artefacts": measured("flags", lambda sets: sets.rows(artefact_flags)),
     "artefact rates": lambda study: artefact_rates(study.flags),
 }
 
@@ -202,9 +157,8 @@ def main() -> None:
     options = parser.parse_args()
     rows, protocol = [], Protocol.load("paper")
     with tempfile.TemporaryDirectory(prefix="mammorgb-speed-") as folder:
-        sets = write_sets(Path(folder), options.source, options.scale)
-        names = {name: [f"{name}-{i:05d}" for i in range(len(pairs))] for name, pairs in sets.items()}
-        study = SimpleNamespace(sets=sets, names=names, protocol=protocol, own={})
+        pairs = write_sets(Path(folder), options.source, options.scale)
+        study = SimpleNamespace(pairs=pairs, protocol=protocol, own={})
         for stage in options.stages:
             began, used = time.perf_counter(), time.process_time()
             STAGES[stage](study)

@@ -174,7 +174,7 @@ def score(options: argparse.Namespace) -> None:
     """Score anyone's pairs against the real ones of a study, or check a score that was written."""
     from mammorgb_utils.data.pair_folder import load_pair_folder, load_patients
     from mammorgb_utils.data.pairs import load_pairs, real_pairs
-    from mammorgb_utils.evaluation.score import score_tables, scored_sets
+    from mammorgb_utils.evaluation.score import candidate_sets, score_tables
     from mammorgb_utils.reporting.score_folder import read_score, require_free, score_folder, write_score
 
     if options.check:
@@ -186,11 +186,9 @@ def score(options: argparse.Namespace) -> None:
     pairs = load_pair_folder(options.pairs, size=run.protocol.image_size, resize=options.resize)
     require_free(folder, pairs, run)
     patients = load_patients(options.patients, len(pairs)) if options.patients else None
-    (real, index), (train, _) = real_pairs(run), load_pairs(run, "train")
-    sets = scored_sets(pairs, real, index, train, run.protocol, patients=patients)
+    sets = candidate_sets(pairs, real_pairs(run), load_pairs(run, "train")[0], run.protocol, patients=patients)
     tables = score_tables(sets, lambda step: print(f"{step} …", file=sys.stderr, flush=True))
-    print(write_score(run, folder, options.label, sets, tables, source="/".join(sorted(set(index["source"]))),
-                      of_patients=patients is not None))
+    print(write_score(run, folder, options.label, sets, tables, of_patients=patients is not None))
 
 
 def report(options: argparse.Namespace) -> None:

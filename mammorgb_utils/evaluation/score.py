@@ -7,42 +7,84 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.consistency import (
-    NEAREST_AREA,
-    consistency_table,
-    nearest_area_overlap,
-    shuffled_overlap,
+from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table
+from mammorgb_utils.evaluation.anatomy.matching import match_table
+from mammorgb_utils.evaluation.artefacts.rates import ANY, artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.consistency import consistency_table
+from mammorgb_utils.evaluation.fidelity.memorisation import EITHER, HELDOUT, memorisation_table
+from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
+from mammorgb_utils.evaluation.sets import (
+    REAL,
+    Indexed,
+    StudySets,
+    anatomy_rows,
+    nearest_rows,
+    numbered,
+    overlap_table,
+    shuffled_table,
+    texture_rows,
 )
-from mammorgb_utils.evaluation.overlap import pair_metrics, plausible
-from mammorgb_utils.evaluation.score_steps import (
-    artefact_rows,
-    fidelity_rows,
-    match_rows,
-    measure_anatomy,
-    measure_artefacts,
-    measure_texture,
-    memorisation_rows,
-)
-from mammorgb_utils.evaluation.sets import SETS, ScoredSets, ScoreError, scored_sets
 from mammorgb_utils.evaluation.statistics import (
     CANDIDATE,
     MEASURES,
+    MIN_PAIRS,
     PRIMARY,
     distance_table,
     effect_table,
     overlap_summary,
 )
+from mammorgb_utils.protocol import Protocol
 
+MATCH_AMONG = 5  # MLO views among which the card's match accuracy is
+FIDELITY = ("kid", "coverage", "diversity")  # the metrics on the card
+_LIKE_AREA = "strata"  # the null of strangers of like area and density
 _SAME_SIZE = ("a real CC overlaps the nearest-area MLO of another breast as much as its own: IoU says only "
               "'same size'")
-__all__ = ["ScoreError", "score_card", "score_tables", "scored_sets"]
+
+Tables = dict[str, pd.DataFrame]
+Row = dict[str, object]
 
 
-def score_tables(sets: ScoredSets, progress: Callable[[str], None] = lambda step: None) -> dict[str, pd.DataFrame]:
+class ScoreError(ValueError):
+    """Pairs can't be scored; the message says why and what to do."""
+
+
+def candidate_sets(candidate: np.ndarray, real: Indexed, train: np.ndarray, protocol: Protocol, *,
+                   patients: np.ndarray | None = None) -> StudySets:
+    """Pairs from anywhere, as the set `candidate` beside the real pairs of a study.
+
+    Args:
+        candidate: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
+        real: Real pairs of the study and their index.
+        train: Training pairs of the study, which stay nameless.
+        protocol: The study's.
+        patients: `(N,)` who belongs together in `candidate`, by number; by default each pair is a patient.
+
+    Raises:
+        ScoreError: Sizes differ, or a set is too small for any test.
+    """
+    for name, n in ((CANDIDATE, len(candidate)), (REAL, len(real[0]))):
+        if n < MIN_PAIRS:
+            raise ScoreError(f"{n} {name} pairs; at least {MIN_PAIRS} are needed, and some hundreds for intervals that "
+                             "say something")
+    if len(real[1]) != len(real[0]):
+        raise ScoreError(f"the study's index names {len(real[1])} real pairs, its array {len(real[0])}: one of them is "
+                         "of another study; run 01_preprocess again")
+    if candidate.shape[1:] != real[0].shape[1:]:
+        mine, theirs = (" × ".join(map(str, pairs.shape[2:])) for pairs in (candidate, real[0]))
+        raise ScoreError(f"candidate pairs are {mine}, the study's {theirs}; score them against a study of their size")
+    rows = range(len(candidate))
+    index = pd.DataFrame({"pair": numbered(CANDIDATE, rows),
+                          "patient": numbered(CANDIDATE, rows if patients is None else patients)})
+    return StudySets.of({REAL: real, CANDIDATE: (candidate, index)}, protocol, train=train,
+                        heldout=real if protocol.real_split == HELDOUT else None)
+
+
+def score_tables(sets: StudySets, progress: Callable[[str], None] = lambda step: None) -> Tables:
     """Every table of a score.
 
     Args:
-        sets: From `scored_sets`.
+        sets: From `candidate_sets`.
         progress: Called with the name of each step before it begins.
 
     Returns:
@@ -50,8 +92,11 @@ def score_tables(sets: ScoredSets, progress: Callable[[str], None] = lambda step
         `overlap_summary`, `distances`, `effects`, `consistency`, `anatomy_consistency`, `match_test`, `fidelity`,
         `artefacts`, and where the real pairs are held out `nearest_training` and `memorisation`; and `card`, the
         figures to report.
+
+    Raises:
+        ScoreError: A patient holds more than half of a set.
     """
-    tables: dict[str, pd.DataFrame] = {}
+    tables: Tables = {}
     for name, step in STEPS.items():
         progress(name)
         tables |= step(sets, tables)
@@ -59,37 +104,49 @@ def score_tables(sets: ScoredSets, progress: Callable[[str], None] = lambda step
     return tables | {"card": score_card(tables)}
 
 
-def _overlap(sets: ScoredSets, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    frames = {name: pair_metrics(sets.pairs[name], masks=sets.masks[name]) for name in SETS}
-    frames = [frame.assign(set=name, pair=sets.names[name], patient=sets.patients[name],
-                           plausible=plausible(frame, frames["real"])) for name, frame in frames.items()]
-    overlap = pd.concat(frames, ignore_index=True)
+def _overlap(sets: StudySets, tables: Tables) -> Tables:
+    overlap = overlap_table(sets)
     return {"overlap": overlap, "overlap_summary": overlap_summary(overlap)}
 
 
-def _shuffled(sets: ScoredSets, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    options = {"n_draws": sets.protocol.n_derangements, "seed": sets.protocol.seed}
-    who = {name: {"pairs": sets.names[name], "patients": sets.patients[name]} for name in SETS}
+def _shuffled(sets: StudySets, tables: Tables) -> Tables:
     try:
-        parts = [shuffled_overlap(sets.masks[name], **who[name], **options).assign(set=name) for name in SETS]
-        parts.append(nearest_area_overlap(sets.masks["real"], **who["real"]).assign(set=NEAREST_AREA))
+        return {"shuffled": shuffled_table(sets)}
     except ValueError as error:
         raise ScoreError(f"no shuffled pairs: {error}") from None
-    return {"shuffled": pd.concat(parts, ignore_index=True)}
 
 
-def _compared(sets: ScoredSets, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def _compared(sets: StudySets, tables: Tables) -> Tables:
     return {"distances": distance_table(tables["overlap"], sets.protocol),
             "effects": effect_table(tables["overlap"], sets.protocol),
             "consistency": consistency_table(tables["overlap"], tables["shuffled"], sets.protocol)}
 
 
-STEPS: dict[str, Callable[[ScoredSets, dict[str, pd.DataFrame]], dict[str, pd.DataFrame]]] = {
-    "overlap": _overlap, "shuffled pairs": _shuffled, "comparison with real": _compared, "anatomy": measure_anatomy,
-    "texture": measure_texture, "artefacts": measure_artefacts}
+def _anatomy(sets: StudySets, tables: Tables) -> Tables:
+    measured = anatomy_rows(sets)
+    return {"anatomy": measured, "anatomy_consistency": anatomy_table(measured, sets.protocol),
+            "match_test": match_table(measured, sets.protocol)}
 
 
-def score_card(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _texture(sets: StudySets, tables: Tables) -> Tables:
+    found = {"fidelity": fidelity_table(texture_rows(sets), sets.protocol)}
+    if len(sets.train[0]) and len(sets.heldout[0]):
+        nearest = nearest_rows(sets)
+        found |= {"nearest_training": nearest, "memorisation": memorisation_table(nearest)}
+    return found
+
+
+def _artefacts(sets: StudySets, tables: Tables) -> Tables:
+    flags = sets.rows(artefact_flags)
+    return {"artefact_flags": flags, "artefacts": artefact_rates(flags)}
+
+
+STEPS: dict[str, Callable[[StudySets, Tables], Tables]] = {
+    "overlap": _overlap, "shuffled pairs": _shuffled, "comparison with real": _compared, "anatomy": _anatomy,
+    "texture": _texture, "artefacts": _artefacts}
+
+
+def score_card(tables: Tables) -> pd.DataFrame:
     """The figures that a score is reported by, each with its interval and what real pairs give.
 
     Args:
@@ -100,14 +157,19 @@ def score_card(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         (the same of real pairs; of a distance the median noise floor, real against real), `p`, `n`, `note`.
     """
     rows = [*_overlap_rows(tables), *_distance_rows(tables["distances"]), *_effect_rows(tables["effects"]),
-            *_consistency_rows(tables["consistency"]), *match_rows(tables["match_test"]),
-            *fidelity_rows(tables["fidelity"]), *memorisation_rows(tables.get("memorisation")),
-            *artefact_rows(tables["artefacts"])]
+            *_consistency_rows(tables["consistency"]), *_match_rows(tables["match_test"]),
+            *_fidelity_rows(tables["fidelity"])]
+    if "memorisation" in tables:
+        found = tables["memorisation"][tables["memorisation"]["distance"] == EITHER].set_index("set")
+        row = found.loc[CANDIDATE].rename({"flagged_low": "low", "flagged_high": "high"})
+        rows.append(_row("memorised", row, "flagged", found.loc[HELDOUT, "flagged"], "of the study's training pairs"))
+    found = tables["artefacts"][tables["artefacts"]["artefact"] == ANY].set_index("set")
+    rows.append(_row("artefacts", found.loc[CANDIDATE], "rate", found.loc[REAL, "rate"], ""))
     table = pd.DataFrame(rows, columns=["figure", "value", "low", "high", "real", "p", "n", "note"])
     return table.assign(n=table["n"].fillna(0).astype(int), note=table["note"].fillna(""))
 
 
-def _overlap_rows(tables: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
+def _overlap_rows(tables: Tables) -> list[Row]:
     summary = tables["overlap_summary"].set_index("set")
     own, real = (summary.loc[name].to_dict() for name in (CANDIDATE, "real"))
     missing = f"{own['n_nan']:.0f} of {own['n']:.0f} pairs without a breast mask" if own["n_nan"] else ""
@@ -118,14 +180,14 @@ def _overlap_rows(tables: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
                     "high": own["plausible_high"], "real": real["plausible"], "n": own["n"]}]
 
 
-def _distance_rows(table: pd.DataFrame) -> list[dict[str, object]]:
+def _distance_rows(table: pd.DataFrame) -> list[Row]:
     rows = table[table["measure"] == PRIMARY].to_dict("records")
     return [{"figure": row["statistic"], "value": row["value"], "low": row["band_low"], "high": row["band_high"],
              "real": row.get("floor_median", np.nan), "p": row["p"], "n": row["n"], "note": row["note"]}
             for row in rows]
 
 
-def _effect_rows(table: pd.DataFrame) -> list[dict[str, object]]:
+def _effect_rows(table: pd.DataFrame) -> list[Row]:
     row = table[table["measure"] == PRIMARY].iloc[0]
     margin = "" if pd.isna(row["margin"]) else f" at a margin of ±{row['margin']:g}"
     notes = [row["equivalence"] + margin, row["note"] or ""]
@@ -136,7 +198,7 @@ def _effect_rows(table: pd.DataFrame) -> list[dict[str, object]]:
             for name in ("hodges_lehmann", "cliffs_delta")]
 
 
-def _consistency_rows(table: pd.DataFrame) -> list[dict[str, object]]:
+def _consistency_rows(table: pd.DataFrame) -> list[Row]:
     rows = table[table["measure"] == PRIMARY].set_index("set").reindex(
         columns=["n", "gain", "gain_low", "gain_high", "p", "score", "score_low", "score_high", "nearest_area_median",
                  "paired_median"])
@@ -156,3 +218,26 @@ def _why_no_score(own: pd.Series, real: pd.Series) -> str:
     if not real["gain"] > 0.0:
         return "pairing adds nothing in the real set"
     return "" if np.isfinite(own["score_low"]) else "the real gain isn't surely above nothing: no interval"
+
+
+def _match_rows(table: pd.DataFrame) -> list[Row]:
+    """Of the match test among strangers of like area and density."""
+    noted = table["k"].isna()  # the one row of a set that is too small
+    wanted = noted | (table["k"].eq(MATCH_AMONG) & table["null"].eq(_LIKE_AREA))
+    chosen = table[(table["features"] == "anatomy") & wanted].set_index("set")
+    if CANDIDATE not in chosen.index:
+        return []
+    own = chosen.loc[CANDIDATE]
+    real = chosen["accuracy"].get("real", np.nan)
+    note = own["note"] if isinstance(own["note"], str) and own["note"] else f"chance: {own['chance']:g}"
+    return [_row("match", own, "accuracy", real, note)]
+
+
+def _fidelity_rows(table: pd.DataFrame) -> list[Row]:
+    rows = table.set_index("metric").reindex([name for name in FIDELITY if name in set(table["metric"])])
+    return [_row(name, row, "value", row["null_median"], row["note"]) for name, row in rows.iterrows()]
+
+
+def _row(figure: str, row: pd.Series, value: str, real: float, note: str) -> Row:
+    return {"figure": figure, "value": row[value], "low": row["low"], "high": row["high"], "real": real, "n": row["n"],
+            "note": note}

@@ -1,76 +1,235 @@
-"""Pairs from anywhere beside the real pairs of a study, with the masks that every measure works on."""
+"""The sets of pairs that one evaluation compares, and every table of a row a pair that is measured on them.
+
+Notebook 04, A2, `mammorgb score` and the trials of appendices build one `StudySets` and call the same functions, so
+that a candidate or a trial's pairs are a set like any other.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks
-from mammorgb_utils.evaluation.statistics import CANDIDATE, MIN_PAIRS
+from mammorgb_utils.data.pairs import load_pairs, real_pairs
+from mammorgb_utils.evaluation.anatomy.agreement import strata_of
+from mammorgb_utils.evaluation.anatomy.measure import anatomy, height_over_width
+from mammorgb_utils.evaluation.anatomy.third_channel import third_residuals
+from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
+from mammorgb_utils.evaluation.fidelity.memorisation import HELDOUT, TRAIN, nearest_training, planted_copies
+from mammorgb_utils.evaluation.fidelity.texture import texture_features
+from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.threads import on_every_core
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import Run
 
-SETS = ("real", CANDIDATE)
-
-
-class ScoreError(ValueError):
-    """Pairs can't be scored; the message says why and what to do."""
+REAL = "real"  # the set that the others are compared with
+MAX_TRAIN = 1000  # training pairs that the match test learns from: more cost time alone
+_LABELS = ["set", "pair", "patient"]
+Indexed = tuple[np.ndarray, pd.DataFrame]  # pairs, and row by row their `pair` and `patient`
 
 
 @dataclass(frozen=True)
-class ScoredSets:
-    """What every measure of a score works on; both sets by name.
+class StudySets:
+    """Sets of pairs by name, with the masks that every measure works on.
 
     Attributes:
-        pairs: `(N, 2, H, W)` float32 in [0, 1], CC first.
+        pairs: `(N, 2, H, W)` float32 in [0, 1] of each set, CC first, chest wall on the left.
         masks: Of these pairs, by the protocol's method.
-        names, patients: `(N,)` text.
-        train: `(N, 2, H, W)` the study's training pairs.
+        index: Row by row `pair`, `patient` and what else is known of each set.
         protocol: The study's.
+        train, heldout: Training pairs and pairs held out of training, each with its index; no rows where there are
+            none.
     """
 
     pairs: dict[str, np.ndarray]
     masks: dict[str, PairMasks]
-    names: dict[str, np.ndarray]
-    patients: dict[str, np.ndarray]
-    train: np.ndarray
+    index: dict[str, pd.DataFrame]
     protocol: Protocol
+    train: Indexed
+    heldout: Indexed
+
+    @classmethod
+    def of(cls, sets: Mapping[str, np.ndarray | Indexed], protocol: Protocol, *,
+           train: np.ndarray | Indexed | None = None, heldout: Indexed | None = None) -> StudySets:
+        """Take any sets, and find their masks.
+
+        Args:
+            sets: By name `(N, 2, H, W)` float in [0, 1]; or these and, row by row, their `pair` and `patient`. Pairs
+                without an index are numbered, and each is its own patient.
+            protocol: Gives the mask method, the shufflings and their seed.
+            train, heldout: For `anatomy_rows` and `nearest_rows`.
+        """
+        known = {name: _indexed(name, given) for name, given in sets.items()}
+        empty = np.zeros((0, 2, protocol.image_size, protocol.image_size), np.float32)
+        return cls(pairs={name: pairs for name, (pairs, _) in known.items()},
+                   masks={name: pair_masks(pairs, protocol.mask_method) for name, (pairs, _) in known.items()},
+                   index={name: index for name, (_, index) in known.items()}, protocol=protocol,
+                   train=_indexed(TRAIN, empty if train is None else train),
+                   heldout=_indexed(HELDOUT, empty if heldout is None else heldout))
+
+    def with_set(self, name: str, pairs: np.ndarray, index: pd.DataFrame | None = None) -> StudySets:
+        """These and one set more, as `of` takes it; only its masks are made."""
+        more = StudySets.of({name: pairs if index is None else (pairs, index)}, self.protocol)
+        return replace(self, **{part: getattr(self, part) | getattr(more, part)
+                                for part in ("pairs", "masks", "index")})
+
+    @property
+    def names(self) -> dict[str, np.ndarray]:
+        """`(N,)` text: the pairs of each set."""
+        return {name: index["pair"].to_numpy() for name, index in self.index.items()}
+
+    @property
+    def patients(self) -> dict[str, np.ndarray]:
+        """`(N,)` text: whose pairs they are."""
+        return {name: index["patient"].to_numpy() for name, index in self.index.items()}
+
+    @property
+    def source(self) -> str:
+        """Where the real pairs come from, as the manifest says."""
+        return "/".join(sorted(set(self.index[REAL]["source"])))
+
+    def labelled(self, name: str, rows: pd.DataFrame) -> pd.DataFrame:
+        """A table of a row a pair of one set, with `set`, `pair` and `patient`."""
+        index = self.index[name]
+        return rows.assign(set=name, pair=index["pair"].to_numpy(), patient=index["patient"].to_numpy())
+
+    def rows(self, measure: Callable[[np.ndarray, PairMasks], pd.DataFrame]) -> pd.DataFrame:
+        """What a measure of pairs and their masks gives for every set, with `set`, `pair` and `patient`."""
+        return pd.concat([self.labelled(name, measure(pairs, self.masks[name])) for name, pairs in self.pairs.items()],
+                         ignore_index=True)
 
 
-def scored_sets(candidate: np.ndarray, real: np.ndarray, index: pd.DataFrame, train: np.ndarray, protocol: Protocol, *,
-                patients: np.ndarray | None = None) -> ScoredSets:
-    """Put candidate and real pairs side by side and find their masks.
+def study_sets(run: Run, *, with_train: bool = False) -> StudySets:
+    """What a study compares: real pairs of the protocol's split, and the synthetic ones of each encoding.
 
     Args:
-        candidate: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
-        real: `(M, 2, H, W)` real pairs of the study.
-        index: Row by row `pair` and `patient` of `real`.
-        train: Training pairs of the study.
-        protocol: The study's.
-        patients: `(N,)` who belongs together in `candidate`; by default each pair is a patient.
+        run: A study whose pairs are preprocessed and drawn.
+        with_train: Put the training pairs before them, as a set `train`.
 
     Raises:
-        ScoreError: Sizes differ, or a set is too small for any test.
+        CohortError: Notebook 01 hasn't run.
     """
-    for name, pairs in (("candidate", candidate), ("real", real)):
-        if len(pairs) < MIN_PAIRS:
-            raise ScoreError(f"{len(pairs)} {name} pairs; at least {MIN_PAIRS} are needed, and some hundreds for "
-                             "intervals that say something")
-    if len(index) != len(real):
-        raise ScoreError(f"the study's index names {len(index)} real pairs, its array {len(real)}: one of them is "
-                         "of another study; run 01_preprocess again")
-    if candidate.shape[1:] != real.shape[1:]:
-        raise ScoreError(f"candidate pairs are {candidate.shape[2]} × {candidate.shape[3]}, the study's "
-                         f"{real.shape[2]} × {real.shape[3]}; score them against a study of their size")
-    owner = np.arange(len(candidate)) if patients is None else np.asarray(patients)
-    return ScoredSets(
-        pairs={"real": real, CANDIDATE: candidate},
-        masks={name: pair_masks(pairs, protocol.mask_method) for name, pairs in zip(SETS, (real, candidate),
-                                                                                   strict=True)},
-        names={"real": index["pair"].to_numpy(str), CANDIDATE: _numbered(np.arange(len(candidate)))},
-        patients={"real": index["patient"].to_numpy(str), CANDIDATE: _numbered(owner)}, train=train, protocol=protocol)
+    train = load_pairs(run, TRAIN)
+    sets = ({TRAIN: train} if with_train else {}) | {REAL: real_pairs(run)}
+    sets |= {name: np.load(run.samples(name), mmap_mode="r") for name in run.encodings()}
+    return StudySets.of(sets, run.protocol, train=train, heldout=load_pairs(run, HELDOUT))
 
 
-def _numbered(numbers: np.ndarray) -> np.ndarray:
-    return np.array([f"{CANDIDATE}-{number:05d}" for number in numbers])
+def overlap_table(sets: StudySets) -> pd.DataFrame:
+    """Overlap and shape of every pair's masks: metrics/overlap.csv.
+
+    Returns:
+        `set`, `pair`, `patient`, the columns of `pair_metrics`, and `plausible` where the real set is there to say it.
+    """
+    measured = {name: pair_metrics(pairs, masks=sets.masks[name]) for name, pairs in sets.pairs.items()}
+    if REAL in measured:
+        measured = {name: rows.assign(plausible=plausible(rows, measured[REAL])) for name, rows in measured.items()}
+    table = pd.concat([sets.labelled(name, rows) for name, rows in measured.items()], ignore_index=True)
+    return table[[*_LABELS, *table.columns.difference(_LABELS, sort=False)]]
+
+
+def shuffled_table(sets: StudySets) -> pd.DataFrame:
+    """Overlap of each CC mask with strangers' MLO masks: metrics/shuffled.csv.
+
+    Returns:
+        `set` and the columns of `shuffled_overlap`; after all sets the trivial baseline of the real one, as the set
+        `NEAREST_AREA`. A set of one pair has no stranger and no row.
+
+    Raises:
+        ValueError: A patient holds more than half of a set.
+    """
+    draws = {"n_draws": sets.protocol.n_derangements, "seed": sets.protocol.seed}
+    who = {name: {"pairs": index["pair"], "patients": index["patient"]} for name, index in sets.index.items()}
+    shuffled = {name: shuffled_overlap(masks, **who[name], **draws)
+                for name, masks in sets.masks.items() if len(masks) != 1}
+    if REAL in shuffled:
+        shuffled[NEAREST_AREA] = nearest_area_overlap(sets.masks[REAL], **who[REAL])
+    table = pd.concat([rows.assign(set=name) for name, rows in shuffled.items()], ignore_index=True)
+    return table[["set", *table.columns.drop("set")]]
+
+
+def overlap_by_method(sets: StudySets,
+                      masks: Mapping[str, Mapping[str, PairMasks]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`overlap_table` and `shuffled_table` as they would be under each mask method, each led by `mask_method`.
+
+    Args:
+        sets: What is compared; strangers are the same ones under every method.
+        masks: Set name to what `masks_by_method` gave for it.
+    """
+    def tables(method: str) -> list[pd.DataFrame]:
+        other = replace(sets, masks={name: found[method] for name, found in masks.items()})
+        found = [overlap_table(other), shuffled_table(other)]
+        for table in found:
+            table.insert(0, "mask_method", method)
+        return found
+
+    overlap, shuffled = zip(*on_every_core(tables, masks[REAL]), strict=True)
+    return pd.concat(overlap, ignore_index=True), pd.concat(shuffled, ignore_index=True)
+
+
+def anatomy_rows(sets: StudySets) -> pd.DataFrame:
+    """Anatomy of every pair, and of the first `MAX_TRAIN` training pairs, from which a match test learns:
+    metrics/anatomy.csv."""
+    measure = partial(anatomy, ratio=height_over_width(sets.protocol))
+    pairs, index = (part[:MAX_TRAIN] for part in sets.train)
+    learned = StudySets.of({TRAIN: (pairs, index)} if len(index) else {}, sets.protocol)
+    return pd.concat([part.rows(measure) for part in (sets, learned) if part.pairs], ignore_index=True)
+
+
+def third_rows(sets: StudySets, thirds: Mapping[str, np.ndarray | None], anatomy: pd.DataFrame) -> pd.DataFrame:
+    """Drawn against computed third channel, own and strangers': metrics/third_residuals.csv.
+
+    Args:
+        sets: What is compared.
+        thirds: By encoding what `load_third` gives for its samples.
+        anatomy: From `anatomy_rows`; it tells which strangers are of like area and density.
+
+    Returns:
+        The columns of `third_residuals` and `set`; for each encoding the real pairs, whose channel is computed, first.
+    """
+    strata, parts = {name: strata_of(anatomy[anatomy["set"] == name]) for name in (REAL, *thirds)}, []
+    for encoding, third in thirds.items():
+        for name, channel in ((REAL, None), (encoding, third)):
+            who = {"names": sets.index[name]["pair"], "patients": sets.index[name]["patient"], "strata": strata[name]}
+            rows = third_residuals(sets.pairs[name], channel, sets.masks[name], encoding, sets.protocol, **who)
+            parts.append(rows.assign(set=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def texture_rows(sets: StudySets) -> pd.DataFrame:
+    """Texture of every pair inside its masks: metrics/texture.csv."""
+    return sets.rows(texture_features)
+
+
+def nearest_rows(sets: StudySets, *, planted: bool = False) -> pd.DataFrame:
+    """The nearest training pair of every held-out and synthetic pair: metrics/nearest_training.csv.
+
+    Args:
+        sets: What is compared; its `train` and `heldout` are searched.
+        planted: Search for copies of training pairs too, planted to show what would be found.
+
+    Raises:
+        ValueError: There are no training pairs, or none held out of training.
+    """
+    searched = {TRAIN: sets.train, HELDOUT: sets.heldout}
+    searched |= {name: (pairs, sets.index[name]) for name, pairs in sets.pairs.items() if name not in (REAL, TRAIN)}
+    if planted:
+        copies = planted_copies(sets.train[0], seed=sets.protocol.seed)
+        searched |= {name: _indexed(name, pairs) for name, pairs in copies.items()}
+    return nearest_training({name: pairs for name, (pairs, _) in searched.items()},
+                            {name: index["pair"] for name, (_, index) in searched.items()})
+
+
+def _indexed(name: str, given: np.ndarray | Indexed) -> Indexed:
+    if isinstance(given, tuple):
+        return given
+    own = numbered(name, range(len(given)))
+    return given, pd.DataFrame({"pair": own, "patient": own})
+
+
+def numbered(name: str, numbers: Iterable[int]) -> list[str]:
+    """Names of pairs, or of patients, that have none of their own."""
+    return [f"{name}-{number:05d}" for number in numbers]

@@ -15,7 +15,7 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 _PIXELS = 2**20  # pixels of a channel in a part: 16 pairs at 256 px
 
 
-def in_chunks(work: Callable[..., Result], *stacks: np.ndarray) -> Iterator[Result]:
+def parts_on_every_core(work: Callable[..., Result], *stacks: np.ndarray) -> Iterator[Result]:
     """Results of a function on a part of the stacks at a time, in their order.
 
     On two cores threads gain as much as processes, which would be handed every image and started first.

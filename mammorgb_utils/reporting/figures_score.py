@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mammorgb_utils.evaluation.sets import SETS
 from mammorgb_utils.evaluation.statistics import CANDIDATE
 from mammorgb_utils.output.style import COLOURS, new_figure, styled
 
@@ -31,7 +30,7 @@ def score_overlap(overlap: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, measure, title in zip(panels, ("iou", "iou_no_muscle"), ("whole breast mask", "without muscle"),
                                     strict=True):
-        for name in SETS:
+        for name in _NAMES:
             for table, line, word in ((overlap, "-", ""), (shuffled, (0, (3, 1.5)), ", shuffled")):
                 values = np.sort(table.loc[table["set"] == name, measure].dropna().to_numpy())
                 axes.step([0.0, *values, 1.0], [0.0, *(np.arange(values.size) + 1) / max(values.size, 1), 1.0],

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pair_folder import pairs_digest
-from mammorgb_utils.evaluation.sets import ScoredSets
+from mammorgb_utils.evaluation.sets import StudySets
 from mammorgb_utils.evaluation.statistics import CANDIDATE
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.pages import figure_uri, page_table, write_page
@@ -67,8 +67,8 @@ def require_free(folder: Path, pairs: np.ndarray, run: Run) -> None:
                                    "folder")
 
 
-def write_score(run: Run, folder: Path, label: str, sets: ScoredSets, tables: Mapping[str, pd.DataFrame], *,
-                source: str, of_patients: bool = False) -> Path:
+def write_score(run: Run, folder: Path, label: str, sets: StudySets, tables: Mapping[str, pd.DataFrame], *,
+                of_patients: bool = False) -> Path:
     """Write a score: one CSV a table, `score.html`, and `provenance.json` last.
 
     Args:
@@ -77,7 +77,6 @@ def write_score(run: Run, folder: Path, label: str, sets: ScoredSets, tables: Ma
         label: What the pairs are called.
         sets: What was compared.
         tables: From `score.score_tables`.
-        source: Where the study's real pairs come from, as in the manifest.
         of_patients: The candidate's pairs are those of patients. Where they or the study's real pairs are, the page
             and a note beside it say so, and the page leaves out their digest, which would tell who holds the same.
 
@@ -85,7 +84,7 @@ def write_score(run: Run, folder: Path, label: str, sets: ScoredSets, tables: Ma
         The page. It holds no image of a pair, and of real pairs nothing but figures of the whole set.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if private := of_patients or source != _PHANTOM:
+    if private := of_patients or sets.source != _PHANTOM:
         with atomic_path(folder / _NOTE) as temporary:
             temporary.write_text(f"{_WARNING}\n", encoding="utf-8")
     else:
@@ -93,7 +92,7 @@ def write_score(run: Run, folder: Path, label: str, sets: ScoredSets, tables: Ma
     (folder / PROVENANCE).unlink(missing_ok=True)
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table[table["set"] == CANDIDATE] if name in _PAIR_TABLES else table)
-    facts = _new_facts(run, label, sets, tables, source)
+    facts = _new_facts(run, label, sets, tables)
     facts |= {"of_patients": of_patients, "warnings": [*[_WARNING] * private, *facts["warnings"]]}
     page = _write_page(run, folder, facts, tables)
     write_json(folder / PROVENANCE, facts | {"files": {path.name: sha256(path) for path in sorted(folder.glob("*.csv"))
@@ -174,14 +173,13 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _new_facts(run: Run, label: str, sets: ScoredSets, tables: Mapping[str, pd.DataFrame],
-               source: str) -> dict[str, Any]:
+def _new_facts(run: Run, label: str, sets: StudySets, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     own = tables["overlap"][tables["overlap"]["set"] == CANDIDATE]
     missing, n = int(own["iou"].isna().sum()), len(own)
     warnings = [f"{n} pairs: most tests have little power below {SMALL}; intervals are wide."] if n < SMALL else []
     if missing:
         warnings.append(f"{missing} of {n} pairs have no breast mask: they are counted, and left out of overlap.")
-    return {"version": VERSION, "label": label, "study": run.root.name, "source": source, "n_pairs": n,
+    return {"version": VERSION, "label": label, "study": run.root.name, "source": sets.source, "n_pairs": n,
             "n_patients": int(own["patient"].nunique()), "n_real": len(sets.pairs["real"]), "warnings": warnings,
             "pairs_sha256": pairs_digest(sets.pairs[CANDIDATE]), "real_sha256": pairs_digest(sets.pairs["real"]),
             "study_sha256": study_digest(run.root), "code": provenance(run)}

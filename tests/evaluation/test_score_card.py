@@ -7,7 +7,6 @@ from drawn_anatomy import anatomy_rows
 
 from mammorgb_utils.evaluation.anatomy.matching import match_table
 from mammorgb_utils.evaluation.score import score_card
-from mammorgb_utils.evaluation.score_steps import match_rows
 from mammorgb_utils.evaluation.statistics import TOO_FEW, effect_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.claims import UNDERPOWERED, Equivalence
@@ -32,13 +31,14 @@ def consistency(**own):
     return pd.DataFrame(rows).assign(measure="iou", n=4)
 
 
-def card(found, pairs):
+def card(found, pairs, match=None):
     summary = pd.DataFrame({"set": ["real", "candidate"], "n": 4, "n_nan": 0, "iou_median": 0.8,
                             "iou_no_muscle_median": 0.8, "plausible": 1.0, "plausible_low": 0.5,
                             "plausible_high": 1.0})
     artefacts = pd.DataFrame({"set": ["real", "candidate"], "artefact": "any", "n": 4, "rate": 0.0, "low": 0.0,
                               "high": 0.5})
     tables = {name: pd.DataFrame(columns=columns) for name, columns in EMPTY.items()}
+    tables |= {} if match is None else {"match_test": match}
     return score_card(tables | {"overlap_summary": summary, "artefacts": artefacts, "consistency": found,
                                 "effects": effect_table(pairs, PROTOCOL)}).set_index("figure")
 
@@ -78,7 +78,8 @@ def test_too_few_pairs_for_a_test_are_underpowered_to_a_claim():
 @pytest.mark.filterwarnings("error")
 def test_a_candidate_too_small_for_the_match_test_says_so():
     measured = pd.concat([anatomy_rows("real", 22), anatomy_rows("candidate", 5)], ignore_index=True)
-    row, = match_rows(match_table(measured, PROTOCOL))
+    row = card(consistency(), overlap([0.8, 0.81]), match_table(measured, PROTOCOL)).loc["match"]
     assert np.isnan(row["value"]) and (row["n"], row["note"]) == (5, "fewer than 20 pairs")
-    row, = match_rows(match_table(measured.replace({"set": {"real": "candidate", "candidate": "real"}}), PROTOCOL))
+    swapped = measured.replace({"set": {"real": "candidate", "candidate": "real"}})
+    row = card(consistency(), overlap([0.8, 0.81]), match_table(swapped, PROTOCOL)).loc["match"]
     assert row["n"] == 22 and row["note"].endswith("at least 20 are needed")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from drawn_views import breast, mlo_breast, view
 
-from mammorgb_utils.evaluation import threads as chunks
+from mammorgb_utils.evaluation import threads
 from mammorgb_utils.evaluation.artefacts.rates import artefact_scores
 from mammorgb_utils.evaluation.fidelity.texture import texture_features
 from mammorgb_utils.evaluation.masks import masks_by_method
@@ -23,13 +23,13 @@ def measured():
 
 def test_parts_give_what_the_whole_gives(monkeypatch):
     whole = measured()
-    monkeypatch.setattr(chunks, "_PIXELS", 3 * 64 * 64)  # parts of three pairs, and one of one
+    monkeypatch.setattr(threads, "_PIXELS", 3 * 64 * 64)  # parts of three pairs, and one of one
     for first, second in zip(whole, measured(), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
 def test_an_error_in_a_part_reaches_the_caller(monkeypatch):
-    monkeypatch.setattr(chunks, "_PIXELS", 64 * 64)
+    monkeypatch.setattr(threads, "_PIXELS", 64 * 64)
     spoilt = PAIRS.copy()
     spoilt[4, 1, 3, 3] = np.nan
     with pytest.raises(ValueError, match="check it for NaN"):

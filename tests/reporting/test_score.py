@@ -11,8 +11,7 @@ from small_study import SIZE, N, drawn_pairs, small_study
 from mammorgb_utils.cli import main
 from mammorgb_utils.data.pair_folder import export_pairs
 from mammorgb_utils.evaluation import score
-from mammorgb_utils.evaluation.score import score_tables
-from mammorgb_utils.evaluation.sets import ScoreError, scored_sets
+from mammorgb_utils.evaluation.score import ScoreError, candidate_sets, score_tables
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.report import write_report
@@ -173,11 +172,11 @@ def test_pairs_without_a_breast_are_counted_never_scored():
     index = pd.DataFrame({"pair": [f"r{i}" for i in range(N)], "patient": [f"r{i}" for i in range(N)]})
     protocol = Protocol.load("smoke").changed(image_size=SIZE, n_bootstrap=20, n_permutations=20, n_derangements=2)
     blank = np.zeros((5, 2, SIZE, SIZE), np.float32)
-    card = score_tables(scored_sets(blank, real, index, real[:0], protocol))["card"].set_index("figure")
+    card = score_tables(candidate_sets(blank, (real, index), real[:0], protocol))["card"].set_index("figure")
     assert np.isnan(card.loc["emd", "value"]) and "fewer than 3 usable pairs" in card.loc["emd", "note"]
     assert "5 of 5 pairs without a breast mask" in card.loc["iou_median", "note"]
     assert card.loc["plausible", "value"] == 0.0
     with pytest.raises(ScoreError, match="the study's index names 23 real pairs, its array 24"):
-        scored_sets(blank, real, index.head(23), real[:0], protocol)
+        candidate_sets(blank, (real, index.head(23)), real[:0], protocol)
     with pytest.raises(ScoreError, match="candidate pairs are 32 × 32, the study's 64 × 64"):
-        scored_sets(blank[..., :32, :32], real, index, real[:0], protocol)
+        candidate_sets(blank[..., :32, :32], (real, index), real[:0], protocol)

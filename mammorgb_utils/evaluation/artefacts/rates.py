@@ -20,7 +20,7 @@ from mammorgb_utils.evaluation.artefacts.detectors import (
 )
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.statistics import patient_of, rate_row
-from mammorgb_utils.evaluation.threads import in_chunks
+from mammorgb_utils.evaluation.threads import parts_on_every_core
 from mammorgb_utils.protocol import SET_ORDER
 
 # Fitted by benchmarks/artefact_thresholds.py on one phantom cohort and scored on another; a test compares.
@@ -61,7 +61,7 @@ def artefact_scores(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
     """
     if masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
-    scores = np.concatenate(list(in_chunks(_scores, pairs, masks.breast, masks.muscle)))
+    scores = np.concatenate(list(parts_on_every_core(_scores, pairs, masks.breast, masks.muscle)))
     return pd.DataFrame(scores, columns=list(DETECTORS))
 
 

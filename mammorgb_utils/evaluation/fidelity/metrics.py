@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
 from mammorgb_utils.evaluation.fidelity.texture import FEATURE_SET, feature_columns
-from mammorgb_utils.evaluation.statistics import patient_of
-from mammorgb_utils.protocol import SET_ORDER, Protocol
+from mammorgb_utils.evaluation.statistics import patient_of, sets_in
+from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
 METRICS = ("kid", "density", "coverage", "spread", "diversity")
@@ -107,8 +105,7 @@ def effective_number(x: np.ndarray) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: Protocol, *,
-                   n_subsets: int = N_SUBSETS) -> pd.DataFrame:
+def fidelity_table(texture: pd.DataFrame, protocol: Protocol, *, n_subsets: int = N_SUBSETS) -> pd.DataFrame:
     """Every metric of every synthetic set, with its interval and what real against real gives.
 
     Each of the draws takes one pair of each of m patients from both sets, m being half of the smaller one;
@@ -117,7 +114,6 @@ def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: P
 
     Args:
         texture: metrics/texture.csv: `set`, `pair`, `patient` and the features.
-        real_pairs: Pairs of the real set.
         protocol: Gives `seed`, `alpha` and the encodings.
         n_subsets: Draws for each set, and again for its null.
 
@@ -128,39 +124,40 @@ def fidelity_table(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: P
         `effective_number` over the real one's; below the null they show mode collapse.
 
     Raises:
-        ValueError: A feature is missing, or no real pair has a row.
+        ValueError: A feature is missing, or there is no real pair.
     """
-    columns = feature_columns(texture)
-    real = texture[texture["pair"].isin(set(real_pairs)) & ~texture["set"].isin(protocol.encodings)]
-    if real.empty:
-        raise ValueError("metrics/texture.csv: none of the real pairs is in it; run 04_metrics again")
-    scale = _scale(real[columns].to_numpy(float))
-    rows = []
-    for number, name in enumerate(name for name in SET_ORDER if name in protocol.encodings):
+    rows, (real, *others) = [], _by_set(texture, protocol).values()
+    scale = _scale(real[feature_columns()].to_numpy(float))
+    for number, synthetic in enumerate(others):
         rng = generator(protocol.seed, Stream.FIDELITY, number)
-        rows += _rows_of(name, texture[texture["set"] == name], real, scale, rng, (n_subsets, protocol.alpha))
+        rows += _rows_of(synthetic, real, scale, rng, (n_subsets, protocol.alpha))
     return pd.DataFrame(rows)
 
 
-def texture_shift(texture: pd.DataFrame, real_pairs: Sequence[str], protocol: Protocol) -> pd.DataFrame:
+def texture_shift(texture: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """How far each feature of the synthetic sets lies from the real one: what the metrics see.
 
     Args:
-        texture, real_pairs, protocol: As in `fidelity_table`.
+        texture, protocol: As in `fidelity_table`.
 
     Returns:
         One row a feature (`cc_` or `mlo_` first), one column a set: difference of the medians in real standard
         deviations; NaN where a feature is constant or unknown.
     """
-    columns = feature_columns(texture)
-    real = texture.loc[texture["pair"].isin(set(real_pairs)) & ~texture["set"].isin(protocol.encodings), columns]
+    parts = {name: rows[feature_columns()] for name, rows in _by_set(texture, protocol).items()}
+    real = parts.pop("real")
     spread = real.std(ddof=0).replace(0.0, np.nan)
-    shown = [name for name in SET_ORDER if name in protocol.encodings]
-    shift = {name: (texture.loc[texture["set"] == name, columns].median() - real.median()) / spread for name in shown}
+    shift = {name: (rows.median() - real.median()) / spread for name, rows in parts.items()}
     return pd.DataFrame(shift).rename_axis("feature").reset_index()
 
 
-def _rows_of(name: str, synthetic: pd.DataFrame, real: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray],
+def _by_set(texture: pd.DataFrame, protocol: Protocol) -> dict[str, pd.DataFrame]:
+    """Rows of the real set and of each synthetic one, the real first."""
+    feature_columns(texture)
+    return {name: texture[texture["set"] == name] for name in sets_in(texture, protocol, with_real=True)}
+
+
+def _rows_of(synthetic: pd.DataFrame, real: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray],
              rng: np.random.Generator, draws: tuple[int, float]) -> list[dict]:
     x, x_owner = _standardised(synthetic, scale)
     y, y_owner = _standardised(real, scale)
@@ -181,8 +178,8 @@ def _rows_of(name: str, synthetic: pd.DataFrame, real: pd.DataFrame, scale: tupl
         value, (low, high) = values[:, column].mean(), np.quantile(values[:, column], tail)
         bottom, median, top = np.quantile(null[:, column], (tail[0], 0.5, tail[1]))
         side = "" if np.isnan(value) else "above" if value > top else "below" if value < bottom else "within"
-        table.append({"set": name, "metric": metric, "value": value, "low": low, "high": high, "null_low": bottom,
-                      "null_median": median, "null_high": top, "against_null": side, **facts})
+        table.append({"set": synthetic["set"].iloc[0], "metric": metric, "value": value, "low": low, "high": high,
+                      "null_low": bottom, "null_median": median, "null_high": top, "against_null": side, **facts})
     return table
 
 

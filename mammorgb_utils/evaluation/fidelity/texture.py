@@ -12,7 +12,7 @@ from skimage.feature import graycomatrix, graycoprops
 
 from mammorgb_utils.evaluation.masks import breast_mask
 from mammorgb_utils.evaluation.overlap import PairMasks
-from mammorgb_utils.evaluation.threads import in_chunks
+from mammorgb_utils.evaluation.threads import parts_on_every_core
 
 FEATURE_SET = "mammorgb-texture-1"  # changes whenever a feature or a constant below does
 LEVELS = 32  # grey levels of histogram and co-occurrence, of equal width over [0, 1]
@@ -70,7 +70,7 @@ def texture_features(pairs: np.ndarray, masks: PairMasks | None = None, *, metho
     if masks is not None and masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
     stacks = [pairs] if masks is None else [pairs, masks.breast]
-    rows = np.concatenate(list(in_chunks(partial(_textures, method=method), *stacks)))
+    rows = np.concatenate(list(parts_on_every_core(partial(_textures, method=method), *stacks)))
     return pd.DataFrame(rows.reshape(len(pairs), 2 * len(FEATURES)), columns=feature_columns())
 
 

@@ -1,4 +1,4 @@
-"""How far mask methods agree with each other and with a phantom's truth, and overlap under each of them."""
+"""How far mask methods agree with each other and with a phantom's truth."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import pandas as pd
 
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.anatomy.truth import phantom_folders
-from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
 from mammorgb_utils.evaluation.masks.breast import METHODS, breast_component, foregrounds
-from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks
 from mammorgb_utils.evaluation.statistics import Sample, median_draws
-from mammorgb_utils.evaluation.threads import in_chunks, on_every_core
+from mammorgb_utils.evaluation.threads import parts_on_every_core
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 from mammorgb_utils.streams import Stream, generator
@@ -43,7 +42,7 @@ def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), 
     if "background" not in done:  # the muscle is looked for inside its masks, whatever the method
         done["background"] = pair_masks(pairs)
     others = [method for method in methods if method not in done]
-    parts = list(in_chunks(partial(_other_masks, methods=others), pairs, done["background"].muscle))
+    parts = list(parts_on_every_core(partial(_other_masks, methods=others), pairs, done["background"].muscle))
     done |= {method: PairMasks.joined(part[method] for part in parts) for method in others}
     return {method: done[method] for method in methods}
 
@@ -57,45 +56,6 @@ def _other_masks(pairs: np.ndarray, muscle: np.ndarray, methods: Sequence[str]) 
             breast[place], left[place], largest[place] = breast_component(raw)
     return {method: PairMasks(breast, muscle & breast[:, 1], left, largest)
             for method, (breast, left, largest) in found.items()}
-
-
-def overlap_by_method(sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],
-                      names: Mapping[str, Sequence], patients: Mapping[str, Sequence],
-                      protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`metrics/overlap.csv` and `metrics/shuffled.csv` as they would be under each method.
-
-    Args:
-        sets: Set name to `(N, 2, H, W)` float in [0, 1]; `real` is one of them.
-        masks: Set name to what `masks_by_method` gave for it.
-        names, patients: Pair and patient of each row, by set.
-        protocol: Gives the shuffled pairings and their seed; strangers are the same ones under every method.
-
-    Returns:
-        Both tables, led by `mask_method`; rows of the study's own method are those of notebook 04.
-    """
-    tables = on_every_core(lambda method: _tables_of(method, sets, masks, names, patients, protocol), masks["real"])
-    overlap, shuffled = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
-    return overlap, shuffled
-
-
-def _tables_of(method: str, sets: Mapping[str, np.ndarray], masks: Mapping[str, Mapping[str, PairMasks]],
-               names: Mapping[str, Sequence], patients: Mapping[str, Sequence],
-               protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame]:
-    paired = {name: pair_metrics(pairs, masks=masks[name][method]) for name, pairs in sets.items()}
-    overlap = pd.concat([table.assign(set=name, pair=np.asarray(names[name]), patient=np.asarray(patients[name]),
-                                      plausible=plausible(table, paired["real"])) for name, table in paired.items()])
-    who = {name: {"pairs": names[name], "patients": patients[name]} for name in sets}
-    draws = {"n_draws": protocol.n_derangements, "seed": protocol.seed}
-    shuffled = {name: shuffled_overlap(masks[name][method], **draws, **who[name]) for name in sets}
-    shuffled[NEAREST_AREA] = nearest_area_overlap(masks["real"][method], **who["real"])
-    strangers = pd.concat([table.assign(set=name) for name, table in shuffled.items()])
-    leading = {"mask_method": method}
-    return _led(overlap.assign(**leading), ["set", "pair", "patient"]), _led(strangers.assign(**leading), ["set"])
-
-
-def _led(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    names = ["mask_method", *names]
-    return table[[*names, *table.columns.difference(names, sort=False)]]
 
 
 def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Protocol, *,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.evaluation.masks import breast_component, foreground, pectoral_mask
-from mammorgb_utils.evaluation.threads import in_chunks
+from mammorgb_utils.evaluation.threads import parts_on_every_core
 
 MIN_LARGEST_SHARE = 0.95  # of the foreground, in one component
 AREA_QUANTILES = (0.01, 0.99)  # of the reference's areas
@@ -101,7 +101,7 @@ def pair_masks(pairs: np.ndarray, method: str = "background") -> PairMasks:
     """
     if pairs.ndim != 4 or pairs.shape[1] != 2:
         raise ValueError(f"pairs: expected (N, 2, H, W), CC first, got shape {pairs.shape}")
-    return PairMasks.joined(in_chunks(partial(_masks_of, method=method), pairs))
+    return PairMasks.joined(parts_on_every_core(partial(_masks_of, method=method), pairs))
 
 
 def _masks_of(pairs: np.ndarray, method: str) -> PairMasks:

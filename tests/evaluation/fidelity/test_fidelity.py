@@ -34,9 +34,8 @@ def rows(values, name, patients=None):
 
 
 def table(synthetic, real, **changes):
-    frame = pd.concat([rows(real, "heldout"), rows(synthetic, "sum")], ignore_index=True)
-    names = frame.loc[frame["set"] == "heldout", "pair"]
-    return fidelity_table(frame, names, PROTOCOL.changed(**changes), n_subsets=60).set_index("metric")
+    frame = pd.concat([rows(real, "real"), rows(synthetic, "sum")], ignore_index=True)
+    return fidelity_table(frame, PROTOCOL.changed(**changes), n_subsets=60).set_index("metric")
 
 
 def test_kid_agrees_with_sums_over_loops():
@@ -111,9 +110,8 @@ def test_effective_number_counts_what_differs():
 def test_two_breasts_of_a_patient_never_face_each_other():
     real = np.repeat(sample(100, 15), 2, axis=0)  # both breasts of a patient alike
     owners = [f"P{i // 2}" for i in range(200)]
-    frame = pd.concat([rows(real, "heldout", owners), rows(sample(120, 16), "sum")])
-    names = frame.loc[frame["set"] == "heldout", "pair"]
-    found = fidelity_table(frame, names, PROTOCOL, n_subsets=60).set_index("metric")
+    frame = pd.concat([rows(real, "real", owners), rows(sample(120, 16), "sum")])
+    found = fidelity_table(frame, PROTOCOL, n_subsets=60).set_index("metric")
     assert (found["n_subset"] == 50).all() and set(found["against_null"]) == {"within"}
 
 
@@ -130,8 +128,8 @@ def test_results_repeat_with_the_seed_and_real_pairs_must_be_there():
     real, synthetic = sample(60, 19), sample(60, 20)
     assert table(synthetic, real).equals(table(synthetic, real))
     assert not table(synthetic, real, seed=1)["value"].equals(table(synthetic, real)["value"])
-    with pytest.raises(ValueError, match="none of the real pairs is in it; run 04_metrics again"):
-        fidelity_table(rows(synthetic, "sum"), ["P1"], PROTOCOL)
+    with pytest.raises(ValueError, match="no rows of the set 'real' to compare against; run 04_metrics again"):
+        fidelity_table(rows(synthetic, "sum"), PROTOCOL)
     with pytest.raises(ValueError, match="3 and 60 pairs; at least 6"):
         coverage(real[:3], synthetic)
 
@@ -140,6 +138,14 @@ def test_the_shift_of_a_feature_is_in_real_standard_deviations():
     real = sample(80, 21)
     moved = real.copy()
     moved[:, 4] += 2.0 * real[:, 4].std()
-    frame = pd.concat([rows(real, "heldout"), rows(moved, "sum")], ignore_index=True)
-    shift = texture_shift(frame, frame.loc[:79, "pair"], PROTOCOL).set_index("feature")["sum"]
+    frame = pd.concat([rows(real, "real"), rows(moved, "sum")], ignore_index=True)
+    shift = texture_shift(frame, PROTOCOL).set_index("feature")["sum"]
     assert shift[COLUMNS[4]] == pytest.approx(2.0) and shift.drop(COLUMNS[4]).abs().max() < 1e-9
+
+
+def test_a_candidate_is_a_set_like_any_other():
+    real, synthetic = sample(60, 22), sample(60, 23)
+    frame = pd.concat([rows(real, "real"), rows(synthetic, "candidate"), rows(synthetic, "train")])
+    found = fidelity_table(frame, PROTOCOL, n_subsets=60).set_index("metric")
+    assert found["set"].unique().tolist() == ["candidate"]
+    assert found.drop(columns="set").equals(table(synthetic, real).drop(columns="set"))

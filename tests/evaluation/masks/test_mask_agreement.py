@@ -12,11 +12,10 @@ from mammorgb_utils.evaluation.masks import (
     mask_agreement,
     mask_examples,
     masks_by_method,
-    overlap_by_method,
     true_masks,
 )
 from mammorgb_utils.evaluation.masks.agreement import TRUTH
-from mammorgb_utils.evaluation.overlap import PairMasks, iou, pair_masks, pair_metrics
+from mammorgb_utils.evaluation.overlap import PairMasks, iou, pair_masks
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run
 
@@ -95,20 +94,6 @@ def test_views_of_one_patient_stay_together():
     together = mask_agreement({"real": masks}, PROTOCOL, patients={"real": ["P"] * 8}).iloc[0]
     assert one_each["iou_low"] < one_each["iou_high"]
     assert together["iou_low"] == together["iou_high"] == together["iou_median"]  # one patient: nothing to vary
-
-
-def test_overlap_by_method_is_that_of_each_with_the_same_strangers(pairs):
-    sets = {"real": pairs, "sum": pairs[::-1]}
-    masks = {name: masks_by_method(views) for name, views in sets.items()}
-    names = {name: [f"{name}{i}" for i in range(len(pairs))] for name in sets}
-    overlap, shuffled = overlap_by_method(sets, masks, names, names, PROTOCOL)
-    for method in METHODS:
-        own = overlap[(overlap["mask_method"] == method) & (overlap["set"] == "real")].reset_index(drop=True)
-        expected = pair_metrics(pairs, method=method)
-        pd.testing.assert_frame_equal(own[expected.columns], expected)
-    partners = shuffled[shuffled["set"] != "nearest_area"].groupby("mask_method")["mlo_pair"].agg(tuple)
-    assert partners.nunique() == 1
-    assert set(shuffled["set"]) == {"real", "sum", "nearest_area"}
 
 
 def test_examples_hold_the_pair_of_least_agreement():
