@@ -188,7 +188,8 @@ def _new_facts(run: Run, label: str, sets: StudySets, tables: Mapping[str, pd.Da
 def _write_page(run: Run, folder: Path, facts: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> Path:
     shown = [{"title": entry.title, "sentence": entry.sentence, "file": f"{name}.csv",
               "table": page_table(_by_row(tables[name]))}
-             for name, entry in (load_outputs().figures | load_outputs().tables).items() if name in tables]
+             for name, entry in (load_outputs().figures | load_outputs().tables).items()
+             if name in tables and name not in _PAIR_TABLES]
     card = _by_row(tables["card"].assign(figure=tables["card"]["figure"].replace(load_outputs().score)))
     shared = {"Pairs (SHA-256 of their values)": facts["pairs_sha256"]} if not facts["of_patients"] else {}
     shared |= {"Real pairs": facts["real_sha256"]} if facts["source"] == _PHANTOM else {}
