@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,8 @@ from mammorgb_utils.output.style import (
 
 MEASURES = {"iou": "IoU", "dsc": "DSC", "iou_no_muscle": "IoU without muscle", "dsc_no_muscle": "DSC without muscle"}
 STATISTICS = {"emd": "Earth mover's distance to real (IoU or DSC)", "ks": "KS statistic against real (0 to 1)"}
+_PAPER = {"marker": "*", "markersize": 8, "color": "white", "markeredgecolor": EDGE}
+_FLOOR = {"color": EDGE, "linewidth": 1.0, "linestyle": (0, (1, 1))}
 
 
 @styled
@@ -51,64 +54,50 @@ def distances(table: pd.DataFrame, paper: Mapping[str, float] | None = None) -> 
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     positions = {row: index + 0.7 * known.index(row[0]) + 1.2 for index, row in enumerate(rows)}
     for axes, statistic in zip(panels, shown, strict=True):
-        for row in table[table["statistic"] == statistic].itertuples():
-            _distance(axes, row, positions[row.measure, row.set])
+        for row in table[table["statistic"] == statistic].to_dict("records"):
+            _distance(axes, row, positions[row["measure"], row["set"]])
         if paper and statistic in paper:
-            axes.plot(paper[statistic], 0, marker="*", markersize=8, color="white", markeredgecolor=EDGE, zorder=6)
-            axes.annotate(f"{paper[statistic]:.3f}", (paper[statistic], 0), xytext=(6, 0), textcoords="offset points",
-                          va="center", fontsize=6)
+            axes.plot(paper[statistic], 0, zorder=6, **_PAPER)
+            remark(axes, f"{paper[statistic]:.3f}", (paper[statistic], 0), (6, 0))
         axes.set_xlabel(STATISTICS[statistic])
         axes.margins(x=0.25)  # room for p
         axes.set_xlim(0, None)
         axes.tick_params(axis="y", length=0)
-    _distance_rows(panels[0], positions, bool(paper))
+    labels = [f"{MEASURES[measure]} · {LABELS[name]}" for measure, name in positions]
+    first = ([0.0], ["Paper (encoding not stated)"]) if paper else ([], [])
+    panels[0].set_yticks([*first[0], *positions.values()], [*first[1], *labels])
+    panels[0].set_ylim(max(positions.values()) + 0.7, -0.7 if paper else 0.5)
     _distance_legend(figure, sets, bool(paper), table["floor_median"].notna().any())
     panel_letters(panels)
     return figure
 
 
-def _distance(axes: Axes, row: tuple, y: float) -> None:
-    note = getattr(row, "note", "")
+def _distance(axes: Axes, row: Mapping[str, Any], y: float) -> None:
+    note = row.get("note", "")
     note = note if isinstance(note, str) else ""
-    if np.isnan(row.value):
-        _remark(axes, note or "not computed", (0, y))
+    value, low, high = row["value"], row["band_low"], row["band_high"]
+    if np.isnan(value):
+        remark(axes, note or "not computed", (0, y))
         return
-    axes.barh(y, row.band_high - row.band_low, left=row.band_low, height=0.62, color=BAND, edgecolor=QUIET,
-              linewidth=0.4)
-    axes.plot([row.band_median] * 2, [y - 0.31, y + 0.31], color=QUIET, linewidth=1.2)
-    if not np.isnan(row.floor_median):
-        axes.plot([row.floor_median] * 2, [y - 0.42, y + 0.42], color=EDGE, linewidth=1.0, linestyle=(0, (1, 1)))
-    axes.plot(row.value, y, marker=MARKERS[row.set], markersize=4.5, color=COLOURS[row.set], markeredgecolor=EDGE,
-              markeredgewidth=0.6, zorder=5)
-    right = np.nanmax([row.value, row.band_high])
-    _remark(axes, ", ".join(filter(None, (format_p(row.p), note))), (right, y))
+    axes.barh(y, high - low, left=low, height=0.62, color=BAND, edgecolor=QUIET, linewidth=0.4)
+    axes.plot([row["band_median"]] * 2, [y - 0.31, y + 0.31], color=QUIET, linewidth=1.2)
+    if not np.isnan(row["floor_median"]):
+        axes.plot([row["floor_median"]] * 2, [y - 0.42, y + 0.42], **_FLOOR)
+    axes.plot(value, y, zorder=5, **_mark(row["set"]))
+    remark(axes, ", ".join(filter(None, (format_p(row["p"]), note))), (np.nanmax([value, high]), y))
 
 
-def _remark(axes: Axes, text: str, point: tuple[float, float]) -> None:
-    axes.annotate(text, point, xytext=(5, 0), textcoords="offset points", va="center", fontsize=6)
-
-
-def _distance_rows(axes: Axes, positions: Mapping[tuple[str, str], float], paper: bool) -> None:
-    ticks = ([(0.0, "Paper (encoding not stated)")] if paper else []) + [
-        (y, f"{MEASURES[measure]} · {LABELS[name]}") for (measure, name), y in positions.items()]
-    axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
-    axes.set_ylim(max(positions.values()) + 0.7, -0.7 if paper else 0.5)
+def _mark(name: str) -> dict[str, Any]:
+    return {"marker": MARKERS[name], "markersize": 4.5, "color": COLOURS[name], "markeredgecolor": EDGE,
+            "markeredgewidth": 0.6}
 
 
 def _distance_legend(figure: Figure, sets: Sequence[str], paper: bool, floor: bool) -> None:
-    handles = [_point(name) for name in sets]
+    handles = [Line2D([], [], linestyle="", label=LABELS[name], **_mark(name)) for name in sets]
     handles.append(Patch(facecolor=BAND, edgecolor=QUIET, label="Null band and median (labels permuted; p unadjusted)"))
-    if floor:
-        handles.append(Line2D([], [], color=EDGE, linestyle=(0, (1, 1)), label="Real against real, median"))
-    if paper:
-        handles.append(Line2D([], [], linestyle="", marker="*", markersize=8, color="white", markeredgecolor=EDGE,
-                              label="Paper"))
+    handles += [Line2D([], [], label="Real against real, median", **_FLOOR)] if floor else []
+    handles += [Line2D([], [], linestyle="", label="Paper", **_PAPER)] if paper else []
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
-
-
-def _point(name: str) -> Line2D:
-    return Line2D([], [], linestyle="", marker=MARKERS[name], markersize=4.5, color=COLOURS[name],
-                  markeredgecolor=EDGE, markeredgewidth=0.6, label=LABELS[name])
 
 
 @styled
@@ -133,28 +122,30 @@ def contrasts(table: pd.DataFrame, *, measure: str = "iou") -> Figure:
     for y, row in enumerate(table.itertuples()):
         axes.plot([row.low, row.high], [y, y], color=EDGE, linewidth=1.1, solid_capstyle="butt")
         axes.plot(row.cliffs_delta, y, marker="o", markersize=5, color=EDGE, zorder=5)
-        text = _effect(row) + ("" if shared or not notes[y] else f"\n{notes[y]}")
-        axes.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                      va="center", fontsize=6.5)
+        text = ("not computed" if np.isnan(row.cliffs_delta) else f"{row.cliffs_delta:+.2f} [{row.low:+.2f}, "
+                f"{row.high:+.2f}]   {format_p(row.p_holm)}".replace("-", "−"))
+        remark(axes, text + ("" if shared or not notes[y] else f"\n{notes[y]}"), (1.0, y), (4, 0), fontsize=6.5,
+               xycoords=("axes fraction", "data"))
     labels = [f"{LABELS[row.first]} against {LABELS[row.second].lower()}" for row in table.itertuples()]
     axes.set_yticks(range(len(table)), labels)
     axes.set(xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1), ylim=(len(table) - 0.4, -0.6), xlabel="Cliff's delta of "
              f"{MEASURES[measure]} (below 0: the second has the larger values · above 0: the first)")
     axes.tick_params(axis="y", length=0)
-    axes.annotate("δ [interval]   p after Holm", (1, 1), xycoords="axes fraction", xytext=(4, 3), fontsize=6.5,
-                  textcoords="offset points", color=QUIET)
+    remark(axes, "δ [interval]   p after Holm", (1, 1), (4, 3), fontsize=6.5, xycoords="axes fraction", color=QUIET,
+           va="baseline")
     if shared:
         figure.supxlabel(shared, fontsize=6.5, color=QUIET)
     return figure
-
-
-def _effect(row: tuple) -> str:
-    if np.isnan(row.cliffs_delta):
-        return "not computed"
-    return f"{row.cliffs_delta:+.2f} [{row.low:+.2f}, {row.high:+.2f}]   {format_p(row.p_holm)}".replace("-", "−")
 
 
 def rows_of(table: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.DataFrame:
     """The rows of one measure; columns that no row could fill are there, empty."""
     rows = table[table["measure"] == measure] if "measure" in table else table
     return rows.reindex(columns=list(dict.fromkeys([*rows.columns, *columns])))
+
+
+def remark(axes: Axes, text: str, point: tuple[float, float], offset: tuple[float, float] = (5, 0),
+           **options: Any) -> None:
+    """Small text beside a point, `offset` in points."""
+    axes.annotate(text, point, **{"xytext": offset, "textcoords": "offset points", "va": "center", "fontsize": 6,
+                                  **options})
