@@ -15,11 +15,12 @@ export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUNBUFFERED := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup reproduce appendices publish test lint lab bench
+.PHONY: help setup reproduce appendices publish test test-all lint lab bench
 help:
 	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
 	@echo "make appendices [ONLY=\"A1 A5\"]   on a study with its 01: all, or those named; outputs.yaml lists them"
-	@echo "make test      the tests       make lab       JupyterLab on the same notebooks"
+	@echo "make test      the tests, without the slow ones: killed studies, a browser, the smoke study; make test-all has them"
+	@echo "make lab       JupyterLab on the same notebooks"
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
 	@echo "make bench     reading and preprocessing beside pydicom and skimage, into benchmarks/results"
 
@@ -42,6 +43,9 @@ publish: setup
 
 # Whole files go to either of two workers: one of them is busy with studies most of the time.
 test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-all: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup

@@ -16,6 +16,7 @@ from mammorgb_utils.cli import main
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.runs import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
 STAGES = ["01_preprocess", *(f"{stage}_{encoding}" for stage in ("02_train", "03_sample")
                              for encoding in ("sum", "absdiff", "zero")), "04_metrics", "05_stats"]
 

@@ -1,4 +1,4 @@
-"""Tables in Markdown documents, filled from CSV files so that no result is typed by hand."""
+"""Tables and lists in Markdown documents, filled from files so that no result is typed by hand."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.tables import rounded
 
 _BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?P<exact> exact)?(?: columns: (?P<columns>[\w,]+))?"
                     r"(?: where: (?P<where>[\w=,]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+_LIST = re.compile(r"(<!-- outputs: (?P<which>study|appendices) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def fill_documents(root: Path) -> None:
@@ -34,7 +36,7 @@ def fill_tables(text: str, root: Path) -> str:
     Args:
         text: Markdown with blocks `<!-- table: figures/claims.csv columns: id,verdict where: measure=iou -->` …
             `<!-- end -->`; columns and where are optional, commas part several. After the path, `exact` shows the
-            file's text unrounded.
+            file's text unrounded. `<!-- outputs: study -->`, or `appendices`, lists notebooks and what each makes.
         root: The folder that the paths are relative to.
 
     Returns:
@@ -43,7 +45,19 @@ def fill_tables(text: str, root: Path) -> str:
     Raises:
         ValueError: A block asks for a column that its file doesn't have.
     """
-    return _BLOCK.sub(lambda block: _filled(block, root), text)
+    return _LIST.sub(_listed, _BLOCK.sub(lambda block: _filled(block, root), text))
+
+
+def _listed(block: re.Match[str]) -> str:
+    """Notebooks of the study, or the appendices, with their figures; with their tables where they have no figure."""
+    outputs, lines = load_outputs(), ["| notebook | figures |", "|---|---|"]
+    kinds = (outputs.figures, "png"), (outputs.tables, "csv")
+    for name, notebook in outputs.notebooks.items():
+        if notebook.appendix == (block["which"] == "appendices"):
+            made = [[f"[{entry.title}](figures/{key}.{ending})" for key, entry in entries.items()
+                     if entry.notebook == name] for entries, ending in kinds]
+            lines.append(f"| [{name}](notebooks/{name}.ipynb): {notebook.about} | {' · '.join(made[0] or made[1])} |")
+    return block[1] + "\n".join(lines) + "\n" + block[block.lastindex]
 
 
 def _filled(block: re.Match[str], root: Path) -> str:

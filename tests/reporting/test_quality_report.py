@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from browser import CHROMIUM, needs_chromium
 from PIL import Image
 
 from mammorgb_utils.cli import main
@@ -168,14 +169,14 @@ def test_git_ignores_the_report():
     assert ignored.returncode == 0
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium isn't installed")
+@needs_chromium
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_its_window(checked, tmp_path, width):
     frame = f'<iframe id="f" style="border:0;width:{width}px;height:900px" srcdoc="{escape(page(checked))}"></iframe>'
     script = "<script>onload = () => { const w = f.contentWindow; document.title = " \
              "[w.document.documentElement.scrollWidth, w.innerWidth].join(' ') }</script>"
     (tmp_path / "page.html").write_text(f"<!DOCTYPE html><title></title>{frame}{script}", encoding="utf-8")
-    found = subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+    found = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
                             f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1400,1000",
                             (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120)
     needed, window = map(int, re.search(r"<title>(\d+) (\d+)</title>", found.stdout).groups())

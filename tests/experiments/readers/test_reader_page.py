@@ -7,7 +7,7 @@ from importlib.resources import files
 from itertools import cycle
 
 import pytest
-from browser import CHROMIUM, chromium, until
+from browser import chromium, needs_chromium, until
 from reader_studies import SIDE, small_study
 
 from mammorgb_utils.experiments.readers import read_results, score_readers
@@ -15,7 +15,6 @@ from mammorgb_utils.experiments.readers.page import WINDOW
 
 CSS = (files("mammorgb_utils.experiments.readers") / "templates" / "reader.css").read_text(encoding="utf-8")
 COLOURS = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", CSS))
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 WIDTHS = {"desktop": (1280, 800, False), "tablet": (820, 1180, True), "phone": (390, 844, True)}
 
 
