@@ -43,7 +43,7 @@ from mammorgb_utils.evaluation.sets import (
     third_rows,
 )
 from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
-from mammorgb_utils.experiments.choice_effects import MAX_PAIRS, contrast_tests, split_effects
+from mammorgb_utils.experiments.open_choices.effects import MAX_PAIRS, contrast_tests, split_effects
 from mammorgb_utils.protocol import SET_ORDER, Protocol
 from mammorgb_utils.reporting.mask_verdicts import verdicts_by_method
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv

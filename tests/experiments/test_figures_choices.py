@@ -8,11 +8,12 @@ import pytest
 from matplotlib.text import Text
 
 from mammorgb_utils.evaluation.masks import METHODS
-from mammorgb_utils.experiments.figures_choices import FIELD_LABELS, METHOD_LABELS
-from mammorgb_utils.experiments.open_choices import COLUMNS, NOT_RUN, OPEN_FIELDS, STATED_FIELDS, open_choices
+from mammorgb_utils.evaluation.masks.figures import METHOD_LABELS, mask_agreement
+from mammorgb_utils.experiments.open_choices import figure as draw_choices
+from mammorgb_utils.experiments.open_choices import open_choices
+from mammorgb_utils.experiments.open_choices.choices import COLUMNS, FIELDS, NOT_RUN
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting import figures
 
 OVERLAP = pd.DataFrame({"set": ["real", "sum"] * 3, "iou": 0.8})
 
@@ -45,11 +46,11 @@ def agreement():
 
 @pytest.fixture(scope="module")
 def map_of_choices():
-    return figures.open_choices(choices(), margin=0.05)
+    return draw_choices(choices(), margin=0.05)
 
 
 def test_every_field_and_method_has_its_label():
-    assert FIELD_LABELS.keys() == {*OPEN_FIELDS, *STATED_FIELDS} and METHOD_LABELS.keys() == METHODS.keys()
+    assert all(FIELDS.values()) and METHOD_LABELS.keys() == METHODS.keys()
 
 
 def test_the_map_says_what_was_not_run_and_names_the_choice_that_moves_most(map_of_choices):
@@ -68,13 +69,13 @@ def test_the_panels_share_their_scale_with_zero_in_the_middle(map_of_choices):
 
 def test_a_mark_stands_where_the_result_moved_to(map_of_choices):
     first = map_of_choices.axes[0]
-    marks = sorted(float(line.get_xdata()[0]) for line in first.lines if line.get_marker() == "o")
+    marks = sorted(x for line in first.lines if line.get_marker() == "o" for x in line.get_xdata())
     assert marks == pytest.approx([-0.07, 0.01])
 
 
 def test_a_map_without_any_result_can_be_drawn():
-    figure = figures.open_choices(open_choices({}, OVERLAP, Protocol()), margin=0.05)
-    assert words(figure).count("not run") == len(FIELD_LABELS)
+    figure = draw_choices(open_choices({}, OVERLAP, Protocol()), margin=0.05)
+    assert words(figure).count("not run") == len(FIELDS)
 
 
 @pytest.mark.parametrize("with_truth", [True, False])
@@ -83,7 +84,7 @@ def test_agreement_has_a_panel_of_truth_where_truth_is_known(with_truth):
     masks = {method: np.tile(np.arange(16) < width, (2, 16, 1))
              for method, width in (("background", 9), ("otsu", 6), ("watershed", 8))}
     examples = [("Real", np.full((2, 16, 16), 0.3, np.float32), masks)] * 2
-    figure = figures.mask_agreement(table, examples, method="background")
+    figure = mask_agreement(table, examples, method="background")
     assert len(figure.axes) == 4 + 2 + with_truth
     assert ("With the phantoms' truth" in words(figure)) == with_truth
     assert [label.get_text() for label in figure.axes[4].get_xticklabels()] == ["Otsu", "Watershed"]
@@ -99,7 +100,7 @@ def test_one_choice_far_outside_is_an_arrow_and_hides_no_other():
             "against": "squash", "source": "x"}
     far = near | {"field": "mirror", "choice": "off", "moved_by": 0.4, "value": 0.5, "low": 0.48, "high": 0.52}
     table = pd.DataFrame([near | {"choice": "pad", "moved_by": 0.02}, far])
-    panels = figures.open_choices(table, margin=0.05).axes
+    panels = draw_choices(table, margin=0.05).axes
     assert all(-0.2 < axes.get_xlim()[0] and axes.get_xlim()[1] < 0.2 for axes in panels)
     assert "+0.40" in [text.get_text() for text in panels[2].texts]
     assert [line.get_marker() for line in panels[2].lines if line.get_marker() == ">"] == [">"]

@@ -7,8 +7,7 @@ from drawn_views import pairs_of
 from scipy.stats import mannwhitneyu
 
 from mammorgb_utils.evaluation.overlap import pair_metrics
-from mammorgb_utils.experiments.choice_effects import SPLITS, TESTS, contrast_tests, split_effects
-from mammorgb_utils.experiments.open_choices import (
+from mammorgb_utils.experiments.open_choices.choices import (
     NOT_RUN,
     OPEN_FIELDS,
     STATED_FIELDS,
@@ -16,6 +15,7 @@ from mammorgb_utils.experiments.open_choices import (
     open_choices,
     study_choice,
 )
+from mammorgb_utils.experiments.open_choices.effects import SPLITS, TESTS, contrast_tests, split_effects
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.provenance import protocol_rows
 from mammorgb_utils.runs import write_csv

@@ -6,10 +6,11 @@ from mammorgb_utils.evaluation.anatomy.figures import anatomy_consistency, match
 from mammorgb_utils.evaluation.artefacts.figures import artefact_examples, artefacts
 from mammorgb_utils.evaluation.consistency.figures import consistency
 from mammorgb_utils.evaluation.fidelity.figures import fidelity, nearest_training
+from mammorgb_utils.evaluation.masks.figures import mask_agreement
 from mammorgb_utils.evaluation.overlap.figures import overlap_distributions, training_curves
 from mammorgb_utils.evaluation.statistics.figures import contrasts, distances
-from mammorgb_utils.experiments.figures_choices import mask_agreement, open_choices
 from mammorgb_utils.experiments.learning_rate import figure as learning_rates
+from mammorgb_utils.experiments.open_choices.drawing import figure as open_choices
 from mammorgb_utils.experiments.preprocessing.audit import figure as matching_audit
 from mammorgb_utils.experiments.readers.score import figure as reader_study
 from mammorgb_utils.experiments.samplers import figure as samplers

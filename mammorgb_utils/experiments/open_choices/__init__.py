@@ -1,0 +1,7 @@
+"""How far the main results move when a choice that the paper leaves open is made otherwise."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "choices": ["choice_tables", "open_choices", "study_choice"], "drawing": ["figure"],
+    "effects": ["contrast_tests", "split_effects"]})

@@ -1,0 +1,187 @@
+"""The map of open choices: how far the main results move when a choice is made otherwise.
+
+Gathered from what a study has measured. A shift is measured in two ways, and moves compare within a field alone: by
+Hodges–Lehmann, the median of all differences, where the source table has it (mask methods, preprocessing, real split,
+third channel), and as difference of the two medians where it has medians alone (samplers, learning rates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from mammorgb_utils.evaluation.statistics import sets_in
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import read_table
+
+# Fields and their names in the figure: those that the paper leaves open, then what it states and we could not repeat as
+# it was, which gives the scale.
+OPEN_FIELDS = {
+    "mask_method": "Mask method", "match_scope": "Pixels that matching sees", "aspect": "To a square: squash or pad",
+    "sum_scale": "Scale of the sum", "real_split": "Real set: held out or not", "images_or_pairs":
+    "11,020: images or pairs", "sampler": "Sampler and steps", "sampling_weights": "EMA or raw weights",
+    "ema_decay": "Decay of the EMA", "lr_schedule": "Learning-rate schedule", "warmup_steps": "Warm-up",
+    "weight_decay": "Weight decay", "max_grad_norm": "Gradient clipping", "contrast_test": "Test between encodings"}
+STATED_FIELDS = {
+    "third_channel": "Third channel (against zero)", "learning_rate": "Learning rate (against 1e-5)",
+    "mirror": "Mirroring", "reference_cdf": "Matching's reference"}
+FIELDS = OPEN_FIELDS | STATED_FIELDS
+NOT_RUN = "not run"
+COLUMNS = ("field", "open", "choice", "study_choice", "result", "set", "value", "low", "high", "against", "moved_by",
+           "source")
+# The study's choice where it isn't a protocol field of the same name.
+_STUDY = {"images_or_pairs": "the cohort's own number", "contrast_test": "Mann–Whitney", "third_channel": "zero"}
+_PAPER_RATE = f"{1e-5:g}"  # the paper's; a sweep may lack the study's own
+
+
+class _Study(NamedTuple):
+    protocol: Protocol
+    real_median: float  # of IoU
+    sets: list[str]
+
+
+def choice_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a run that say what a choice moves, by name; those that aren't there are left out.
+
+    Args:
+        folder: `Run.tables`.
+    """
+    files = {name: Path(folder) / f"{name}.csv" for name in _READERS if name not in ("real_split", "contrast_test")}
+    return {name: read_table(file) for name, file in files.items() if file.is_file()}
+
+
+def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """The map: each field, each choice, and what became of the main results.
+
+    Nothing is guessed: a field without a measurement has one row whose `source` is "not run".
+
+    Args:
+        tables: What `choice_tables` found, and, under `real_split` and `contrast_test`, what `split_effects` and
+            `contrast_tests` made.
+        overlap: metrics/overlap.csv.
+        protocol: The study's choices.
+
+    Returns:
+        One row a choice, result and set: `field`, `open` (the paper doesn't state it), `choice`, `study_choice`,
+        `result` (`real_median`; `shift` of synthetic against real, by Hodges–Lehmann, but for `sampler` and
+        `learning_rate` the difference of medians; `gain` of pairing over shuffling; in IoU; `score`, the synthetic
+        gain over the real one; `p` of a contrast), `set` (for `p`, both sets), `value` with `low`, `high` (95 %, where
+        the source has them: samplers and learning rates have none); `against` (the choice compared with: the study's,
+        for the learning rate the paper's), `moved_by` (value − that of `against`); `source` (a table's name).
+    """
+    study = _Study(protocol, overlap.loc[overlap["set"] == "real", "iou"].median(), sets_in(overlap, protocol))
+    found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
+    seen = {field for rows in found for field in rows["field"]}
+    absent = [{"field": field, "choice": NOT_RUN, "source": NOT_RUN} for field in FIELDS if field not in seen]
+    table = pd.concat([*found, pd.DataFrame(absent)], ignore_index=True).reindex(columns=list(COLUMNS))
+    own = table["field"].map(lambda field: study_choice(field, protocol))
+    table = table.assign(open=table["field"].isin(OPEN_FIELDS), study_choice=own,
+                         against=own.mask(table["field"] == "learning_rate", _PAPER_RATE))
+    key = ["field", "result", "set", "source"]
+    base = table.loc[table["choice"] == table["against"], [*key, "value"]].drop_duplicates(key)
+    moved = table["value"].to_numpy(float) - table[key].merge(base, on=key, how="left")["value"].to_numpy(float)
+    order = list(FIELDS)
+    return table.assign(moved_by=moved).sort_values("field", key=lambda names: names.map(order.index), kind="stable",
+                                                    ignore_index=True)
+
+
+def study_choice(field: str, protocol: Protocol) -> str:
+    """What the study chose, in the words in which the map names choices."""
+    if field == "sampler":
+        return f"{protocol.sampler}, {protocol.sampling_steps} steps"
+    if field in _STUDY:
+        return _STUDY[field]
+    value = getattr(protocol, field)
+    if field == "reference_cdf":
+        return Path(value).stem  # a path would name a folder of the user's
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rows(table: pd.DataFrame, field: str, choice: pd.Series | str, source: str,
+          *results: tuple[str, str, str]) -> pd.DataFrame:
+    """A row of the map a row of a table and result: its name, set, and columns `value [low high]`."""
+    parts = []
+    for result, name, columns in results:
+        bounds = dict(zip(("value", "low", "high"), columns.split(), strict=False))
+        parts.append(pd.DataFrame({"field": field, "choice": choice, "result": result,
+                                   "set": table[name] if name in table else name, "source": source,
+                                   **{key: table[column].astype(float) for key, column in bounds.items()}}))
+    return pd.concat(parts).sort_index(kind="stable")
+
+
+def _by_mask(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    rows = _rows(table, "mask_method", table["mask_method"], "mask_effects", ("real_median", "set", "median"),
+                 ("shift", "set", "shift shift_low shift_high"), ("gain", "set", "gain gain_low gain_high"),
+                 ("score", "set", "score score_low score_high"))
+    real = rows["set"] == "real"
+    yield rows[(real & rows["result"].isin(["real_median", "gain"])) | (~real & (rows["result"] != "real_median"))]
+
+
+def _by_matching(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    """Each field of the audit alone, the other two as in the study."""
+    own = {name: getattr(study.protocol, name) for name in ("match_scope", "aspect", "mask_method")}
+    for field in ("match_scope", "aspect"):
+        others = [name for name in own if name != field]
+        part = table[(table[others] == [own[name] for name in others]).all(axis=1)]
+        yield _rows(part, field, part[field], "matching_audit", ("real_median", "real", "paired_median paired_low "
+                    "paired_high"), ("gain", "real", "gain gain_low gain_high"))
+
+
+def _by_preprocessing(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    """Models trained anew under each preprocessing; the row of the study's own stands for each field's own choice."""
+    for field in table.loc[table["field"] != "study", "field"].unique():
+        part = table[table["field"].isin([field, "study"])]
+        choice = part["choice"].mask(part["field"] == "study", study_choice(field, study.protocol))
+        yield _rows(part, field, choice, "preprocessing_effects", ("real_median", "real", "real_median"),
+                    ("gain", "real", "real_gain real_gain_low real_gain_high"), ("gain", "drawn", "synthetic_gain"),
+                    ("shift", "drawn", "shift shift_low shift_high"), ("score", "drawn", "score score_low score_high"))
+
+
+def _by_sampler(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    """Difference of the medians to real; the table's interval is of the shift to the reference sampler, not of this."""
+    for part, column, choice in ((table.head(1), "iou_median_reference", "reference"), (table, "iou_median",
+                                 table["sampler"] + ", " + table["steps"].map("{:.0f} steps".format))):
+        yield _rows(part.assign(shift=part[column] - study.real_median), "sampler", choice, "samplers",
+                    ("shift", "drawn", "shift"))
+
+
+def _by_rate(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    """Mean over the trainings of each rate; of medians, as single pairs aren't in the table."""
+    means = table.groupby("learning_rate", as_index=False)[["iou_median", "gain"]].mean()
+    yield _rows(means.assign(shift=means["iou_median"] - study.real_median), "learning_rate",
+                means["learning_rate"].map("{:g}".format), "learning_rates", ("shift", "drawn", "shift"),
+                ("gain", "drawn", "gain"))
+
+
+def _by_channel(source: str, *results: tuple[str, str, str]) -> Callable[[pd.DataFrame, _Study], list[pd.DataFrame]]:
+    """The encodings of the study: what the paper compares, as a scale for the rest."""
+    def read(table: pd.DataFrame, study: _Study) -> list[pd.DataFrame]:
+        part = table[(table["measure"] == "iou") & table["set"].isin(study.sets)]
+        return [_rows(part, "third_channel", part["set"], source, *results)]
+    return read
+
+
+def _by_split(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    yield table.rename(columns={"split": "choice"}).assign(field="real_split", source="pairs")
+
+
+def _by_test(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    wanted = {frozenset(pair) for pair in combinations(study.sets, 2)}
+    part = table[[frozenset(pair) in wanted for pair in zip(table["first"], table["second"], strict=True)]]
+    part = part.assign(pair=part["first"] + " − " + part["second"])
+    yield _rows(part, "contrast_test", part["test"], "overlap", ("p", "pair", "p"))
+
+
+_READERS: dict[str, Callable[[pd.DataFrame, _Study], Iterable[pd.DataFrame]]] = {
+    "mask_effects": _by_mask, "matching_audit": _by_matching, "preprocessing_effects": _by_preprocessing,
+    "samplers": _by_sampler, "learning_rates": _by_rate,
+    "effects": _by_channel("effects", ("shift", "drawn", "hodges_lehmann hodges_lehmann_low hodges_lehmann_high")),
+    "consistency": _by_channel("consistency", ("gain", "drawn", "gain gain_low gain_high"),
+                               ("score", "drawn", "score score_low score_high")),
+    "real_split": _by_split, "contrast_test": _by_test}
