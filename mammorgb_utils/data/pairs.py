@@ -151,16 +151,19 @@ def real_pairs(run: Run) -> tuple[np.ndarray, pd.DataFrame]:
     return pairs[rows], index.iloc[rows].reset_index(drop=True)
 
 
+def kept_images(run: Run) -> pd.DataFrame:
+    """The images that the study's pairs were made from: rows of `pairs/images.csv`, and `path` of the manifest."""
+    images = read_table(run.images).fillna({"excluded": ""}).assign(path=load_manifest(run.manifest)["path"])
+    return images[images["excluded"] == ""]
+
+
 def example_steps(run: Run, n_pairs: int) -> list[dict[str, dict[str, np.ndarray]]]:
     """Every preprocessing stage of the first pairs, for figures.
 
     Returns:
         One dict a pair: view to `preprocessing_steps`.
     """
-    manifest = load_manifest(run.manifest)
-    images = read_table(run.images).fillna({"excluded": ""}).assign(path=manifest["path"])
-    kept = images[images["excluded"] == ""]
-    reference = load_reference_cdf(run.protocol)
+    kept, reference = kept_images(run), load_reference_cdf(run.protocol)
     wanted = read_table(run.pairs_index)["pair"].head(n_pairs)
     return [{row.view: preprocessing_steps(read_view(run.manifest.parent / row.path, run.protocol), reference,
                                            run.protocol)

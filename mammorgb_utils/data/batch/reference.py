@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -29,14 +30,19 @@ def reference_from_manifest(manifest: Path, protocol: Protocol, name: str, *, pr
     verify_checksums(images, manifest.parent, progress=progress)
     paths = [manifest.parent / path for path in images["path"]]
     total, n_images = np.zeros(1), 0
-    with closing(map_isolated(partial(_curves, protocol=protocol), paths)) as results:
-        for _, curves in tqdm(results, total=len(paths), desc="reference", unit="image", mininterval=2,
-                              disable=not progress):
-            if not isinstance(curves, RejectedImage):
-                total, n_images = total + curves, n_images + 1
+    for curves in read_curves(paths, protocol, label="reference", progress=progress):
+        total, n_images = total + curves, n_images + 1
     if not n_images:
         raise CohortError("no training image of the manifest could be read, so there is no reference")
-    return average_reference([tuple(total / n_images)], name, n_images)
+    return average_reference([total / n_images], name, n_images)
+
+
+def read_curves(paths: Sequence[Path], protocol: Protocol, *, label: str, progress: bool) -> Iterator[np.ndarray]:
+    """`quantile_curves` of files, `(2, 257)` each; those that can't be read are left out."""
+    with closing(map_isolated(partial(_curves, protocol=protocol), paths)) as results:
+        for _, found in tqdm(results, total=len(paths), desc=label, unit="image", mininterval=2, disable=not progress):
+            if not isinstance(found, RejectedImage):
+                yield found
 
 
 def _curves(path: Path, protocol: Protocol) -> np.ndarray:
@@ -59,7 +65,7 @@ def quantile_curves(mammogram: Mammogram) -> tuple[np.ndarray, np.ndarray]:
     return np.quantile(normalised[region], knots), np.quantile(plain, knots)
 
 
-def average_reference(curves: list[tuple[np.ndarray, np.ndarray]], name: str, n_images: int = 0) -> ReferenceCDF:
+def average_reference(curves: Sequence[Sequence[np.ndarray]], name: str, n_images: int = 0) -> ReferenceCDF:
     """Average quantile functions: the barycentre of the distributions, so that no single image decides.
 
     Args:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from mammorgb_utils.data.batch.workers import map_isolated
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage
-from mammorgb_utils.data.manifest import load_manifest
+from mammorgb_utils.data.pairs import kept_images
 from mammorgb_utils.data.preprocess import (
     ReferenceCDF,
     frame_view,
@@ -150,8 +150,7 @@ def _audited(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF,
 
 def _in_every_cell(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF) -> Iterator[tuple[str, object]]:
     """Each pair's name and what its masks say in every cell, or why a view couldn't be read."""
-    images = read_table(run.images).fillna({"excluded": ""}).assign(path=load_manifest(run.manifest)["path"])
-    paths = images[images["excluded"] == ""].pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
+    paths = kept_images(run).pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
     items = [(row.Index, run.manifest.parent / row.CC, run.manifest.parent / row.MLO) for row in paths.itertuples()]
     work = partial(_masks_of_pair, reference=reference, protocol=run.protocol)
     with closing(map_isolated(work, items, seconds=_SECONDS)) as results:

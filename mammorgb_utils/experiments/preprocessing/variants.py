@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
-from mammorgb_utils.data.batch.reference import average_reference, quantile_curves
-from mammorgb_utils.data.batch.workers import map_isolated
+from mammorgb_utils.data.batch.reference import average_reference, read_curves
 from mammorgb_utils.data.cohort import CohortError
-from mammorgb_utils.data.dicom import RejectedImage, one_file
-from mammorgb_utils.data.manifest import load_manifest
-from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort, real_pairs
-from mammorgb_utils.data.preprocess import ReferenceCDF, read_view
+from mammorgb_utils.data.pairs import kept_images, load_pairs, preprocess_cohort, real_pairs
+from mammorgb_utils.data.preprocess import ReferenceCDF
 from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS
 from mammorgb_utils.experiments.preprocessing.audit import SCOPES
 from mammorgb_utils.experiments.trial import SetOverlap, TrialError, run_trial
 from mammorgb_utils.output.style import DOUBLE_COLUMN, QUIET, bare, new_figure, styled
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import PROJECT_ROOT, Run, exclusive, read_table
+from mammorgb_utils.runs import PROJECT_ROOT, Run, exclusive
 from mammorgb_utils.streams import Stream, generator
 
 STUDY = "study"  # name and field of the variant that is the study's own preprocessing
@@ -225,28 +219,21 @@ def _reference_name(study: Run, name: str) -> str:
     return str(file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file)
 
 
-def _training_curves(study: Run, progress: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+def _training_curves(study: Run, progress: bool) -> list[np.ndarray]:
     """Quantile functions of training images that the study uses: breast, and whole image."""
-    images = read_table(study.images).fillna({"excluded": ""}).assign(path=load_manifest(study.manifest)["path"])
-    paths = images.loc[(images["excluded"] == "") & (images["split"] == "train"), "path"].to_numpy()
+    images = kept_images(study)
+    paths = images.loc[images["split"] == "train", "path"].to_numpy()
     rng = generator(study.protocol.seed, Stream.REFERENCE_IMAGES)
     chosen = np.sort(rng.choice(len(paths), min(MAX_REFERENCE_IMAGES, len(paths)), replace=False))
     files = [study.manifest.parent / path for path in paths[chosen]]
-    with closing(map_isolated(partial(_curves, protocol=study.protocol), files)) as results:
-        bar = tqdm(results, total=len(files), desc="references", unit="image", mininterval=2, disable=not progress)
-        curves = [found for _, found in bar if not isinstance(found, RejectedImage)]
+    curves = list(read_curves(files, study.protocol, label="references", progress=progress))
     if len(curves) < len(_REFERENCES):
         raise CohortError(f"references: {len(curves)} of {len(files)} training images can be read; three at least are "
                           "needed for thirds. Are the manifest's files still in their place?")
     return curves
 
 
-def _curves(path: Path, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    with one_file(path):
-        return quantile_curves(read_view(path, protocol))
-
-
-def _references(curves: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, ReferenceCDF]:
+def _references(curves: list[np.ndarray]) -> dict[str, ReferenceCDF]:
     """The references of `_REFERENCES`; a third is rounded down, so that the two never share a view."""
     order = np.argsort([foreground.mean() for foreground, _ in curves], kind="stable")
     third = len(order) // 3
