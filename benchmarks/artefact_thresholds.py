@@ -29,7 +29,7 @@ from tqdm import tqdm
 from mammorgb_utils.data.dicom import Mammogram
 from mammorgb_utils.data.phantom import write_cohort
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
-from mammorgb_utils.evaluation.artefacts.rates import DETECTORS, artefact_scores
+from mammorgb_utils.evaluation.artefacts import DETECTORS, artefact_scores
 from mammorgb_utils.evaluation.overlap import pair_masks
 from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.protocol import Protocol

@@ -27,7 +27,7 @@ from mammorgb_utils.data.batch.workers import available_cores
 from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table
 from mammorgb_utils.evaluation.anatomy.matching import match_table
 from mammorgb_utils.evaluation.anatomy.third_channel import computed_third
-from mammorgb_utils.evaluation.artefacts.rates import artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.consistency import consistency_table
 from mammorgb_utils.evaluation.fidelity.memorisation import HELDOUT, TRAIN, memorisation_table
 from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table

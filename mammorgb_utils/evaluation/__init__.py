@@ -1,1 +1,8 @@
-"""Breast masks, overlap, distances and the tests that judge them."""
+"""Breast masks, overlap, distances and what judges them: `sets` are compared, each room answers a question."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ["anatomy", "artefacts", "consistency", "fidelity", "masks", "overlap", "score", "statistics"], {
+        "sets": ["StudySets", "anatomy_rows", "nearest_rows", "overlap_by_method", "overlap_table", "shuffled_table",
+                 "study_sets", "texture_rows", "third_rows"]})

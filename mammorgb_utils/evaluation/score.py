@@ -9,7 +9,7 @@ import pandas as pd
 
 from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table
 from mammorgb_utils.evaluation.anatomy.matching import match_table
-from mammorgb_utils.evaluation.artefacts.rates import ANY, artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.consistency import consistency_table
 from mammorgb_utils.evaluation.fidelity.memorisation import EITHER, HELDOUT, memorisation_table
 from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table

@@ -3,7 +3,7 @@ import pytest
 from drawn_views import breast, mlo_breast, view
 
 from mammorgb_utils.evaluation import threads
-from mammorgb_utils.evaluation.artefacts.rates import artefact_scores
+from mammorgb_utils.evaluation.artefacts import artefact_scores
 from mammorgb_utils.evaluation.fidelity.texture import texture_features
 from mammorgb_utils.evaluation.masks import masks_by_method
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks

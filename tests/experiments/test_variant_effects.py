@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from drawn_views import breast, pairs_of, view
 
-from mammorgb_utils.evaluation.artefacts.rates import artefact_flags
+from mammorgb_utils.evaluation.artefacts import artefact_flags
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
 from mammorgb_utils.evaluation.statistics import hodges_lehmann
 from mammorgb_utils.experiments.preprocessing.effects import (

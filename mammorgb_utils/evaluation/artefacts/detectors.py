@@ -1,4 +1,4 @@
-"""How plainly a pair shows each named artefact: one score a kind, larger where it is plainer."""
+"""Named artefacts of a pair: how plainly it shows each, and which it carries by thresholds frozen beforehand."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import pandas as pd
 from scipy import fft, ndimage
 
 from mammorgb_utils.evaluation.masks import edge_columns, pectoral_mask
+from mammorgb_utils.evaluation.overlap import PairMasks
+from mammorgb_utils.evaluation.threads import parts_on_every_core
+
+# Fitted by benchmarks/artefact_thresholds.py on one phantom cohort and scored on another; a test compares.
+THRESHOLDS = {
+    "background_offset": 0.032,  # air's level [of the intensity scale]
+    "edge_line": 0.46,  # the straight line's unbroken share [of its run]
+    "label_remnant": 0.00026,  # an object's brightness times its area [of a white image]
+    "cut_breast": 0.46,  # width at the image's edge [of the breast's depth]
+    "view_mismatch": 0.46,  # areas' ratio, apart from the usual one [natural logarithm]
+    "checkerboard": 0.92,  # power at the grid's own frequencies over that beside them [log10]
+}
+ANY = "any"  # the column that says whether a pair carries one of them
 
 _SIDE = 128  # px: larger views are averaged to this or a little more; the grid's frequencies need every pixel
 _MARGIN = 0.03  # of the side, around the breast: the skin line's blur is no air
@@ -123,6 +137,46 @@ def view_mismatch(look: Look) -> float:
 def checkerboard(look: Look) -> float:
     """Power at periods of 2 and 4 px over that of the frequencies beside them [log10], the plainest of both views."""
     return max(_grid_power(view) for view in look.full)
+
+
+DETECTORS = {score.__name__: score for score in (background_offset, edge_line, label_remnant, cut_breast,
+                                                 view_mismatch, checkerboard)}  # larger where it is plainer
+
+
+def artefact_scores(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
+    """Score of every detector on every pair.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first, 0 = air, chest wall on the left.
+        masks: Masks of these pairs.
+
+    Returns:
+        One row a pair, one float column a detector, in the unit that `THRESHOLDS` states.
+
+    Raises:
+        ValueError: The masks belong to other pairs, or a view holds values that aren't finite.
+    """
+    if masks.breast.shape != pairs.shape:
+        raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
+    scores = np.concatenate(list(parts_on_every_core(_scores, pairs, masks.breast, masks.muscle)))
+    return pd.DataFrame(scores, columns=list(DETECTORS))
+
+
+def _scores(pairs: np.ndarray, breast: np.ndarray, muscle: np.ndarray) -> np.ndarray:
+    looks = (look_at(*views) for views in zip(pairs, breast, muscle, strict=True))
+    rows = [[score(look) for score in DETECTORS.values()] for look in looks]
+    return np.array(rows, dtype=float).reshape(len(pairs), len(DETECTORS))
+
+
+def artefact_flags(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
+    """Which artefacts every pair carries: as `artefact_scores`, with bool columns, and `any`."""
+    return flags_from_scores(artefact_scores(pairs, masks))
+
+
+def flags_from_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """The same from what `artefact_scores` gave."""
+    flags = scores[list(THRESHOLDS)] > pd.Series(THRESHOLDS)
+    return flags.assign(**{ANY: flags.any(axis=1)})
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -21,6 +22,7 @@ from mammorgb_utils.output.style import (
     LABELS,
     LINES,
     QUIET,
+    bare,
     new_figure,
     panel_letters,
     present_sets,
@@ -61,6 +63,37 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
     figure.legend(handles, [*labels, f"single steps (bold: running mean of {window})"], ncols=len(handles),
                   loc="outside lower center", handlelength=3.2)
     panel_letters(panels)
+    return figure
+
+
+@styled
+def mask_overlap(pair: np.ndarray, cc: np.ndarray, mlo: np.ndarray) -> Figure:
+    """One pair, the masks of its views, and what the two masks share.
+
+    Args:
+        pair: `(2, H, W)` in [0, 1], CC first.
+        cc, mlo: `(H, W)` bool.
+
+    Returns:
+        Both views with the outline of their mask; the masks over one another, the intersection dark, what else belongs
+        to the union pale.
+    """
+    figure = new_figure(DOUBLE_COLUMN, 62.0)
+    panels = figure.subplots(1, 3)
+    for axes, view, mask, title in zip(panels, pair, (cc, mlo), ("CC", "MLO"), strict=False):
+        axes.imshow(view, vmin=0.0, vmax=1.0)
+        axes.contour(mask, levels=[0.5], colors=[COLOURS["zero"]], linewidths=1.2)
+        axes.set_title(title)
+    parts = {"Intersection": (cc & mlo, COLOURS["sum"]), "CC alone": (cc & ~mlo, BAND), "MLO alone": (mlo & ~cc, QUIET)}
+    image = np.ones((*cc.shape, 3))
+    for mask, colour in parts.values():
+        image[mask] = to_rgb(colour)
+    panels[2].imshow(image)
+    panels[2].set_title("One over the other")
+    for axes in panels:
+        bare(axes, frame=QUIET)
+    figure.legend(handles=[Patch(facecolor=colour, label=f"{label}, {np.count_nonzero(mask):,} px")
+                           for label, (mask, colour) in parts.items()], loc="outside lower center", ncols=3)
     return figure
 
 

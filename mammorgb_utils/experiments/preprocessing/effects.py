@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mammorgb_utils.data.breast_region import breast_region, chest_wall_side
-from mammorgb_utils.evaluation.artefacts.rates import ANY, artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.consistency import pairing_gain, score_of_gains, shuffled_overlap
 from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.statistics import Effect, hodges_lehmann, patient_of, rate_row

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mammorgb_utils.evaluation.artefacts.rates import DETECTORS, THRESHOLDS
-from mammorgb_utils.evaluation.artefacts.tables import (
+from mammorgb_utils.evaluation.artefacts import (
+    DETECTORS,
+    THRESHOLDS,
     detector_performance,
     drawn_pairs,
     facts_of_pairs,

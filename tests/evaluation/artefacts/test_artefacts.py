@@ -6,14 +6,14 @@ import pytest
 from drawn_views import breast, mlo_breast, wedge
 from scipy.stats import binomtest
 
-from mammorgb_utils.evaluation.artefacts import rates as artefacts
-from mammorgb_utils.evaluation.artefacts.rates import (
+from mammorgb_utils.evaluation.artefacts import (
     ANY,
     DETECTORS,
     THRESHOLDS,
     artefact_flags,
     artefact_rates,
     artefact_scores,
+    flags_from_scores,
 )
 from mammorgb_utils.evaluation.overlap import pair_masks
 from mammorgb_utils.evaluation.statistics import rate, rate_row, wilson
@@ -118,10 +118,10 @@ def test_masks_of_other_pairs_and_values_that_are_not_finite_are_refused():
 def test_flags_are_scores_beyond_thresholds(monkeypatch):
     pairs = plain(64)[None]
     scores = artefact_scores(pairs, pair_masks(pairs))
-    at = {name: detector._replace(threshold=scores[name].iloc[0]) for name, detector in DETECTORS.items()}
-    monkeypatch.setattr(artefacts, "DETECTORS", at)
-    assert not artefacts.flags_from_scores(scores)[ANY].any()
-    assert artefacts.flags_from_scores(scores + 1e-6).all(axis=None)
+    for name in THRESHOLDS:
+        monkeypatch.setitem(THRESHOLDS, name, scores[name].iloc[0])
+    assert not flags_from_scores(scores)[ANY].any()
+    assert flags_from_scores(scores + 1e-6).all(axis=None)
 
 
 def flag_rows(rows):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from drawn_figures import ENCODINGS, texts
 
-from mammorgb_utils.evaluation.artefacts.rates import ANY, DETECTORS
+from mammorgb_utils.evaluation.artefacts import ANY, DETECTORS
 from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import figures

@@ -1,10 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_figures import texts
 from drawn_views import mlo_breast, pairs_of, view, wedge
 from scipy.stats import mannwhitneyu
 
 from mammorgb_utils.evaluation.overlap import dsc, iou, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.overlap.figures import mask_overlap
 from mammorgb_utils.evaluation.statistics import ks
 
 
@@ -109,3 +111,11 @@ def test_plausible_range_is_the_1st_to_99th_percentile_and_needs_real_pairs():
     assert plausible(facts(cc_area=0.2025), reference)[0]
     with pytest.raises(ValueError, match="no real pairs"):
         plausible(facts(), reference.iloc[:0])
+
+
+def test_one_pair_is_shown_with_both_masks_and_what_they_share():
+    cc, mlo = np.zeros((2, 20, 20), bool)
+    cc[:10, :8], mlo[5:, :8] = True, True
+    figure = mask_overlap(np.zeros((2, 20, 20)), cc, mlo)
+    assert {"Intersection, 40 px", "CC alone, 40 px", "MLO alone, 80 px"} <= set(texts(figure))
+    assert len(figure.axes) == 3 and iou(cc, mlo) == 40 / 160
