@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["diagrams", "pictures"], {
     "saving": ["present", "save_figure", "save_table"], "tables": ["show_table"], "outputs": ["load_outputs"]})

@@ -1,8 +1,8 @@
-"""Figures of training and of mask overlap."""
+"""The figure of mask overlap."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,40 +30,6 @@ from mammorgb_utils.output.style import (
 )
 
 _SHORT = {**LABELS, "absdiff": "Abs. diff."}
-_FAINT = 0.35
-
-
-@styled
-def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float | None = None) -> Figure:
-    """Loss and gradient norm over the training steps of each encoding.
-
-    Args:
-        stats: For each encoding its `stats.jsonl`: columns `step`, `loss`, `grad_norm`, one row a step.
-        max_grad_norm: Where gradients are clipped, drawn as a line.
-
-    Returns:
-        Two panels: every step faint, its centred running mean bold.
-    """
-    figure = new_figure(DOUBLE_COLUMN, 70.0)
-    panels = figure.subplots(1, 2)
-    shown = present_sets(stats)
-    window = max((len(stats[name]) // 15 for name in shown), default=0) | 1
-    labels = {"loss": "Loss (mean squared error)", "grad_norm": "Gradient norm before clipping"}
-    for axes, (column, label) in zip(panels, labels.items(), strict=True):
-        for name in shown:
-            step, values = stats[name]["step"], stats[name][column]
-            axes.plot(step, values, color=COLOURS[name], alpha=_FAINT, linewidth=0.5)
-            axes.plot(step, values.rolling(window, center=True, min_periods=1).mean(), color=COLOURS[name],
-                      linestyle=LINES[name], linewidth=1.6, label=LABELS[name])
-        axes.set(xlabel="Training step", ylabel=label, xlim=(0, None), ylim=(0, None))
-    if max_grad_norm is not None:
-        panels[1].axhline(max_grad_norm, color=QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipping")
-    handles, labels = panels[1].get_legend_handles_labels()
-    handles.append(Line2D([], [], color=EDGE, alpha=_FAINT, linewidth=0.6))
-    figure.legend(handles, [*labels, f"single steps (bold: running mean of {window})"], ncols=len(handles),
-                  loc="outside lower center", handlelength=3.2)
-    panel_letters(panels)
-    return figure
 
 
 @styled

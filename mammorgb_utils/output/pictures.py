@@ -1,4 +1,4 @@
-"""Figures of the data: preprocessing steps, histogram matching, encodings."""
+"""Pictures of pairs: from stored pixels to encodings, galleries, and what trainings drew on their way."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from skimage.measure import block_reduce
 
 from mammorgb_utils.output.style import (
     COLOURS,
@@ -32,10 +33,8 @@ _SHOWN = 360  # px: a printed panel shows no more, and a full mammogram would ma
 def shrink(view: np.ndarray, longest: int = _SHOWN) -> np.ndarray:
     """Block means of a `(H, W)` view, so that its longest side has at most `longest` pixels."""
     block = -(-max(view.shape) // longest)
-    if block == 1:
-        return view
     height, width = (side // block * block for side in view.shape)
-    return view[:height, :width].reshape(height // block, block, width // block, block).mean((1, 3))
+    return view if block == 1 else block_reduce(view[:height, :width], block, np.mean)
 
 
 @styled
@@ -140,6 +139,51 @@ def encodings(pair: np.ndarray, images: Mapping[str, np.ndarray]) -> Figure:
     for axes in grid.flat:
         bare(axes, frame=QUIET)
     return figure
+
+
+@styled
+def gallery(pairs: np.ndarray, captions: Sequence[str] | None = None, *, title: str = "", columns: int = 4,
+            frame: str = QUIET) -> Figure:
+    """Pairs side by side, CC on the left of each frame and MLO on the right.
+
+    Args:
+        pairs: `(n, 2, H, W)` in [0, 1], real or synthetic; all of them are shown.
+        captions: A short line below each pair.
+        columns: Pairs a row.
+        frame: Colour of the fine line around each pair, e.g. the set's in `style.COLOURS`.
+
+    Raises:
+        ValueError: There is no pair, or captions don't match the pairs one to one.
+    """
+    if len(pairs) == 0:
+        raise ValueError("a gallery needs at least one pair")
+    if captions is not None and len(captions) != len(pairs):
+        raise ValueError(f"{len(captions)} captions for {len(pairs)} pairs")
+    rows = -(-len(pairs) // columns)
+    cell = (DOUBLE_COLUMN / columns - 1.2) / 2 * pairs.shape[2] / pairs.shape[3]
+    figure = new_figure(DOUBLE_COLUMN, rows * (cell + (4.6 if captions is not None else 1.4)) + (8 if title else 4))
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for index, axes in enumerate(grid.flat):
+        if index >= len(pairs):
+            axes.axis("off")
+            continue
+        _pair(axes, pairs[index], frame, head=index < columns)
+        if captions is not None:
+            axes.set_xlabel(captions[index], fontsize=6)
+    if title:
+        figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def _pair(axes: Axes, pair: np.ndarray, frame: str, *, head: bool) -> None:
+    width = pair.shape[2]
+    axes.imshow(np.concatenate(list(pair), axis=1), vmin=0, vmax=1)
+    axes.axvline(width - 0.5, color=frame, linewidth=0.6)
+    bare(axes, frame=frame)
+    if head:
+        for x, view in ((0.25, "CC"), (0.75, "MLO")):
+            axes.text(x, 1.02, view, transform=axes.transAxes, ha="center", va="bottom", color=QUIET, fontsize=6.5)
 
 
 @styled
