@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from mammorgb_utils.diffusion.encoding import check_views
-from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
+from mammorgb_utils.diffusion.engine.base import device_name, pick_device
 from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder, digest
-from mammorgb_utils.diffusion.engine.loop import fit
+from mammorgb_utils.diffusion.engine.loop import STATS, fit
 from mammorgb_utils.diffusion.engine.model_folder import (
     RECORD,
     array_sha256,
@@ -76,7 +77,7 @@ def pretrain_base(views: np.ndarray, out_dir: Path, *, steps: int, seed: int, wo
                 progress=progress, what="pretraining", after_step=partial(_keep, scheduler, work_dir, milestones))
     with atomic_folder(out_dir) as temporary:
         write_pipeline(temporary, state, scheduler, "ema" if recipe.ema_decay else "raw", half=True)
-        _describe(temporary, unet, recipe, finished, fingerprint, n_views=len(views))
+        _describe(temporary, unet, recipe, finished, fingerprint, len(views), precisions(work_dir))
     return out_dir
 
 
@@ -135,16 +136,27 @@ def noise_schedule() -> DDPMScheduler:
                          rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=True)
 
 
+def precisions(work_dir: Path) -> str:
+    """In which precision the steps of a pretraining were done, such as `bf16 to step 9,000, fp32 to step 15,000`."""
+    steps = pd.read_json(work_dir / STATS, lines=True)
+    last = steps[steps["precision"] != steps["precision"].shift(-1)]
+    return ", ".join(f"{row.precision} to step {row.step:,}" for row in last.itertuples())
+
+
 def _describe(folder: Path, unet: UNet2DModel, recipe: Recipe, identity: dict[str, Any], fingerprint: dict[str, Any],
-              n_views: int) -> None:
-    device = pick_device()
+              n_views: int, precision: str) -> None:
     parameters, size = sum(p.numel() for p in unet.parameters()), unet.config.sample_size
     record = {"encoding": identity["encoding"], "digest": digest(identity), "identity": identity, "image_size": size,
-              "n_views": n_views, "parameters": parameters, "device": device_name(device),
-              "precision": resolve_precision(recipe.precision, device)}
+              "n_views": n_views, "parameters": parameters, "device": device_name(pick_device()),
+              "precision": precision}
     for name, content in ((RECORD, record), (FINGERPRINT, fingerprint)):
         (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    card = _CARD.format_map(asdict(recipe) | record | {"size": size, "channels": list(unet.config.block_out_channels)})
+    rates = f"AdamW, lr {recipe.learning_rate:g}"
+    if recipe.optimizer == "muon":
+        rates = f"Muon, lr {recipe.muon_learning_rate:g}, on the hidden kernels and {rates}, on the rest"
+    card = _CARD.format_map(asdict(recipe) | record | {
+        "size": size, "channels": list(unet.config.block_out_channels), "rates": rates,
+        "drawn": {"middle": "half uniform, half logit-normal"}.get(recipe.timestep_mix, recipe.timestep_mix)})
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -165,7 +177,7 @@ difference or zero): what a breast looks like is known beforehand, what belongs 
 | model | diffusers `UNet2DModel`, channels {channels}, {parameters:,} parameters, stored in half precision |
 | noise schedule | 1000 steps, squared cosine with zero terminal SNR, v-prediction |
 | data | {n_views:,} preprocessed views of simulated breasts, CC and MLO mixed; **no patient data** |
-| training | {steps:,} steps of {batch_size} images, AdamW, lr {learning_rate:g} with {warmup_steps} warm-up steps and cosine decay, weights averaged with decay {ema_decay}, seed {seed}, {precision} |
+| training | {steps:,} steps of {batch_size} images; {rates}, {warmup_steps} warm-up steps and cosine decay; timesteps {drawn}; weights averaged with decay {ema_decay}; seed {seed}; {precision} |
 | licence | Apache-2.0 |
 
 The phantoms of the base have seeds of their own: none of them is in a study's training or held-out set.

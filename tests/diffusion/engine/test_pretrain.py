@@ -66,6 +66,27 @@ def test_killed_and_resumed_is_the_unbroken_run(tmp_path, pretrained, monkeypatc
     assert equal(weights(again), weights(pretrained))
 
 
+def test_a_pretraining_goes_on_at_the_precision_of_another_machine_and_the_card_says_where(tmp_path, monkeypatch):
+    class Interrupted(ViewSource):
+        def images(self, step, examples):
+            if step == 3:
+                raise KeyboardInterrupt
+            return super().images(step, examples)
+
+    asked = ASKED | {"precision": "auto"}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(base_model, "ViewSource", Interrupted)
+        for room in ("learning", "engine.loop"):
+            patch.setattr(f"mammorgb_utils.diffusion.{room}.resolve_precision", lambda precision, device: "bf16")
+        pretrain_base(VIEWS, tmp_path / "base", work_dir=tmp_path / "work", **asked)
+    for room in ("learning", "engine.loop"):
+        monkeypatch.setattr(f"mammorgb_utils.diffusion.{room}.resolve_precision", lambda precision, device: "fp32")
+    base = pretrain_base(VIEWS, tmp_path / "base", work_dir=tmp_path / "work", **asked)
+    record = json.loads((base / "mammorgb.json").read_text())
+    assert record["precision"] == "bf16 to step 2, fp32 to step 4"
+    assert record["precision"] in (base / "README.md").read_text()
+
+
 def test_existing_base_is_kept_and_another_refused(tmp_path, pretrained, monkeypatch):
     monkeypatch.setattr(base_model, "fit", None)
     assert pretrain_base(VIEWS, pretrained, work_dir=tmp_path, **ASKED) == pretrained
