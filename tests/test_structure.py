@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import house
 import pytest
 import yaml
 
@@ -15,6 +16,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["protocol", "streams", "runs", "data", "diffusion", "output", "evaluation", "experiments", "reporting",
          "notebooks", "commands", "cli"]
 MODULES = sorted((ROOT / "mammorgb_utils").rglob("*.py"))
+LIMITS = {"library": (130, 18_700), "core": (10, 1_450), "walk": (36, 6_300)}  # modules and lines, see house.py
 
 
 def room(dotted: str) -> str:
@@ -44,6 +46,12 @@ def test_imports_go_one_way_and_use_public_names(path):
             continue
         assert ORDER.index(room(module)) <= ORDER.index(own), f"{own} imports {module}"
         assert room(module) == own or not [n for n in names if n.startswith("_")], f"private names of {module}"
+
+
+def test_the_paper_s_path_can_be_read_in_one_sitting():
+    found = {part: house.count(files) for part, files in house.parts().items() if part in LIMITS}
+    assert all(count <= limit for part in LIMITS for count, limit in zip(found[part], LIMITS[part], strict=True)), found
+    assert set(house.modules(house.CORE)) <= set(MODULES)
 
 
 def test_random_streams_have_names_and_never_share_a_number():
