@@ -9,7 +9,7 @@ import torch
 from tiny_models import SIZE, save_base
 
 from mammorgb_utils import runs
-from mammorgb_utils.data.batch import resumable
+from mammorgb_utils.data.batch import reference, resumable
 from mammorgb_utils.data.cohort import CohortError
 from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
@@ -54,7 +54,7 @@ def study(cohort, tmp_path_factory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "PROJECT_ROOT", root)
         patch.setattr(resumable, "map_isolated", one_by_one)
-        patch.setattr(preprocessing_variants, "map_isolated", one_by_one)
+        patch.setattr(reference, "map_isolated", one_by_one)
         run = Run.open("r", "smoke", manifest=str(cohort[0] / "manifest.csv"), **small)
         preprocess_cohort(run, progress=False)
         make_references(run, progress=False)
@@ -107,7 +107,7 @@ def test_the_example_is_a_right_breast_under_every_variant(study, made):
 
 
 def test_references_are_averages_of_training_views(study, monkeypatch):
-    monkeypatch.setattr(preprocessing_variants, "map_isolated", None)  # would raise when called
+    monkeypatch.setattr(reference, "map_isolated", None)  # would raise when called
     table = make_references(study, progress=False).set_index("choice")
     n_train = 2 * len(load_pairs(study, "train")[1])
     assert table["n_images"].to_dict() == {"dark": n_train // 3, "bright": n_train // 3, "gamma": n_train}
@@ -126,7 +126,7 @@ def test_the_film_like_reference_is_the_mean_to_a_power():
 def test_too_few_images_for_thirds_are_refused(study, tmp_path, monkeypatch):
     elsewhere = Run(tmp_path, study.protocol, study.manifest)
     write_csv(elsewhere.images, pd.read_csv(study.images))
-    monkeypatch.setattr(preprocessing_variants, "map_isolated",
+    monkeypatch.setattr(reference, "map_isolated",
                         lambda work, items: ((item, RejectedImage(item, "unreadable", "gone")) for item in items))
     with pytest.raises(CohortError, match="0 of .* training images can be read"):
         make_references(elsewhere, progress=False)
