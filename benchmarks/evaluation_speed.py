@@ -31,7 +31,8 @@ from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.consistency import consistency_table
 from mammorgb_utils.evaluation.fidelity.memorisation import HELDOUT, TRAIN, memorisation_table
 from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
-from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples, masks_by_method
+from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples
+from mammorgb_utils.evaluation.overlap import masks_by_method
 from mammorgb_utils.evaluation.sets import (
     StudySets,
     anatomy_rows,

@@ -7,8 +7,8 @@ from drawn_views import breast, pairs_of
 from small_study import N, drawn_pairs, small_study
 
 from mammorgb_utils.evaluation import sets as study
-from mammorgb_utils.evaluation.masks import METHODS, masks_by_method
-from mammorgb_utils.evaluation.overlap import pair_metrics, plausible
+from mammorgb_utils.evaluation.masks import METHODS
+from mammorgb_utils.evaluation.overlap import masks_by_method, pair_metrics, plausible
 from mammorgb_utils.evaluation.sets import StudySets, overlap_by_method, overlap_table, shuffled_table, study_sets
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import write_array

@@ -5,8 +5,7 @@ from drawn_views import breast, mlo_breast, view
 from mammorgb_utils.evaluation import threads
 from mammorgb_utils.evaluation.artefacts import artefact_scores
 from mammorgb_utils.evaluation.fidelity.texture import texture_features
-from mammorgb_utils.evaluation.masks import masks_by_method
-from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks
+from mammorgb_utils.evaluation.overlap import PairMasks, masks_by_method, pair_masks
 
 PAIRS = np.stack([np.stack([view(breast(64, 0.5 + 0.03 * i), noise=0.01, seed=i), view(mlo_breast(64), seed=i)])
                   for i in range(7)])

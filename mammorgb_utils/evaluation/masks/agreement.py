@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,10 +10,8 @@ import pandas as pd
 
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.anatomy.truth import phantom_folders
-from mammorgb_utils.evaluation.masks.breast import METHODS, breast_component, foregrounds
-from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks
+from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.statistics import Sample, median_draws
-from mammorgb_utils.evaluation.threads import parts_on_every_core
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 from mammorgb_utils.streams import Stream, generator
@@ -24,38 +21,6 @@ VIEWS = ("CC", "MLO")
 LOW_AGREEMENT = 0.90  # IoU of two masks of one view, below which they aren't the same breast
 AGREEMENT_COLUMNS = ("set", "view", "first", "second", "n", "n_nan", "iou_median", "iou_low", "iou_high", "iou_p5",
                      "below", "area_bias")
-
-
-def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), *,
-                    known: Mapping[str, PairMasks] | None = None) -> dict[str, PairMasks]:
-    """`pair_masks` under several methods; what doesn't depend on the method is computed once.
-
-    Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
-        methods: Names in `masks.METHODS`.
-        known: Method to what `pair_masks` gave for these pairs; handed back as it is, not made again.
-
-    Raises:
-        ValueError: The array isn't `(N, 2, H, W)`, or a method is unknown.
-    """
-    methods, done = tuple(methods), dict(known or {})
-    if "background" not in done:  # the muscle is looked for inside its masks, whatever the method
-        done["background"] = pair_masks(pairs)
-    others = [method for method in methods if method not in done]
-    parts = list(parts_on_every_core(partial(_other_masks, methods=others), pairs, done["background"].muscle))
-    done |= {method: PairMasks.joined(part[method] for part in parts) for method in others}
-    return {method: done[method] for method in methods}
-
-
-def _other_masks(pairs: np.ndarray, muscle: np.ndarray, methods: Sequence[str]) -> dict[str, PairMasks]:
-    found = {method: (np.zeros(pairs.shape, bool), np.zeros((len(pairs), 2), bool), np.zeros((len(pairs), 2)))
-             for method in methods}
-    for place in np.ndindex(pairs.shape[:2]):
-        for method, raw in foregrounds(pairs[place], methods).items():
-            breast, left, largest = found[method]
-            breast[place], left[place], largest[place] = breast_component(raw)
-    return {method: PairMasks(breast, muscle & breast[:, 1], left, largest)
-            for method, (breast, left, largest) in found.items()}
 
 
 def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Protocol, *,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.masks import breast_component, foreground, pectoral_mask
+from mammorgb_utils.evaluation.masks import METHODS, breast_component, foregrounds, pectoral_mask
 from mammorgb_utils.evaluation.threads import parts_on_every_core
 
 MIN_LARGEST_SHARE = 0.95  # of the foreground, in one component
@@ -99,21 +99,42 @@ def pair_masks(pairs: np.ndarray, method: str = "background") -> PairMasks:
     Raises:
         ValueError: The array isn't `(N, 2, H, W)`, or the method is unknown.
     """
+    return masks_by_method(pairs, (method,))[method]
+
+
+def masks_by_method(pairs: np.ndarray, methods: Iterable[str] = tuple(METHODS), *,
+                    known: Mapping[str, PairMasks] | None = None) -> dict[str, PairMasks]:
+    """`pair_masks` under several methods; what doesn't depend on the method is computed once.
+
+    Args:
+        pairs, methods: As `pair_masks` takes them.
+        known: Method to what `pair_masks` gave for these pairs; handed back as it is, not made again.
+    """
     if pairs.ndim != 4 or pairs.shape[1] != 2:
         raise ValueError(f"pairs: expected (N, 2, H, W), CC first, got shape {pairs.shape}")
-    return PairMasks.joined(parts_on_every_core(partial(_masks_of, method=method), pairs))
+    methods, found = tuple(methods), dict(known or {})
+    if missing := [method for method in methods if method not in found]:
+        muscle = [found["background"].muscle] if "background" in found else []
+        parts = list(parts_on_every_core(partial(_masks_of, methods=missing), pairs, *muscle))
+        found |= {method: PairMasks.joined(part[method] for part in parts) for method in missing}
+    return {method: found[method] for method in methods}
 
 
-def _masks_of(pairs: np.ndarray, method: str) -> PairMasks:
+def _masks_of(pairs: np.ndarray, muscle: np.ndarray | None = None, *, methods: Sequence[str]) -> dict[str, PairMasks]:
+    """The muscle is looked for inside the masks of `background`, whatever the method."""
     n, _, height, width = pairs.shape
-    breast, muscle = np.zeros((n, 2, height, width), bool), np.zeros((n, height, width), bool)
-    left, largest = np.zeros((n, 2), bool), np.zeros((n, 2))
-    for i, pair in enumerate(pairs):
-        for view in (0, 1):
-            breast[i, view], left[i, view], largest[i, view] = breast_component(foreground(pair[view], method))
-        known = breast[i, 1] if method == "background" else None
-        muscle[i] = pectoral_mask(pair[1], known) & breast[i, 1]
-    return PairMasks(breast, muscle, left, largest)
+    wanted = methods if muscle is not None else dict.fromkeys((*methods, "background"))
+    found = {method: PairMasks(np.zeros(pairs.shape, bool), np.zeros((n, height, width), bool),
+                               np.zeros((n, 2), bool), np.zeros((n, 2))) for method in wanted}
+    for place in np.ndindex(n, 2):
+        for method, raw in foregrounds(pairs[place], wanted).items():
+            made = found[method]
+            made.breast[place], made.left[place], made.largest[place] = breast_component(raw)
+    for i in range(n):
+        wedge = pectoral_mask(pairs[i, 1], found["background"].breast[i, 1]) if muscle is None else muscle[i]
+        for made in found.values():
+            made.muscle[i] = wedge & made.breast[i, 1]
+    return found
 
 
 def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMasks | None = None) -> pd.DataFrame:
@@ -140,26 +161,17 @@ def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMa
              for name, measure, other in (("iou", iou, mlo), ("dsc", dsc, mlo),
                                           ("iou_no_muscle", iou, bare), ("dsc_no_muscle", dsc, bare))}
     for name, values in (("area", masks.breast.mean(axis=(2, 3))), ("left", masks.left),
-                         ("largest", masks.largest), ("intensity", mean_intensity(pairs, masks))):
+                         ("largest", masks.largest), ("intensity", _mean_intensity(pairs, masks))):
         frame |= {f"cc_{name}": values[:, 0], f"mlo_{name}": values[:, 1]}
     return pd.DataFrame(frame)
 
 
-def mean_intensity(pairs: np.ndarray, masks: PairMasks) -> np.ndarray:
-    """Mean intensity inside each view's breast, the muscle left out: a coarse density.
-
-    Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
-        masks: Masks of these pairs.
-
-    Returns:
-        `(N, 2)`; NaN where the mask is empty.
-    """
+def _mean_intensity(pairs: np.ndarray, masks: PairMasks) -> np.ndarray:
+    """`(N, 2)` mean intensity inside each view's breast, the muscle left out: a coarse density; NaN without a mask."""
     inside = masks.breast.copy()
     inside[:, 1] = masks.mlo_no_muscle
-    count = np.count_nonzero(inside, axis=(2, 3)).astype(float)
-    total = np.sum(pairs, axis=(2, 3), where=inside, dtype=np.float64)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    with np.errstate(invalid="ignore"):
+        return np.sum(pairs, axis=(2, 3), where=inside, dtype=np.float64) / np.count_nonzero(inside, axis=(2, 3))
 
 
 def plausible(frame: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:

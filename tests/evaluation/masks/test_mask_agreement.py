@@ -7,15 +7,9 @@ import pandas as pd
 import pytest
 from drawn_views import breast, pairs_of, view
 
-from mammorgb_utils.evaluation.masks import (
-    METHODS,
-    mask_agreement,
-    mask_examples,
-    masks_by_method,
-    true_masks,
-)
+from mammorgb_utils.evaluation.masks import METHODS, mask_agreement, mask_examples, true_masks
 from mammorgb_utils.evaluation.masks.agreement import TRUTH
-from mammorgb_utils.evaluation.overlap import PairMasks, iou, pair_masks
+from mammorgb_utils.evaluation.overlap import PairMasks, iou, masks_by_method, pair_masks
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run
 
