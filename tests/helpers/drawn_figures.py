@@ -5,9 +5,11 @@ import pandas as pd
 from matplotlib.text import Text
 from reader_studies import simulated_tables
 
+from mammorgb_utils.evaluation import consistency, overlap, statistics
 from mammorgb_utils.experiments import learning_rate, samplers, third_channel
+from mammorgb_utils.experiments.preprocessing import audit
 from mammorgb_utils.experiments.readers import score
-from mammorgb_utils.reporting import figures
+from mammorgb_utils.output import diagrams, pictures
 
 ENCODINGS = ("sum", "absdiff", "zero")
 RNG = np.random.default_rng(7)
@@ -103,18 +105,18 @@ def draw(name):
     cdf = (np.linspace(0, 1, 11), np.linspace(0, 1, 11))
     rgb = np.stack([*PAIRS[0], PAIRS[0].mean(0)], axis=-1)
     return {
-        "preprocessing_steps": lambda: figures.preprocessing_steps(
+        "preprocessing_steps": lambda: pictures.preprocessing_steps(
             {view: [("Decoded", RNG.random((40, 30))), ("Resized", RNG.random((16, 16)))] for view in ("CC", "MLO")}),
-        "reference_cdf": lambda: figures.reference_cdf(list(PAIRS[:3]), [cdf] * 3, cdf),
-        "encodings": lambda: figures.encodings(PAIRS[0], {name: rgb for name in ENCODINGS}),
-        "cohort_flow": lambda: figures.cohort_flow(flow_table()),
-        "gallery_real": lambda: figures.gallery(PAIRS, [f"pair {i}" for i in range(5)], title="Real", columns=3),
-        "training_curves": lambda: figures.training_curves(stats(), max_grad_norm=1.0),
-        "matching_audit": lambda: figures.matching_audit(*audit_tables()),
-        "overlap_distributions": lambda: figures.overlap_distributions(overlap_table(), overlap_table()),
-        "distances": lambda: figures.distances(distance_rows(), {"emd": 0.02, "ks": 0.077}),
-        "contrasts": lambda: figures.contrasts(contrast_rows()),
-        "consistency": lambda: figures.consistency(consistency_rows()),
+        "reference_cdf": lambda: pictures.reference_cdf(list(PAIRS[:3]), [cdf] * 3, cdf),
+        "encodings": lambda: pictures.encodings(PAIRS[0], {name: rgb for name in ENCODINGS}),
+        "cohort_flow": lambda: diagrams.cohort_flow(flow_table()),
+        "gallery_real": lambda: pictures.gallery(PAIRS, [f"pair {i}" for i in range(5)], title="Real", columns=3),
+        "training_curves": lambda: diagrams.training_curves(stats(), max_grad_norm=1.0),
+        "matching_audit": lambda: audit.figure(*audit_tables()),
+        "overlap_distributions": lambda: overlap.figures.overlap_distributions(overlap_table(), overlap_table()),
+        "distances": lambda: statistics.figures.distances(distance_rows(), {"emd": 0.02, "ks": 0.077}),
+        "contrasts": lambda: statistics.figures.contrasts(contrast_rows()),
+        "consistency": lambda: consistency.figures.consistency(consistency_rows()),
         "learning_rates": lambda: learning_rate.figure(
             *rate_tables(), max_grad_norm=1.0, real={"iou_median": 0.84, "plausible": 0.95}, floor=(0.005, 0.02)),
         "third_channel": lambda: third_channel.figure(

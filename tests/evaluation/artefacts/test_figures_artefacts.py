@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 from drawn_figures import ENCODINGS, texts
 
-from mammorgb_utils.evaluation.artefacts import ANY, DETECTORS
+from mammorgb_utils.evaluation.artefacts import ANY, DETECTORS, figures
 from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting import figures
 from mammorgb_utils.reporting.claims import evaluate_claims
 from mammorgb_utils.runs import PROJECT_ROOT
 
