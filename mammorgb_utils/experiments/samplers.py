@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
-from mammorgb_utils.evaluation.overlap import pair_metrics
+from mammorgb_utils.evaluation.sets import StudySets, overlap_table
 from mammorgb_utils.evaluation.statistics import LEVEL, MIN_PAIRS, emd, equivalence, hodges_lehmann, null_band
 from mammorgb_utils.output.style import (
     BAND,
@@ -28,11 +28,13 @@ from mammorgb_utils.output.style import (
 )
 from mammorgb_utils.protocol import Protocol
 
+REFERENCE = "reference"
 BATCH = 16  # pairs denoised together, so that a kill costs little of a walk of 1,000 steps
 _COLUMNS = ("sampler", "steps", "n", "n_nan", "n_reference", "iou_median", "iou_median_reference", "emd", "band_low",
             "band_high", "p", "hodges_lehmann", "hodges_lehmann_low", "hodges_lehmann_high", "margin", "equivalence",
             "pixel_difference", "safe")
-_MARKS = {"ddim": ("#1B4F93", "s", 0.95), "dpmsolver++": ("#D5622B", "^", 1.05)}  # colour, marker, shift beside
+_MARKS = {"ddim": ("#1B4F93", "s", 0.95), "dpmsolver++": ("#D5622B", "^", 1.05),  # colour, marker, shift beside
+          "sde-dpmsolver++": ("#E6B640", "D", 1.0)}
 
 
 def draw_with(model_dir: Path, protocol: Protocol, folder: Path, sampler: str, steps: int, n: int, *,
@@ -72,19 +74,20 @@ def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.nda
         equivalent within the margin, and no farther than chance. With fewer than three usable pairs nothing is safe,
         and `equivalence` is empty.
     """
-    known = pair_metrics(np.asarray(reference), method=protocol.mask_method)["iou"].dropna().to_numpy()
-    rows = [{"sampler": sampler, "steps": steps} | _row(np.asarray(pairs), np.asarray(reference), known, protocol)
-            for (sampler, steps), pairs in drawn.items()]
+    for pairs in drawn.values():
+        if pairs.shape != reference.shape:
+            raise ValueError(f"drawn {pairs.shape} against a reference of {reference.shape}; draw equal numbers")
+    sets = {REFERENCE: reference} | {f"{sampler}-{steps}": pairs for (sampler, steps), pairs in drawn.items()}
+    iou = {name: rows["iou"] for name, rows in overlap_table(StudySets.of(sets, protocol)).groupby("set")}
+    rows = [{"sampler": sampler, "steps": steps, "pixel_difference": float(np.abs(pairs - reference).mean())}
+            | _row(iou[f"{sampler}-{steps}"], iou[REFERENCE], protocol) for (sampler, steps), pairs in drawn.items()]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _row(pairs: np.ndarray, reference: np.ndarray, known: np.ndarray, protocol: Protocol) -> dict[str, object]:
-    if pairs.shape != reference.shape:
-        raise ValueError(f"drawn {pairs.shape} against a reference of {reference.shape}; draw equal numbers")
-    iou = pair_metrics(pairs, method=protocol.mask_method)["iou"]
-    usable = iou.dropna().to_numpy()
+def _row(iou: pd.Series, reference: pd.Series, protocol: Protocol) -> dict[str, object]:
+    usable, known = iou.dropna().to_numpy(), reference.dropna().to_numpy()
     row = {"n": usable.size, "n_nan": int(iou.isna().sum()), "n_reference": known.size,
-           "pixel_difference": float(np.abs(pairs - reference).mean()), "margin": protocol.equivalence_margin}
+           "margin": protocol.equivalence_margin}
     if min(usable.size, known.size) < MIN_PAIRS:
         return row | {"equivalence": "", "safe": False}
     band = null_band(usable, known, emd, n_draws=protocol.n_permutations, level=LEVEL, seed=protocol.seed)
@@ -127,7 +130,8 @@ def figure(table: pd.DataFrame) -> Figure:
     """
     drawn = new_figure(DOUBLE_COLUMN, 68.0)
     panels = drawn.subplots(1, 3)
-    for sampler, (colour, marker, beside) in _MARKS.items():
+    marks = {sampler: look for sampler, look in _MARKS.items() if sampler in set(table["sampler"])}
+    for sampler, (colour, marker, beside) in marks.items():
         part = table[table["sampler"] == sampler].sort_values("steps")
         x, fill = part["steps"] * beside, np.where(part["safe"].astype(bool), colour, "white")
         panels[0].vlines(x, part["band_low"], part["band_high"], color=BAND, linewidth=5, zorder=0)
@@ -137,7 +141,7 @@ def figure(table: pd.DataFrame) -> Figure:
             axes.scatter(x, part[name], s=25, marker=marker, color=fill, edgecolor=colour, linewidth=1.0, zorder=5)
     _label(panels, table)
     handles = [Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=0.7, label=NAMES[sampler])
-               for sampler, (colour, marker, _) in _MARKS.items()]
+               for sampler, (colour, marker, _) in marks.items()]
     handles += [Line2D([], [], linestyle="", marker="s", color="white", markeredgecolor=EDGE, label="Not safe (open)"),
                 Line2D([], [], color=BAND, linewidth=5, label="Null band"), Line2D([], [], **DASHED, label="Margin")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))

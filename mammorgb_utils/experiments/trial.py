@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +18,15 @@ from mammorgb_utils.diffusion.engine.model_folder import RECORD, array_sha256, m
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
 from mammorgb_utils.diffusion.engine.state import Diverged
 from mammorgb_utils.diffusion.training import train, training_steps
-from mammorgb_utils.evaluation.consistency import shuffled_overlap
-from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.overlap import plausible
+from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import NoiseFloor, emd, noise_floor
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import exclusive, write_csv, write_json
 
 CHANNELS = (*THIRD_CHANNELS, *CONTROLS)
 QUALITY = ("iou_median", "shuffled_median", "gain", "emd", "plausible")
+DRAWN = "drawn"  # name of the set that a trial draws
 TRIAL = "trial.json"
 _COLUMNS = ("encoding", "seed", "learning_rate", "step", "epoch", "n", "n_nan", *QUALITY, "diverged",
             "training_seconds")
@@ -36,64 +37,45 @@ class TrialError(ValueError):
     """A trial's folder can't be used; the message says why and what to do."""
 
 
-class SetOverlap(NamedTuple):
-    """Overlap of a set of pairs: `pair_metrics`, and `shuffled_overlap` of the same masks."""
-
-    paired: pd.DataFrame
-    shuffled: pd.DataFrame
-
-
-def set_overlap(pairs: np.ndarray, protocol: Protocol, index: pd.DataFrame | None = None) -> SetOverlap:
-    """Measure a set of pairs, as notebook 04 measures those of the study.
+def quality(drawn: pd.DataFrame, shuffled: pd.DataFrame, real: pd.DataFrame) -> dict[str, float]:
+    """A synthetic set in five numbers.
 
     Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
-        protocol: Gives the mask method, the number of shufflings and their seed.
-        index: Row by row `pair` and `patient`; by default each pair is a patient.
-    """
-    masks = pair_masks(pairs, protocol.mask_method)
-    who = {"pairs": index["pair"], "patients": index["patient"]} if index is not None else {}
-    table = pair_metrics(pairs, masks=masks)
-    if index is not None:
-        table = table.assign(pair=index["pair"].to_numpy(), patient=index["patient"].to_numpy())
-    return SetOverlap(table, shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, **who))
-
-
-def quality(drawn: SetOverlap, real: SetOverlap) -> dict[str, float]:
-    """A synthetic set in five numbers.
+        drawn, shuffled: Its rows of `overlap_table` and of `shuffled_table`.
+        real: The real set's rows of `overlap_table`.
 
     Returns:
         `iou_median`; `shuffled_median` (IoU of shuffled pairs); `gain` (their difference); `emd` (of IoU, to the real
-        set); `plausible` (share). NaN where no pair has a mask.
+        set); `plausible` (share, by the real areas). NaN where no pair has a mask.
     """
-    known, to_real = drawn.paired["iou"].dropna(), real.paired["iou"].dropna()
-    median, shuffled = known.median(), drawn.shuffled["iou"].median()
-    return {"iou_median": float(median), "shuffled_median": float(shuffled), "gain": float(median - shuffled),
+    known, to_real = drawn["iou"].dropna(), real["iou"].dropna()
+    median, strangers = known.median(), shuffled["iou"].median()
+    return {"iou_median": float(median), "shuffled_median": float(strangers), "gain": float(median - strangers),
             "emd": emd(known, to_real) if len(known) and len(to_real) else float("nan"),
-            "plausible": float(plausible(drawn.paired, real.paired).mean())}
+            "plausible": float(plausible(drawn, real).mean())}
 
 
-def real_floor(real: SetOverlap, n: int, protocol: Protocol) -> NoiseFloor:
+def real_floor(real: pd.DataFrame, n: int, protocol: Protocol) -> NoiseFloor:
     """EMD of IoU between `n` real patients, at most half of them, and all the others: what a perfect model reaches.
 
     Args:
-        real: The real set, with its patients.
+        real: The real set's rows of `overlap_table`.
         n: Pairs drawn in each trial.
         protocol: Gives the number of divisions and their seed.
     """
-    known = real.paired.dropna(subset=["iou"])
+    known = real.dropna(subset=["iou"])
     n = max(1, min(n, known["patient"].nunique() // 2))
     return noise_floor(known["iou"], n, emd, n_draws=protocol.n_permutations, seed=protocol.seed,
                        groups=known["patient"])
 
 
-def run_trial(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding: str, folder: Path, *,
+def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encoding: str, folder: Path, *,
               milestones: int = 1, keep_models: bool = False, progress: bool = True) -> pd.DataFrame:
     """Train one model, draw from it, measure what was drawn; at once when the folder holds this very trial.
 
     Args:
         pairs: `(N, 2, H, W)` float32 in [0, 1], the training pairs.
-        real: The real set, from `set_overlap`.
+        real: The real set's rows of `overlap_table`.
         protocol: Budget, seed and learning rate; `n_synthetic` pairs are drawn at each milestone.
         encoding: A name in `CHANNELS`.
         folder: Gets `trial.json`, `overlap.csv` (one row a drawn pair) and `training/stats.jsonl`.
@@ -116,7 +98,7 @@ def run_trial(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding:
     moments = [round(steps * (i + 1) / milestones) for i in range(milestones)]
     identity = protocol.model_dump(mode="json") | {
         "encoding": encoding, "milestones": moments, "pairs_sha256": array_sha256(pairs),
-        "real_sha256": array_sha256(real.paired["iou"].to_numpy()), "base_sha256": base_sha256(protocol.base_model)}
+        "real_sha256": array_sha256(real["iou"].to_numpy()), "base_sha256": base_sha256(protocol.base_model)}
     with exclusive(folder):
         record = _open(folder / TRIAL, json.loads(json.dumps(identity)))
         if "rows" not in record:
@@ -139,7 +121,7 @@ def _open(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _perform(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding: str, folder: Path, moments: list[int],
+def _perform(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encoding: str, folder: Path, moments: list[int],
              progress: bool) -> list[dict[str, Any]]:
     training, model = folder / "training", folder / "model"
     try:
@@ -158,10 +140,13 @@ def _perform(pairs: np.ndarray, real: SetOverlap, protocol: Protocol, encoding: 
             rows.append(row | {"n": 0, "n_nan": 0} | dict.fromkeys(QUALITY))
             continue
         out = folder / "samples" / folder_then.name / "pairs.npy"
-        drawn = set_overlap(sample_study(folder_then, protocol, out, progress=progress), protocol)
-        tables.append(drawn.paired.assign(plausible=plausible(drawn.paired, real.paired), step=step))
-        found = {name: value if np.isfinite(value) else None for name, value in quality(drawn, real).items()}
-        rows.append(row | {"n": len(drawn.paired), "n_nan": int(drawn.paired["iou"].isna().sum())} | found)
+        sets = StudySets.of({DRAWN: sample_study(folder_then, protocol, out, progress=progress)}, protocol)
+        drawn = overlap_table(sets)
+        found = quality(drawn, shuffled_table(sets), real)
+        tables.append(drawn.drop(columns=["set", "pair", "patient"]).assign(plausible=plausible(drawn, real),
+                                                                            step=step))
+        rows.append(row | {"n": len(drawn), "n_nan": int(drawn["iou"].isna().sum())}
+                    | {name: value if np.isfinite(value) else None for name, value in found.items()})
     if tables:
         write_csv(folder / "overlap.csv", pd.concat(tables, ignore_index=True))
     return rows

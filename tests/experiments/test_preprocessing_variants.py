@@ -17,7 +17,7 @@ from mammorgb_utils.data.pairs import load_pairs, preprocess_cohort, real_pairs
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
 from mammorgb_utils.experiments import trial as trials
 from mammorgb_utils.experiments.preprocessing import variants as preprocessing_variants
-from mammorgb_utils.experiments.preprocessing.effects import measure_set
+from mammorgb_utils.experiments.preprocessing.effects import VariantSets
 from mammorgb_utils.experiments.preprocessing.variants import (
     FILM_GAMMA,
     STUDY,
@@ -147,7 +147,7 @@ def test_finished_views_are_loaded_and_other_pairs_refused(study, made, monkeypa
 
 def test_a_variant_is_drawn_once_and_its_models_go(study, made, monkeypatch):
     run = made["mirror-off"]
-    real = measure_set(real_pairs(run)[0], run.protocol).overlap
+    real = VariantSets.of(*real_pairs(run), run.protocol).overlap
     drawn = np.array(draw_variant(study, MIRROR_OFF, real, study.protocol, "sum", progress=False))
     assert drawn.shape == (4, 2, SIZE, SIZE) and 0 <= drawn.min() and drawn.max() <= 1
     folder = run.root / "trial-sum"

@@ -10,7 +10,8 @@ from tiny_models import SIZE, blob_pairs, save_base
 
 from mammorgb_utils.diffusion.engine.loop import STATS
 from mammorgb_utils.diffusion.engine.state import Diverged
-from mammorgb_utils.evaluation.overlap import plausible
+from mammorgb_utils.evaluation.overlap import pair_metrics, plausible
+from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import emd
 from mammorgb_utils.experiments import trial as trials
 from mammorgb_utils.experiments.trial import (
@@ -18,7 +19,6 @@ from mammorgb_utils.experiments.trial import (
     quality,
     real_floor,
     run_trial,
-    set_overlap,
 )
 from mammorgb_utils.protocol import Protocol
 
@@ -41,7 +41,7 @@ def protocol(tmp_path_factory):
 @pytest.fixture(scope="module")
 def real(protocol):
     index = pd.DataFrame({"pair": [f"P{i}" for i in range(20)], "patient": [f"W{i // 2}" for i in range(20)]})
-    return set_overlap(REAL, protocol, index)
+    return overlap_table(StudySets.of({"real": (REAL, index)}, protocol))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ def test_a_trial_is_measured_at_each_milestone_and_leaves_no_models(finished):
     assert (rows["n"] == 5).all() and not rows["diverged"].any() and (rows["training_seconds"] > 0).all()
     assert {path.name for path in folder.iterdir()} == {"trial.json", "overlap.csv", "training", ".lock"}
     overlap = pd.read_csv(folder / "overlap.csv")
+    assert list(overlap) == [*pair_metrics(PAIRS[:1]), "plausible", "step"]
     assert overlap.groupby("step").size().to_dict() == {3: 5, 6: 5}
     medians = overlap.groupby("step")["iou"].median()
     np.testing.assert_allclose(rows.set_index("step")["iou_median"], medians)
@@ -119,14 +120,13 @@ def test_a_diverged_training_is_a_result(tmp_path, protocol, real, monkeypatch):
 
 
 def test_quality_is_that_of_the_study(real, protocol):
-    drawn = set_overlap(blob_pairs(9, seed=4), protocol)
-    found = quality(drawn, real)
-    assert found["gain"] == pytest.approx(drawn.paired["iou"].median() - drawn.shuffled["iou"].median())
-    assert found["emd"] == emd(drawn.paired["iou"], real.paired["iou"])
-    assert found["plausible"] == plausible(drawn.paired, real.paired).mean()
-    owner = dict(zip(real.paired["pair"], real.paired["patient"], strict=True))
-    assert (real.shuffled["cc_pair"].map(owner) != real.shuffled["mlo_pair"].map(owner)).all()
-    assert np.isnan(quality(set_overlap(np.zeros_like(REAL[:4]), protocol), real)["emd"])
+    sets = StudySets.of({"drawn": blob_pairs(9, seed=4), "blank": np.zeros_like(REAL[:4])}, protocol)
+    drawn, shuffled = (dict(list(table.groupby("set"))) for table in (overlap_table(sets), shuffled_table(sets)))
+    found = quality(drawn["drawn"], shuffled["drawn"], real)
+    assert found["gain"] == pytest.approx(drawn["drawn"]["iou"].median() - shuffled["drawn"]["iou"].median())
+    assert found["emd"] == emd(drawn["drawn"]["iou"], real["iou"])
+    assert found["plausible"] == plausible(drawn["drawn"], real).mean()
+    assert np.isnan(quality(drawn["blank"], shuffled["blank"], real)["emd"])
 
 
 def test_floor_divides_real_patients(real, protocol):

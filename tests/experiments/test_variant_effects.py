@@ -6,12 +6,13 @@ import pytest
 from drawn_views import breast, pairs_of, view
 
 from mammorgb_utils.evaluation.artefacts import artefact_flags
-from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
+from mammorgb_utils.evaluation.overlap import pair_masks
+from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import hodges_lehmann
 from mammorgb_utils.experiments.preprocessing.effects import (
     EFFECT_COLUMNS,
     SIDES_DIFFER,
-    measure_set,
+    VariantSets,
     side_agreement,
     to_the_left,
     variant_artefacts,
@@ -34,7 +35,11 @@ RIGHT[4, 1] = True  # views of one breast on two sides
 
 @pytest.fixture(scope="module")
 def real():
-    return measure_set(REAL, PROTOCOL, INDEX)
+    return VariantSets.of(REAL, INDEX, PROTOCOL)
+
+
+def overlap_of(measured, name):
+    return measured.overlap[measured.overlap["set"] == name].set_index("pair")
 
 
 def as_recorded():
@@ -53,66 +58,69 @@ def test_views_on_the_right_are_turned_and_blank_ones_stay():
     assert to_the_left(grey)[1].all(), "whole-image matching makes air grey"
 
 
-def test_a_set_is_measured_as_the_study_measures(real):
-    masks = pair_masks(REAL)
-    pd.testing.assert_frame_equal(real.overlap.paired.drop(columns=["pair", "patient"]), pair_metrics(REAL))
-    pd.testing.assert_frame_equal(real.flags.drop(columns="patient"), artefact_flags(REAL, masks))
-    owner = INDEX.set_index("pair")["patient"]
-    strangers = real.overlap.shuffled
-    assert (strangers["cc_pair"].map(owner) != strangers["mlo_pair"].map(owner)).all() and len(strangers) == 60
-    assert not real.on_right.any()
+def test_views_on_the_left_stay_and_are_what_the_study_measures(real):
+    assert real.sets.pairs["real"] is REAL and not real.on_right["real"].any()
+    pd.testing.assert_frame_equal(real.overlap, overlap_table(StudySets.of({"real": (REAL, INDEX)}, PROTOCOL)))
+    pd.testing.assert_frame_equal(real.flags.drop(columns=["set", "pair", "patient"]),
+                                  artefact_flags(REAL, pair_masks(REAL)))
 
 
 def test_without_mirroring_views_are_measured_as_if_turned(real):
-    found = measure_set(as_recorded(), UNTURNED, INDEX)
-    pd.testing.assert_frame_equal(found.overlap.paired, real.overlap.paired)
-    np.testing.assert_array_equal(found.on_right, RIGHT)
-    unturned = measure_set(as_recorded(), PROTOCOL, INDEX)  # what would be said if nobody looked at the side
-    assert unturned.overlap.paired["iou"].isna().sum() >= 4
+    found = VariantSets.of(as_recorded(), INDEX, UNTURNED).with_drawn(as_recorded())
+    pd.testing.assert_frame_equal(overlap_of(found, "real"), overlap_of(real, "real"))
+    np.testing.assert_array_equal(overlap_of(found, "drawn")["iou"], overlap_of(real, "real")["iou"])
+    for name in ("real", "drawn"):
+        np.testing.assert_array_equal(found.on_right[name], RIGHT)
+    unturned = VariantSets.of(as_recorded(), INDEX, PROTOCOL)  # what would be said if nobody looked at the side
+    assert unturned.overlap["iou"].isna().sum() >= 4
 
 
-def test_sides_are_held_against_those_of_the_mammograms(tmp_path):
+def test_sides_are_held_against_those_of_the_mammograms(tmp_path, real):
     run = Run(tmp_path, UNTURNED, tmp_path / "manifest.csv")
     images = INDEX.merge(pd.DataFrame({"view": ["MLO", "CC"]}), how="cross").assign(excluded="", chest_wall="left")
     images.loc[images["pair"].isin(INDEX["pair"][::3]), "chest_wall"] = "right"
     write_csv(run.images, pd.concat([images, images.head(1).assign(excluded="repeated view")]))
-    assert side_agreement(run, INDEX, RIGHT) == pytest.approx(23 / 24)
-    assert np.isnan(side_agreement(Run(tmp_path, PROTOCOL, run.manifest), INDEX, RIGHT))
+    turned = VariantSets.of(as_recorded(), INDEX, UNTURNED)
+    assert side_agreement(run, turned) == pytest.approx(23 / 24)
+    assert np.isnan(side_agreement(Run(tmp_path, PROTOCOL, run.manifest), real))
 
 
 def test_a_row_against_its_parts(real):
-    drawn = measure_set(pairs_of([(depth, depth + 0.1) for depth in np.linspace(0.3, 0.7, 9)]), PROTOCOL)
-    row = variant_effect(OFF, real, drawn, PROTOCOL).loc[0]
-    own, theirs = real.overlap.paired["iou"], drawn.overlap.paired["iou"]
+    measured = real.with_drawn(pairs_of([(depth, depth + 0.1) for depth in np.linspace(0.3, 0.7, 9)]))
+    row = variant_effect(OFF, measured, PROTOCOL).loc[0]
+    own, theirs = (overlap_of(measured, name)["iou"] for name in ("real", "drawn"))
     assert tuple(row.index) == EFFECT_COLUMNS and (row["variant"], row["field"], row["choice"]) == (
         "mirror-off", "mirror", "off")
     assert (row["n_real"], row["n"], row["n_real_nan"], row["n_nan"]) == (12, 9, 0, 0)
     assert row["real_median"] == own.median() and row["synthetic_median"] == theirs.median()
-    assert row["real_gain"] == pytest.approx(own.median() - real.overlap.shuffled["iou"].median())
+    shuffled = shuffled_table(measured.sets)
+    assert row["real_gain"] == pytest.approx(own.median() - shuffled.loc[shuffled["set"] == "real", "iou"].median())
     assert row["score"] == pytest.approx(row["synthetic_gain"] / row["real_gain"])
     assert row["shift"] == hodges_lehmann(theirs, own).estimate < 0 and row["shift_low"] <= row["shift"]
-    assert row["artefact_rate"] == drawn.flags["any"].mean() and row["real_artefact_rate"] == real.flags["any"].mean()
+    rates = measured.flags.groupby("set")["any"].mean()
+    assert (row["artefact_rate"], row["real_artefact_rate"]) == (rates["drawn"], rates["real"])
 
 
 def test_real_pairs_against_themselves_have_no_effect(real):
-    row = variant_effect(OFF, real, real, PROTOCOL).loc[0]
+    itself = VariantSets(real.sets.with_set("drawn", REAL, INDEX), real.on_right | {"drawn": real.on_right["real"]})
+    row = variant_effect(OFF, itself, PROTOCOL).loc[0]
     assert row["shift"] == 0 and row["score"] == 1 and row["score_low"] < 1 < row["score_high"]
 
 
 def test_blank_views_are_counted_and_a_set_without_pairs_has_a_row(real):
     blank = pairs_of([(0.4, 0.45), (0.5, 0.55), (0.6, 0.65), (0.4, 0.5)])
     blank[0] = 0.0
-    row = variant_effect(OFF, real, measure_set(blank, PROTOCOL), PROTOCOL).loc[0]
+    row = variant_effect(OFF, real.with_drawn(blank), PROTOCOL).loc[0]
     assert (row["n"], row["n_nan"]) == (3, 1) and np.isfinite(row["shift"])
-    nothing = measure_set(blank[:0], PROTOCOL)
-    row = variant_effect(OFF, real, nothing, PROTOCOL).loc[0]
+    nothing = real.with_drawn(blank[:0])
+    row = variant_effect(OFF, nothing, PROTOCOL).loc[0]
     assert row["n"] == 0 and row[["synthetic_median", "shift", "score", "artefact_rate", "plausible"]].isna().all()
-    assert row["real_median"] > 0.8 and set(variant_artefacts(OFF, real, nothing)["set"]) == {"real"}
+    assert row["real_median"] > 0.8 and set(variant_artefacts(OFF, nothing)["set"]) == {"real"}
 
 
 def test_views_on_two_sides_are_counted_by_patient():
-    found = measure_set(as_recorded(), UNTURNED, INDEX)
-    rates = variant_artefacts(OFF, found, measure_set(as_recorded()[3:6], UNTURNED))
+    found = VariantSets.of(as_recorded(), INDEX, UNTURNED).with_drawn(as_recorded()[3:6])
+    rates = variant_artefacts(OFF, found)
     apart = rates[rates["artefact"] == SIDES_DIFFER].set_index("set")
     assert apart.loc["real", "n"] == 6 and apart.loc["real", "count"] == 0.5, "one of two breasts of one patient"
     assert apart.loc["drawn", "n"] == 3 and apart.loc["drawn", "rate"] == pytest.approx(1 / 3)

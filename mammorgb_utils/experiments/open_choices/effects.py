@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import brunnermunzel, ks_2samp, ttest_ind
 
-from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
-from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics
-from mammorgb_utils.evaluation.statistics import Sample, hodges_lehmann, mann_whitney, median_draws, patient_of, sets_in
+from mammorgb_utils.evaluation.consistency import pairing_gain
+from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
+from mammorgb_utils.evaluation.statistics import (
+    MIN_PAIRS,
+    Sample,
+    hodges_lehmann,
+    mann_whitney,
+    median_draws,
+    patient_of,
+    sets_in,
+)
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
 MAX_PAIRS = 500  # of a split that are masked; medians to about 0.005 of IoU
-MIN_PAIRS = 3
 SPLITS = ("heldout", "train", "all")  # `real_split`
 TESTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "Mann–Whitney": lambda x, y: mann_whitney(x, y),
+    "Mann–Whitney": mann_whitney,
     "Kolmogorov–Smirnov": lambda x, y: float(ks_2samp(x, y).pvalue),
     "Welch's t": lambda x, y: float(ttest_ind(x, y, equal_var=False).pvalue),
     "Brunner–Munzel": lambda x, y: float(brunnermunzel(x, y).pvalue),
@@ -48,45 +55,28 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
             rng = generator(protocol.seed, Stream.SPLIT_SAMPLE)
             places = np.sort(rng.choice(places, MAX_PAIRS, replace=False))
         if len(places) >= MIN_PAIRS:
-            rows += [{"split": split} | row
-                     for row in _split_rows(pairs[places], index.iloc[places], overlap, protocol)]
+            sets = StudySets.of({split: (pairs[places], index.iloc[places])}, protocol)
+            rows += [(split, *row) for row in _split_rows(sets, overlap)]
     return pd.DataFrame(rows, columns=["split", "result", "set", "value", "low", "high"])
 
 
-def _split_rows(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
-                protocol: Protocol) -> list[dict[str, object]]:
-    masks = pair_masks(pairs, protocol.mask_method)
-    real = pair_metrics(pairs, masks=masks).assign(pair=index["pair"].to_numpy(), patient=index["patient"].to_numpy())
+def _split_rows(sets: StudySets, overlap: pd.DataFrame) -> Iterator[tuple]:
+    protocol, real = sets.protocol, overlap_table(sets)
     known = real[real["iou"].notna()]
     if len(known) < MIN_PAIRS:
-        return []
-    rows = [_row("real_median", "real", known["iou"].median(), *_interval(_medians(known, protocol)))]
-    if 2 * index["patient"].value_counts().max() <= len(index):  # else there is no derangement
-        strangers = shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, pairs=index["pair"],
-                                     patients=index["patient"])
-        gain, gains = pairing_gain(real, strangers, n_bootstrap=protocol.n_bootstrap,
+        return
+    sample = Sample(known["iou"].to_numpy(float), patient_of(known))
+    medians = median_draws(sample, protocol.n_bootstrap, generator(protocol.seed, Stream.CHOICE_MEDIANS))
+    yield "real_median", "real", known["iou"].median(), *np.nanquantile(medians, [0.025, 0.975])
+    if 2 * real["patient"].value_counts().max() <= len(real):  # else there is no derangement
+        gain, gains = pairing_gain(real, shuffled_table(sets), n_bootstrap=protocol.n_bootstrap,
                                    seed=protocol.seed + Stream.CHOICE_GAINS)
-        rows.append(_row("gain", "real", gain, *_interval(gains)))
+        yield "gain", "real", gain, *np.nanquantile(gains, [0.025, 0.975])
     for name in sets_in(overlap, protocol):
         drawn = overlap.loc[(overlap["set"] == name) & overlap["iou"].notna()]
         if len(drawn) >= MIN_PAIRS:
             groups = np.concatenate([patient_of(drawn), patient_of(known)])
-            rows.append(_row("shift", name, *hodges_lehmann(drawn["iou"], known["iou"], groups=groups)))
-    return rows
-
-
-def _row(result: str, name: str, value: float, low: float, high: float) -> dict[str, object]:
-    return {"result": result, "set": name, "value": value, "low": low, "high": high}
-
-
-def _interval(draws: np.ndarray) -> tuple[float, float]:
-    return tuple(np.nanquantile(draws, [0.025, 0.975]))
-
-
-def _medians(known: pd.DataFrame, protocol: Protocol) -> np.ndarray:
-    """Bootstrap draws of the median IoU over patients."""
-    sample = Sample(known["iou"].to_numpy(float), patient_of(known))
-    return median_draws(sample, protocol.n_bootstrap, generator(protocol.seed, Stream.CHOICE_MEDIANS))
+            yield "shift", name, *hodges_lehmann(drawn["iou"], known["iou"], groups=groups)
 
 
 def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mammorgb_utils.data.breast_region import breast_region, chest_wall_side
 from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
-from mammorgb_utils.evaluation.consistency import pairing_gain, score_of_gains, shuffled_overlap
-from mammorgb_utils.evaluation.overlap import pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.statistics import Effect, hodges_lehmann, patient_of, rate_row
+from mammorgb_utils.evaluation.consistency import pairing_gain, score_of_gains
+from mammorgb_utils.evaluation.sets import REAL, StudySets, overlap_table, shuffled_table
+from mammorgb_utils.evaluation.statistics import MIN_PAIRS, Effect, hodges_lehmann, patient_of, rate_row
 from mammorgb_utils.experiments.preprocessing.variants import LABELS, Variant
-from mammorgb_utils.experiments.trial import SetOverlap
+from mammorgb_utils.experiments.trial import DRAWN
 from mammorgb_utils.output.style import (
     COLOURS,
     DASHED,
@@ -31,7 +31,6 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, read_table
 
 SIDES_DIFFER = "sides_differ"  # CC and MLO of a pair have their chest walls on different sides; not part of `any`
-MIN_PAIRS = 3  # with a mask, below which a set has no interval
 EFFECT_COLUMNS = ("variant", "field", "choice", "n_real", "n", "real_median", "real_gain", "synthetic_median", "shift",
                   "shift_low", "shift_high", "score", "score_low", "score_high", "artefact_rate", "artefact_low",
                   "artefact_high", "plausible", "n_real_nan", "n_nan", "real_gain_low", "real_gain_high",
@@ -44,43 +43,49 @@ _APART = 0.16  # of a row, between its real and its drawn marks
 _SCORES = (-1.0, 3.0)  # intervals beyond are cut at the panel's edge
 
 
-class MeasuredSet(NamedTuple):
-    """A set of pairs, measured with the chest wall on the left.
+@dataclass(frozen=True)
+class VariantSets:
+    """A variant's real pairs, and those drawn under it, with the chest wall on the left.
+
+    Masks and detectors are made for that. Where the variant doesn't mirror, each view, real or drawn, is turned by the
+    side that its own pixels show: of drawn ones nothing else is known.
 
     Attributes:
-        overlap: `pair_metrics` and `shuffled_overlap`.
-        flags: `artefact_flags`, and `patient`.
-        on_right: `(N, 2)` bool, views that were turned.
+        sets: `real` and, where pairs were drawn, `drawn`.
+        on_right: `(N, 2)` bool of each set: views that were turned.
     """
 
-    overlap: SetOverlap
-    flags: pd.DataFrame
-    on_right: np.ndarray
+    sets: StudySets
+    on_right: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, pairs: np.ndarray, index: pd.DataFrame, protocol: Protocol) -> VariantSets:
+        """Take the variant's real pairs, row by row of the index's `pair` and `patient`, and its protocol."""
+        views, on_right = _turned(pairs, protocol)
+        return cls(StudySets.of({REAL: (views, index)}, protocol), {REAL: on_right})
+
+    def with_drawn(self, pairs: np.ndarray) -> VariantSets:
+        """These and the pairs drawn, `(N, 2, H, W)`; none where the training diverged."""
+        if not len(pairs):
+            return self
+        views, on_right = _turned(pairs, self.sets.protocol)
+        index = pd.DataFrame({"pair": [f"S{i}" for i in range(len(pairs))]})  # their order decides the bootstrap's
+        return VariantSets(self.sets.with_set(DRAWN, views, index.assign(patient=index["pair"])),
+                           self.on_right | {DRAWN: on_right})
+
+    @cached_property
+    def overlap(self) -> pd.DataFrame:
+        """`overlap_table` of the sets."""
+        return overlap_table(self.sets)
+
+    @cached_property
+    def flags(self) -> pd.DataFrame:
+        """`artefact_flags` of the sets."""
+        return self.sets.rows(artefact_flags)
 
 
-def measure_set(pairs: np.ndarray, protocol: Protocol, index: pd.DataFrame | None = None) -> MeasuredSet:
-    """Overlap and artefacts of real or drawn pairs of a variant.
-
-    Masks and detectors are made for a chest wall on the left. Where the variant doesn't mirror, each view, real or
-    drawn, is turned by the side that its own pixels show: of drawn ones nothing else is known.
-
-    Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
-        protocol: The variant's: `mirror`, the mask method, the number of shufflings and their seed.
-        index: Row by row `pair` and `patient`; by default each pair is a patient.
-    """
-    views, on_right = (pairs, np.zeros(pairs.shape[:2], bool)) if protocol.mirror else to_the_left(pairs)
-    masks = pair_masks(views, protocol.mask_method)
-    if index is None:
-        index = pd.DataFrame({"pair": [f"S{i}" for i in range(len(pairs))]}).assign(patient=lambda rows: rows["pair"])
-    who = {"pair": index["pair"].to_numpy(), "patient": index["patient"].to_numpy()}
-    strangers = (shuffled_overlap(masks, n_draws=protocol.n_derangements, seed=protocol.seed, pairs=who["pair"],
-                                  patients=who["patient"]) if len(pairs) > 1 else _NO_STRANGERS)
-    return MeasuredSet(SetOverlap(pair_metrics(views, masks=masks).assign(**who), strangers),
-                       artefact_flags(views, masks).assign(patient=who["patient"]), on_right)
-
-
-_NO_STRANGERS = pd.DataFrame({"draw": [], "cc_pair": [], "mlo_pair": [], "iou": [], "iou_no_muscle": []})
+def _turned(pairs: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    return (pairs, np.zeros(pairs.shape[:2], bool)) if protocol.mirror else to_the_left(pairs)
 
 
 def to_the_left(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,13 +104,12 @@ def to_the_left(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return turned, on_right
 
 
-def side_agreement(run: Run, index: pd.DataFrame, on_right: np.ndarray) -> float:
+def side_agreement(run: Run, measured: VariantSets) -> float:
     """Share of real views whose side, found on the small view, is the one found on the mammogram itself.
 
     Args:
         run: The variant's run, whose record of images holds the side of every mammogram.
-        index: Rows of the real pairs.
-        on_right: What `measure_set` found for them.
+        measured: Its real pairs.
 
     Returns:
         A share in [0, 1]; NaN where the variant mirrors, as then no side was looked for.
@@ -114,71 +118,66 @@ def side_agreement(run: Run, index: pd.DataFrame, on_right: np.ndarray) -> float
         return float("nan")
     images = read_table(run.images).fillna({"excluded": ""})
     sides = images[images["excluded"] == ""].pivot(index="pair", columns="view", values="chest_wall")
-    return float(((sides.loc[index["pair"], ["CC", "MLO"]] == "right").to_numpy() == on_right).mean())
+    sides = sides.loc[measured.sets.index[REAL]["pair"], ["CC", "MLO"]]
+    return float(np.mean((sides.to_numpy() == "right") == measured.on_right[REAL]))
 
 
-def variant_effect(variant: Variant, real: MeasuredSet, drawn: MeasuredSet, protocol: Protocol) -> pd.DataFrame:
-    """How pairs drawn under a variant differ from real pairs under the same variant.
+def variant_effect(variant: Variant, measured: VariantSets, protocol: Protocol) -> pd.DataFrame:
+    """The main results under one preprocessing: drawn pairs against real ones that were made likewise.
 
     Args:
         variant: Names the row.
-        real, drawn: Measured by `measure_set`.
-        protocol: Gives bootstrap draws and seed.
+        measured: Its real and drawn pairs.
+        protocol: The study's: bootstrap draws and seed.
 
     Returns:
-        One row of `EFFECT_COLUMNS`: `n_real`, `n` (pairs with a mask) and `n_real_nan`, `n_nan` (without); medians of
-        IoU; `real_gain`, `synthetic_gain` (paired − shuffled median); `shift` (Hodges–Lehmann, drawn − real); `score`
-        (synthetic gain over the real one); `artefact_rate` (pairs with any artefact) and that of the real pairs;
-        `plausible` (share of the pairs drawn, by the real areas). Intervals cover 95 %. NaN where there is too little.
+        One row, `EFFECT_COLUMNS`: the variant; `n_real`, `n` (pairs with a mask), `n_real_nan`, `n_nan`; `real_median`,
+        `synthetic_median` (IoU); `real_gain`, `synthetic_gain` (paired − shuffled), `score` (their ratio); `shift`
+        (Hodges–Lehmann, drawn − real); `artefact_rate`, `real_artefact_rate` (any artefact, by patient); `plausible`
+        (share of the pairs drawn, by the real areas). Intervals cover 95 %. NaN where there is too little.
     """
-    own, theirs = real.overlap.paired, drawn.overlap.paired
+    own, theirs = (measured.overlap[measured.overlap["set"] == name] for name in (REAL, DRAWN))
     known, known_real = theirs[theirs["iou"].notna()], own[own["iou"].notna()]
-    row = asdict(variant) | {"n_real": len(known_real), "n": len(known), "n_real_nan": len(own) - len(known_real),
-                             "n_nan": len(theirs) - len(known), "real_median": known_real["iou"].median(),
-                             "synthetic_median": known["iou"].median(),
-                             "plausible": plausible(theirs, own).mean() if len(theirs) else np.nan}
-    row["variant"] = row.pop("name")
+    row = {"variant": variant.name, "field": variant.field, "choice": variant.choice, "n_real": len(known_real),
+           "n": len(known), "n_real_nan": len(own) - len(known_real), "n_nan": len(theirs) - len(known),
+           "real_median": known_real["iou"].median(), "synthetic_median": known["iou"].median(),
+           "plausible": theirs["plausible"].mean()}
     if min(len(known), len(known_real)) >= MIN_PAIRS:
-        row |= _consistency(real.overlap, drawn.overlap, protocol)
         shift = hodges_lehmann(known["iou"], known_real["iou"],
                                groups=np.concatenate([patient_of(known), patient_of(known_real)]))
-        row |= _bounded("shift", shift, "shift")
-    rates = variant_artefacts(variant, real, drawn)
+        row |= _consistency(own, theirs, shuffled_table(measured.sets), protocol) | _bounded("shift", shift, "shift")
+    rates = variant_artefacts(variant, measured)
     rates = rates[rates["artefact"] == ANY].set_index("set")
-    if "drawn" in rates.index:
-        row |= _bounded("artefact", Effect(*rates.loc["drawn", ["rate", "low", "high"]]), "artefact_rate")
-    row["real_artefact_rate"] = rates.loc["real", "rate"]
+    if DRAWN in rates.index:
+        row |= _bounded("artefact", Effect(*rates.loc[DRAWN, ["rate", "low", "high"]]), "artefact_rate")
+    row["real_artefact_rate"] = rates.loc[REAL, "rate"]
     return pd.DataFrame([row], columns=list(EFFECT_COLUMNS))
 
 
-def variant_artefacts(variant: Variant, real: MeasuredSet, drawn: MeasuredSet) -> pd.DataFrame:
+def variant_artefacts(variant: Variant, measured: VariantSets) -> pd.DataFrame:
     """Rate of every artefact in real and drawn pairs of a variant.
 
     Returns:
         One row a set (`real`, `drawn`) and artefact: `variant`, `set`, `artefact`, and the columns of
         `artefact_rates`; `SIDES_DIFFER` last, which only a variant without mirroring can show.
     """
-    parts = {"real": real, "drawn": drawn}
-    rates = artefact_rates(pd.concat([part.flags.assign(set=name) for name, part in parts.items()], ignore_index=True))
-    apart = [{"set": name, "artefact": SIDES_DIFFER} | _sides_differ(part) for name, part in parts.items()
-             if len(part.on_right)]
-    rates = pd.concat([rates, pd.DataFrame(apart)], ignore_index=True)
-    rates = rates.sort_values("set", key=lambda column: column != "real", kind="stable", ignore_index=True)
+    apart = [{"set": name, "artefact": SIDES_DIFFER}
+             | rate_row(on_right[:, 0] != on_right[:, 1], groups=measured.sets.patients[name])
+             for name, on_right in measured.on_right.items()]
+    rates = pd.concat([artefact_rates(measured.flags), pd.DataFrame(apart)], ignore_index=True)
+    rates = rates.sort_values("set", key=lambda column: column != REAL, kind="stable", ignore_index=True)
     return rates.assign(variant=variant.name)[["variant", *rates.columns]]
 
 
-def _consistency(real: SetOverlap, drawn: SetOverlap, protocol: Protocol) -> dict[str, float]:
-    """Gains of pairing and the score, with the seeds of `consistency_score`."""
-    gains = [pairing_gain(part.paired, part.shuffled, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed + stream)
-             for stream, part in enumerate((drawn, real))]
+def _consistency(own: pd.DataFrame, theirs: pd.DataFrame, shuffled: pd.DataFrame,
+                 protocol: Protocol) -> dict[str, float]:
+    """Gains of pairing and the score, with the seeds of `consistency_table`."""
+    gains = [pairing_gain(paired, shuffled[shuffled["set"] == name], n_bootstrap=protocol.n_bootstrap,
+                          seed=protocol.seed + stream)
+             for stream, (name, paired) in enumerate(((DRAWN, theirs), (REAL, own)))]
     score, (low, high) = score_of_gains(*gains), np.nanquantile(gains[1][1], [0.025, 0.975])
     return {"synthetic_gain": gains[0][0], "real_gain": gains[1][0], "real_gain_low": low, "real_gain_high": high,
             "score": score.score, "score_low": score.low, "score_high": score.high}
-
-
-def _sides_differ(part: MeasuredSet) -> dict[str, float]:
-    """Counted as `artefact_rates` counts: by patients."""
-    return rate_row(part.on_right[:, 0] != part.on_right[:, 1], groups=part.flags["patient"].to_numpy())
 
 
 def _bounded(stem: str, found: Effect, name: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ from mammorgb_utils.data.pairs import kept_images, load_pairs, preprocess_cohort
 from mammorgb_utils.data.preprocess import ReferenceCDF
 from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS
 from mammorgb_utils.experiments.preprocessing.audit import SCOPES
-from mammorgb_utils.experiments.trial import SetOverlap, TrialError, run_trial
+from mammorgb_utils.experiments.trial import TrialError, run_trial
 from mammorgb_utils.output.style import DOUBLE_COLUMN, QUIET, bare, new_figure, styled
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, exclusive
@@ -171,17 +171,17 @@ def figure(real: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> F
     return figure
 
 
-def draw_variant(study: Run, variant: Variant, real: SetOverlap, budget: Protocol, encoding: str, *,
+def draw_variant(study: Run, variant: Variant, real: pd.DataFrame, budget: Protocol, encoding: str, *,
                  progress: bool = True) -> np.ndarray:
     """Train one model on the variant's training pairs and draw from it; at once where this has been done.
 
     Args:
         study: The study; the variant's pairs are made.
         variant: Whose pairs are trained on.
-        real: The variant's real pairs, measured.
+        real: The variant's real rows of `overlap_table`.
         budget: The study's protocol with the appendix's `epochs` and `n_synthetic`: equal for every variant, and so
             are the seed, the order of batches, and all noise.
-        encoding: A name in `trials.CHANNELS`.
+        encoding: A name in `trial.CHANNELS`.
         progress: Show bars.
 
     Returns:
