@@ -100,8 +100,7 @@ class Run:
             theirs, ours = recorded["protocol"], mine["protocol"]
         except (json.JSONDecodeError, KeyError) as error:
             raise RunError(f"{_relative(file)} is damaged; remove the folder, or choose another RUN=…") from error
-        changes = [f"{key}: {theirs.get(key)!r} recorded, {ours.get(key)!r} asked for"
-                   for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
+        changes = differences(theirs, ours)
         if recorded.get("manifest_sha256") != mine["manifest_sha256"]:
             changes.append("manifest: its content differs from the recorded one")
         if changes:
@@ -185,6 +184,18 @@ class Run:
     @property
     def tables(self) -> Path:
         return self.root / "tables"
+
+
+def differences(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Fields that differ, as `name: a recorded, b asked for`; values are compared as JSON stores them."""
+    asked = json.loads(json.dumps(asked))
+    return [f"{key}: {recorded.get(key)!r} recorded, {asked.get(key)!r} asked for"
+            for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
+
+
+def digest(identity: dict[str, Any]) -> str:
+    """Hex SHA-256 of what decides a run."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _relative(path: Path) -> str:

@@ -12,7 +12,6 @@ import pandas as pd
 
 from mammorgb_utils.diffusion.encoding import CONTROLS, THIRD_CHANNELS
 from mammorgb_utils.diffusion.engine.base import base_sha256
-from mammorgb_utils.diffusion.engine.checkpoints import differences, digest
 from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS, STATS
 from mammorgb_utils.diffusion.engine.model_folder import RECORD, array_sha256, milestone_dir
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
@@ -22,7 +21,7 @@ from mammorgb_utils.evaluation.overlap import plausible
 from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import NoiseFloor, emd, noise_floor
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import exclusive, write_csv, write_json
+from mammorgb_utils.runs import differences, digest, exclusive, write_csv, write_json
 
 CHANNELS = (*THIRD_CHANNELS, *CONTROLS)
 QUALITY = ("iou_median", "shuffled_median", "gain", "emd", "plausible")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
-from mammorgb_utils.runs import sha256
+from mammorgb_utils.runs import differences, sha256
 
 Tensors = dict[str, dict[str, torch.Tensor]]
 _RECORD = "checkpoint.json"
@@ -83,18 +83,6 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[int, Tensor
         raise CheckpointError(f"{found[-1]} belongs to another training ({'; '.join(changes)}); "
                               "choose another run name, or remove its folder to start over")
     return record["step"], {Path(name).stem: load_file(found[-1] / name) for name in record["sha256"]}
-
-
-def differences(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Fields that differ, as `name: a recorded, b asked for`; values are compared as JSON stores them."""
-    asked = json.loads(json.dumps(asked))
-    return [f"{key}: {recorded.get(key)!r} recorded, {asked.get(key)!r} asked for"
-            for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
-
-
-def digest(identity: dict[str, Any]) -> str:
-    """Hex SHA-256 of what decides a run."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from diffusers.utils.logging import disable_progress_bar
 
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
-from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder, differences, digest
+from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder
 from mammorgb_utils.diffusion.engine.state import State, TrainingError
+from mammorgb_utils.runs import differences, digest
 
 RECORD = "mammorgb.json"
 

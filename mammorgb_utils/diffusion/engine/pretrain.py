@@ -16,7 +16,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from mammorgb_utils.diffusion.encoding import check_views
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device
-from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder, digest
+from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder
 from mammorgb_utils.diffusion.engine.loop import STATS, fit
 from mammorgb_utils.diffusion.engine.model_folder import (
     RECORD,
@@ -27,6 +27,7 @@ from mammorgb_utils.diffusion.engine.model_folder import (
 )
 from mammorgb_utils.diffusion.engine.state import Recipe, State, TrainingError
 from mammorgb_utils.diffusion.randomness import batch_indices, initial_weights_seed
+from mammorgb_utils.runs import digest
 
 CHANNELS = (32, 64, 96, 160)  # 4.9 M parameters: 10 MB in half precision
 GROUPS = 8  # of group norm: with one channel a group the brightness of a channel is lost

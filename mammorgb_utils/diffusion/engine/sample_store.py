@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from mammorgb_utils.diffusion.engine.base import resolve_precision
-from mammorgb_utils.diffusion.engine.checkpoints import digest
 from mammorgb_utils.diffusion.engine.model_folder import RECORD
 from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.progress import progress_bar
 from mammorgb_utils.diffusion.sampling import SamplingError, sample_pairs
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import write_array, write_json
+from mammorgb_utils.runs import digest, write_array, write_json
 
 THIRD = "third.npy"  # beside the pairs: the channel that isn't a view
 
