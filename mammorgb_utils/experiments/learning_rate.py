@@ -16,16 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from mammorgb_utils.diffusion.engine.loop import STATS
-from mammorgb_utils.output.style import (
-    BAND,
-    DASHED,
-    DOUBLE_COLUMN,
-    EDGE,
-    format_rate,
-    new_figure,
-    panel_letters,
-    styled,
-)
+from mammorgb_utils.output import style
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a rate
 _QUALITY = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "plausible": "Plausible pairs"}
@@ -81,7 +72,7 @@ def stability(steps: pd.DataFrame, max_grad_norm: float) -> dict[str, float]:
             "grad_norm_max": norm.max(), "clipped": (norm > max_grad_norm).mean()}
 
 
-@styled
+@style.styled
 def figure(steps: pd.DataFrame, looks: pd.DataFrame, *, max_grad_norm: float, real: Mapping[str, float],
            floor: tuple[float, float]) -> Figure:
     """Stability of trainings at several rates, and the quality of what they draw on the way.
@@ -104,7 +95,7 @@ def figure(steps: pd.DataFrame, looks: pd.DataFrame, *, max_grad_norm: float, re
     by_training = steps.groupby(["learning_rate", "seed"])[["loss", "grad_norm"]]
     window = max(1, int(by_training.size().max()) // 12)
     smooth = steps.assign(**by_training.transform(lambda part: part.rolling(window, min_periods=1).mean()))
-    drawn = new_figure(DOUBLE_COLUMN, 112.0)
+    drawn = style.new_figure(style.DOUBLE_COLUMN, 112.0)
     grid = drawn.subplots(2, 3)
     for axes, name in zip(grid[0], ("loss", "grad_norm"), strict=False):
         _trainings(axes, smooth, "step", name, colours)
@@ -113,16 +104,16 @@ def figure(steps: pd.DataFrame, looks: pd.DataFrame, *, max_grad_norm: float, re
     clipped = steps.assign(clipped=steps["grad_norm"] > max_grad_norm)
     clipped = clipped.groupby(["learning_rate", "seed"], as_index=False)["clipped"].mean()
     sns.scatterplot(clipped, x=clipped["learning_rate"].map(rates.index), y="clipped", hue="learning_rate",
-                    palette=colours, style="learning_rate", markers=markers, ax=grid[0, 2], s=25, edgecolor=EDGE,
+                    palette=colours, style="learning_rate", markers=markers, ax=grid[0, 2], s=25, edgecolor=style.EDGE,
                     clip_on=False, zorder=5, legend=False)
     _stability_axes(grid[0], max_grad_norm, rates)
     _quality_axes(grid[1], real, floor)
-    handles = [Line2D([], [], color=colours[rate], marker=markers[rate], markersize=4.5, markeredgecolor=EDGE,
-                      label=format_rate(rate)) for rate in rates]
-    handles += [Patch(facecolor=BAND, label="Real against real"),
-                Line2D([], [], **DASHED, label="Real, or clipping norm")]
+    handles = [Line2D([], [], color=colours[rate], marker=markers[rate], markersize=4.5, markeredgecolor=style.EDGE,
+                      label=style.format_rate(rate)) for rate in rates]
+    handles += [Patch(facecolor=style.BAND, label="Real against real"),
+                Line2D([], [], **style.DASHED, label="Real, or clipping norm")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    panel_letters(grid.flat)
+    style.panel_letters(grid.flat)
     return drawn
 
 
@@ -131,7 +122,7 @@ def _trainings(axes: Axes, rows: pd.DataFrame, x: str, y: str, colours: Mapping,
             "legend": False}
     if rows["seed"].nunique() > 1:
         sns.lineplot(rows, **look, units="seed", estimator=None, linewidth=0.5, alpha=0.7)
-    sns.lineplot(rows, **look, errorbar=None, linewidth=1.6, markeredgecolor=EDGE, markeredgewidth=0.6, **marks,
+    sns.lineplot(rows, **look, errorbar=None, linewidth=1.6, markeredgecolor=style.EDGE, markeredgewidth=0.6, **marks,
                  dashes=False)
 
 
@@ -141,10 +132,10 @@ def _stability_axes(panels: Sequence[Axes], max_grad_norm: float, rates: Sequenc
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
-    panels[1].axhline(max_grad_norm, **DASHED)
+    panels[1].axhline(max_grad_norm, **style.DASHED)
     panels[2].set(xlabel="Learning rate", ylabel="Steps with clipped gradient", xlim=(-0.5, len(rates) - 0.5),
                   ylim=(-0.02, 1.04))
-    panels[2].set_xticks(range(len(rates)), [format_rate(rate) for rate in rates])
+    panels[2].set_xticks(range(len(rates)), [style.format_rate(rate) for rate in rates])
     panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
@@ -153,8 +144,8 @@ def _quality_axes(panels: Sequence[Axes], real: Mapping[str, float], floor: tupl
         axes.set(xlabel="Epoch", ylabel=label)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         if name in real:
-            axes.axhline(real[name], **DASHED)
-    panels[0].axhspan(*floor, color=BAND, linewidth=0, zorder=0)
+            axes.axhline(real[name], **style.DASHED)
+    panels[0].axhspan(*floor, color=style.BAND, linewidth=0, zorder=0)
     panels[0].set_ylim(0, None)
     panels[2].set_ylim(-0.02, 1.04)
     panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))

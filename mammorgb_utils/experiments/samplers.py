@@ -15,17 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
 from mammorgb_utils.evaluation.sets import StudySets, overlap_table
 from mammorgb_utils.evaluation.statistics import LEVEL, MIN_PAIRS, emd, equivalence, hodges_lehmann, null_band
-from mammorgb_utils.output.style import (
-    BAND,
-    DASHED,
-    DOUBLE_COLUMN,
-    EDGE,
-    NAMES,
-    QUIET,
-    new_figure,
-    panel_letters,
-    styled,
-)
+from mammorgb_utils.output import style
 from mammorgb_utils.protocol import Protocol
 
 REFERENCE = "reference"
@@ -117,7 +107,7 @@ def safe_from(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"safe_from": "Int64"})
 
 
-@styled
+@style.styled
 def figure(table: pd.DataFrame) -> Figure:
     """Fast samplers beside the reference, over their number of steps.
 
@@ -128,24 +118,26 @@ def figure(table: pd.DataFrame) -> Figure:
         EMD of IoU with its null band; shift of IoU with its interval and the margin; mean difference of pixels. Filled
         markers are safe: equivalent within the margin, and no farther than chance.
     """
-    drawn = new_figure(DOUBLE_COLUMN, 68.0)
+    drawn = style.new_figure(style.DOUBLE_COLUMN, 68.0)
     panels = drawn.subplots(1, 3)
     marks = {sampler: look for sampler, look in _MARKS.items() if sampler in set(table["sampler"])}
     for sampler, (colour, marker, beside) in marks.items():
         part = table[table["sampler"] == sampler].sort_values("steps")
         x, fill = part["steps"] * beside, np.where(part["safe"].astype(bool), colour, "white")
-        panels[0].vlines(x, part["band_low"], part["band_high"], color=BAND, linewidth=5, zorder=0)
+        panels[0].vlines(x, part["band_low"], part["band_high"], color=style.BAND, linewidth=5, zorder=0)
         panels[1].vlines(x, part["hodges_lehmann_low"], part["hodges_lehmann_high"], color=colour, linewidth=1.1)
         for axes, name in zip(panels, ("emd", "hodges_lehmann", "pixel_difference"), strict=True):
             axes.plot(x, part[name], color=colour, linewidth=0.7, alpha=0.6, zorder=2)
             axes.scatter(x, part[name], s=25, marker=marker, color=fill, edgecolor=colour, linewidth=1.0, zorder=5)
     _label(panels, table)
-    handles = [Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=0.7, label=NAMES[sampler])
+    handles = [Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=0.7, label=style.NAMES[sampler])
                for sampler, (colour, marker, _) in marks.items()]
-    handles += [Line2D([], [], linestyle="", marker="s", color="white", markeredgecolor=EDGE, label="Not safe (open)"),
-                Line2D([], [], color=BAND, linewidth=5, label="Null band"), Line2D([], [], **DASHED, label="Margin")]
+    handles += [Line2D([], [], linestyle="", marker="s", color="white", markeredgecolor=style.EDGE,
+                       label="Not safe (open)"),
+                Line2D([], [], color=style.BAND, linewidth=5, label="Null band"),
+                Line2D([], [], **style.DASHED, label="Margin")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    panel_letters(panels)
+    style.panel_letters(panels)
     return drawn
 
 
@@ -159,7 +151,7 @@ def _label(panels: Sequence[Axes], table: pd.DataFrame) -> None:
         axes.set_xticks(steps, [str(count) for count in steps])
         axes.xaxis.set_minor_locator(NullLocator())
     for side in (-1.0, 1.0):
-        panels[1].axhline(side * table["margin"].iloc[0], **DASHED)
-    panels[1].axhline(0.0, color=QUIET, linewidth=0.5, zorder=0)
+        panels[1].axhline(side * table["margin"].iloc[0], **style.DASHED)
+    panels[1].axhline(0.0, color=style.QUIET, linewidth=0.5, zorder=0)
     for axes in (panels[0], panels[2]):
         axes.set_ylim(0, 1.08 * axes.dataLim.ymax)

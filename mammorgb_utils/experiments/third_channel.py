@@ -17,18 +17,7 @@ from scipy.stats import permutation_test, ttest_1samp
 
 from mammorgb_utils.evaluation.statistics import holm
 from mammorgb_utils.experiments.trial import CHANNELS
-from mammorgb_utils.output.style import (
-    BAND,
-    COLOURS,
-    DASHED,
-    DOUBLE_COLUMN,
-    EDGE,
-    NAMES,
-    QUIET,
-    new_figure,
-    panel_letters,
-    styled,
-)
+from mammorgb_utils.output import style
 
 MAIN = (("sum", "absdiff"), ("sum", "zero"), ("absdiff", "zero"))  # under Holm
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a seed, round and round
@@ -111,7 +100,7 @@ def runs_per_encoding(runs: pd.DataFrame, encodings: Sequence[str]) -> int:
     return int(usable.reindex(list(encodings), fill_value=0).min())
 
 
-@styled
+@style.styled
 def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float, float]) -> Figure:
     """Trainings with different third channels: what they have to say lies between trainings, not images.
 
@@ -126,32 +115,32 @@ def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float,
     names = [name for name in CHANNELS if (runs["encoding"] == name).any()]
     seeds = sorted(runs["seed"].unique())
     markers = {seed: _MARKERS[i % len(_MARKERS)] for i, seed in enumerate(seeds)}
-    colours = {name: COLOURS.get(name, QUIET) for name in names}
+    colours = {name: style.COLOURS.get(name, style.QUIET) for name in names}
     rows = runs["encoding"].map(names.index)
     places = rows + 0.16 * (runs["seed"].map(seeds.index) - (len(seeds) - 1) / 2)
-    drawn = new_figure(DOUBLE_COLUMN, 30.0 + 8.0 * len(names))
+    drawn = style.new_figure(style.DOUBLE_COLUMN, 30.0 + 8.0 * len(names))
     panels = drawn.subplots(1, len(_MEASURES), sharey=True)
     for axes, (name, label) in zip(panels, _MEASURES.items(), strict=True):
         sns.scatterplot(runs, x=name, y=places, hue="encoding", palette=colours, style="seed", markers=markers, s=22,
-                        edgecolor=EDGE, legend=False, zorder=5, clip_on=False, ax=axes)
+                        edgecolor=style.EDGE, legend=False, zorder=5, clip_on=False, ax=axes)
         means = runs[name].groupby(rows).mean()
-        axes.vlines(means, means.index - 0.34, means.index + 0.34, color=EDGE, linewidth=1.6, zorder=4)
+        axes.vlines(means, means.index - 0.34, means.index + 0.34, color=style.EDGE, linewidth=1.6, zorder=4)
         axes.set(xlabel=label, ylabel="")
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.12)
         if name in real:
-            axes.axvline(real[name], **DASHED)
-        if 0 < (own := sum(encoding in COLOURS for encoding in names)) < len(names):
-            axes.axhline(own - 0.5, color=QUIET, linewidth=0.4)
-    panels[0].axvspan(*floor, color=BAND, linewidth=0, zorder=0)
+            axes.axvline(real[name], **style.DASHED)
+        if 0 < (own := sum(encoding in style.COLOURS for encoding in names)) < len(names):
+            axes.axhline(own - 0.5, color=style.QUIET, linewidth=0.4)
+    panels[0].axvspan(*floor, color=style.BAND, linewidth=0, zorder=0)
     panels[0].set_xlim(0, None)
-    panels[0].set_yticks(range(len(names)), [NAMES[name] for name in names])
+    panels[0].set_yticks(range(len(names)), [style.NAMES[name] for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
-    handles = [Line2D([], [], linestyle="", marker=markers[seed], color="white", markeredgecolor=EDGE,
+    handles = [Line2D([], [], linestyle="", marker=markers[seed], color="white", markeredgecolor=style.EDGE,
                       label=f"seed {seed}", markersize=4.5) for seed in seeds]
-    handles += [Line2D([], [], color=EDGE, linewidth=1.6, label="Mean of runs"),
-                Line2D([], [], **DASHED, label="Real"), Patch(facecolor=BAND, label="Real against real")]
+    handles += [Line2D([], [], color=style.EDGE, linewidth=1.6, label="Mean of runs"),
+                Line2D([], [], **style.DASHED, label="Real"), Patch(facecolor=style.BAND, label="Real against real")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    panel_letters(panels)
+    style.panel_letters(panels)
     return drawn

@@ -11,28 +11,14 @@ from matplotlib.patches import Patch
 
 from mammorgb_utils.evaluation.masks.figures import METHOD_LABELS
 from mammorgb_utils.experiments.open_choices.choices import FIELDS, NOT_RUN
-from mammorgb_utils.output.style import (
-    BAND,
-    COLOURS,
-    DOUBLE_COLUMN,
-    EDGE,
-    LABELS,
-    MARKERS,
-    QUIET,
-    format_p,
-    format_rate,
-    new_figure,
-    panel_letters,
-    present_sets,
-    styled,
-)
+from mammorgb_utils.output import style
 
 _PANELS = {"real_median": "Real: median IoU", "shift": "Synthetic − real: IoU", "gain": "Paired − shuffled: IoU"}
 _OFFSETS = {"real": -0.24, "sum": -0.08, "absdiff": 0.08, "zero": 0.24}
 _REACH = 3.0  # equivalence margins to either side that the map shows
 
 
-@styled
+@style.styled
 def figure(table: pd.DataFrame, *, margin: float) -> Figure:
     """How far each open choice moves the main results.
 
@@ -54,13 +40,13 @@ def figure(table: pd.DataFrame, *, margin: float) -> Figure:
     base = moved["value"] - moved["moved_by"]
     moved = moved.assign(mark=mark, y=moved["place"] + mark.map(_OFFSETS).fillna(0.0), move_low=moved["low"] - base,
                          move_high=moved["high"] - base)
-    drawn = new_figure(DOUBLE_COLUMN, 22.0 + 6.4 * len(fields))
+    drawn = style.new_figure(style.DOUBLE_COLUMN, 22.0 + 6.4 * len(fields))
     panels = drawn.subplots(1, len(_PANELS), sharey=True)
     for axes, (result, title) in zip(panels, _PANELS.items(), strict=True):
         rows = moved[moved["result"] == result]
-        axes.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0)
-        axes.axvline(0.0, color=QUIET, linewidth=0.6, zorder=1)
-        axes.hlines(rows["y"], rows["move_low"], rows["move_high"], color=EDGE, linewidth=0.6, zorder=3)
+        axes.axvspan(-margin, margin, color=style.BAND, linewidth=0, zorder=0)
+        axes.axvline(0.0, color=style.QUIET, linewidth=0.6, zorder=1)
+        axes.hlines(rows["y"], rows["move_low"], rows["move_high"], color=style.EDGE, linewidth=0.6, zorder=3)
         for name, part in rows.groupby("mark"):
             axes.plot(part["moved_by"], part["y"], zorder=4, **_style(name))
         axes.set(title=title, xlabel="Moved by [IoU]")
@@ -78,34 +64,34 @@ def figure(table: pd.DataFrame, *, margin: float) -> Figure:
         _remark(panels, place, rows)
     if (stated := table.loc[~table["open"].astype(bool), "place"]).size:
         for axes in panels:
-            axes.axhline(stated.min() - 0.5, color=EDGE, linewidth=0.6)
+            axes.axhline(stated.min() - 0.5, color=style.EDGE, linewidth=0.6)
     _legend(drawn, table[table["moved_by"].notna()], margin)
-    panel_letters(panels)
+    style.panel_letters(panels)
     return drawn
 
 
 def _style(name: str) -> dict[str, object]:
     """Mark of a set, or of pairs drawn in an appendix."""
-    marker, colour = (MARKERS[name], COLOURS[name]) if name in COLOURS else ("X", QUIET)
-    return {"marker": marker, "color": colour, "linestyle": "", "markersize": 3.8, "markeredgecolor": EDGE,
+    marker, colour = (style.MARKERS[name], style.COLOURS[name]) if name in style.COLOURS else ("X", style.QUIET)
+    return {"marker": marker, "color": colour, "linestyle": "", "markersize": 3.8, "markeredgecolor": style.EDGE,
             "markeredgewidth": 0.4}
 
 
 def _name(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:
     """Arrows at the edge for moves outside, so that one of them doesn't hide all others; the farthest choice's name
     on the side where there is more room."""
-    text = {"textcoords": "offset points", "va": "center", "fontsize": 5.5, "color": EDGE, "zorder": 5}
+    text = {"textcoords": "offset points", "va": "center", "fontsize": 5.5, "color": style.EDGE, "zorder": 5}
     for move in rows.loc[rows["moved_by"].abs() > reach, "moved_by"]:
         side = np.sign(move)
-        axes.plot(side * reach, place, marker=">" if side > 0 else "<", markersize=4.0, color=EDGE, zorder=5)
+        axes.plot(side * reach, place, marker=">" if side > 0 else "<", markersize=4.0, color=style.EDGE, zorder=5)
         axes.annotate(f"{move:+.2f}", (side * reach, place), xytext=(-5 * side, 4),
                       ha="right" if side > 0 else "left", **text)
     far = rows.loc[rows["moved_by"].abs().idxmax()]
     ends = rows[["moved_by", "move_low", "move_high"]].clip(-reach, reach).to_numpy(float)
     low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
     right = high <= -low
-    name = format_rate(float(far["choice"])) if far["field"] == "learning_rate" else str(far["choice"])
-    axes.annotate(METHOD_LABELS.get(name, LABELS.get(name, name)), (high if right else low, place),
+    name = style.format_rate(float(far["choice"])) if far["field"] == "learning_rate" else str(far["choice"])
+    axes.annotate(METHOD_LABELS.get(name, style.LABELS.get(name, name)), (high if right else low, place),
                   xytext=(4 if right else -4, 0), ha="left" if right else "right", **text)
 
 
@@ -113,24 +99,24 @@ def _remark(panels: np.ndarray, place: int, rows: pd.DataFrame) -> None:
     """What a row says in words: that nothing was run, or the p-values under each test."""
     if (rows["source"] == NOT_RUN).all():
         panels[1].text(0.5, place, NOT_RUN, transform=panels[1].get_yaxis_transform(), ha="center", va="center",
-                       color=QUIET, fontstyle="italic", fontsize=6.0)
+                       color=style.QUIET, fontstyle="italic", fontsize=6.0)
     tests, ranges = rows[(rows["result"] == "p") & rows["value"].notna()], []
     for pair, part in tests.groupby("set", sort=False):
-        low, high = format_p(part["value"].min()), format_p(part["value"].max())
+        low, high = style.format_p(part["value"].min()), style.format_p(part["value"].max())
         shown = low if low == high else f"{low} to {high.removeprefix('p ').removeprefix('= ')}"
-        ranges.append(f"{' − '.join(LABELS[name] for name in pair.split(' − '))}: {shown}")
+        ranges.append(f"{' − '.join(style.LABELS[name] for name in pair.split(' − '))}: {shown}")
     if ranges:
         text = panels[-1].text(1.0, place, "; ".join(ranges), transform=panels[-1].get_yaxis_transform(), ha="right",
-                               va="center", fontsize=5.5, color=EDGE, zorder=6,
+                               va="center", fontsize=5.5, color=style.EDGE, zorder=6,
                                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})
         text.set_in_layout(False)  # it runs over all panels
 
 
 def _legend(figure: Figure, shown: pd.DataFrame, margin: float) -> None:
-    names = {name: LABELS[name] for name in present_sets(shown["set"])}
+    names = {name: style.LABELS[name] for name in style.present_sets(shown["set"])}
     names |= {"drawn": "Drawn pairs"} if (shown["set"] == "drawn").any() else {}
     handles = [*(Line2D([], [], label=label, **_style(name)) for name, label in names.items()),
-               Patch(facecolor=BAND, label=f"Equivalence margin ±{margin:g}")]
+               Patch(facecolor=style.BAND, label=f"Equivalence margin ±{margin:g}")]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.0,
                   title="The choice that moves most is named. Below the line: what the paper states.",
                   title_fontproperties={"size": 6.0})

@@ -18,15 +18,7 @@ from mammorgb_utils.evaluation.sets import REAL, StudySets, overlap_table, shuff
 from mammorgb_utils.evaluation.statistics import MIN_PAIRS, Effect, hodges_lehmann, patient_of, rate_row
 from mammorgb_utils.experiments.preprocessing.variants import LABELS, Variant
 from mammorgb_utils.experiments.trial import DRAWN
-from mammorgb_utils.output.style import (
-    COLOURS,
-    DASHED,
-    DOUBLE_COLUMN,
-    EDGE,
-    new_figure,
-    panel_letters,
-    styled,
-)
+from mammorgb_utils.output import style
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, read_table
 
@@ -35,9 +27,9 @@ EFFECT_COLUMNS = ("variant", "field", "choice", "n_real", "n", "real_median", "r
                   "shift_low", "shift_high", "score", "score_low", "score_high", "artefact_rate", "artefact_low",
                   "artefact_high", "plausible", "n_real_nan", "n_nan", "real_gain_low", "real_gain_high",
                   "synthetic_gain", "real_artefact_rate")
-_MARK = {"markersize": 4.5, "markeredgecolor": EDGE, "markeredgewidth": 0.6}
-_MARKS = {"real": {"marker": "o", "color": COLOURS["real"]}, "strangers": {"marker": "o", "color": "white"},
-          "drawn": {"marker": "s", "color": COLOURS["sum"]}, "unsure": {"marker": "s", "color": "white"}}
+_MARK = {"markersize": 4.5, "markeredgecolor": style.EDGE, "markeredgewidth": 0.6}
+_MARKS = {"real": {"marker": "o", "color": style.COLOURS["real"]}, "strangers": {"marker": "o", "color": "white"},
+          "drawn": {"marker": "s", "color": style.COLOURS["sum"]}, "unsure": {"marker": "s", "color": "white"}}
 _SOLID = {"linestyle": "-", "linewidth": 0.5}
 _APART = 0.16  # of a row, between its real and its drawn marks
 _SCORES = (-1.0, 3.0)  # intervals beyond are cut at the panel's edge
@@ -184,7 +176,7 @@ def _bounded(stem: str, found: Effect, name: str) -> dict[str, float]:
     return {name: found.estimate, f"{stem}_low": found.low, f"{stem}_high": found.high}
 
 
-@styled
+@style.styled
 def figure(effects: pd.DataFrame, *, margin: float) -> Figure:
     """Overlap, consistency and artefacts under every preprocessing.
 
@@ -196,10 +188,10 @@ def figure(effects: pd.DataFrame, *, margin: float) -> Figure:
         A row a variant. A line in the first panel spans the gain: from shuffled to own real pairs. A hollow mark has
         no interval, such as a score where real pairs gain too little.
     """
-    drawn, y = new_figure(DOUBLE_COLUMN, 30.0 + 10.0 * len(effects)), np.arange(len(effects))
+    drawn, y = style.new_figure(style.DOUBLE_COLUMN, 30.0 + 10.0 * len(effects)), np.arange(len(effects))
     panels = drawn.subplots(1, 4, sharey=True)
     strangers = effects["real_median"] - effects["real_gain"]
-    panels[0].hlines(y - _APART, strangers, effects["real_median"], color=EDGE, linewidth=0.8, zorder=3)
+    panels[0].hlines(y - _APART, strangers, effects["real_median"], color=style.EDGE, linewidth=0.8, zorder=3)
     for axes, name, x in ((panels[0], "strangers", strangers), (panels[0], "real", effects["real_median"]),
                           (panels[0], "drawn", effects["synthetic_median"]),
                           (panels[3], "real", effects["real_artefact_rate"])):
@@ -208,7 +200,7 @@ def figure(effects: pd.DataFrame, *, margin: float) -> Figure:
     for axes, stem, value in zip(panels[1:], ("shift", "score", "artefact"), ("shift", "score", "artefact_rate"),
                                  strict=True):
         low, high = effects[f"{stem}_low"], effects[f"{stem}_high"]
-        axes.hlines(y + _APART, low, high, color=COLOURS["sum"], linewidth=1.4, zorder=4)
+        axes.hlines(y + _APART, low, high, color=style.COLOURS["sum"], linewidth=1.4, zorder=4)
         for name, rows in (("drawn", low.notna() & high.notna()), ("unsure", low.isna() | high.isna())):
             axes.plot(effects.loc[rows, value], y[rows] + _APART, linestyle="", zorder=5, **_MARKS[name], **_MARK)
     _limits(panels, effects, margin)
@@ -217,10 +209,10 @@ def figure(effects: pd.DataFrame, *, margin: float) -> Figure:
     handles = [Line2D([], [], linestyle=line, linewidth=1.4, label=label, **_MARKS[name], **_MARK) for name, line, label
                in (("real", "", "Real pairs"), ("strangers", "", "Real, shuffled"),
                    ("drawn", "-", "Drawn pairs, 95 % interval"))]
-    handles += [Line2D([], [], label="Equivalence margin", **DASHED),
+    handles += [Line2D([], [], label="Equivalence margin", **style.DASHED),
                 Line2D([], [], linestyle="", label="One training a row")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=5)
-    panel_letters(panels)
+    style.panel_letters(panels)
     return drawn
 
 
@@ -232,7 +224,7 @@ def _limits(panels: np.ndarray, effects: pd.DataFrame, margin: float) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     for axes, x, line in ((panels[1], -margin, {}), (panels[1], margin, {}), (panels[1], 0.0, _SOLID),
                           (panels[2], 0.0, _SOLID), (panels[2], 1.0, _SOLID)):
-        axes.axvline(x, **DASHED | line)
+        axes.axvline(x, **style.DASHED | line)
     bounds = effects[["score_low", "score_high"]].clip(*_SCORES).to_numpy(float)
     reach = [-0.1, 1.1, *bounds[np.isfinite(bounds)], *effects["score"].dropna()]
     panels[2].set_xlim(min(reach) - 0.05 * np.ptp(reach), max(reach) + 0.05 * np.ptp(reach))

@@ -16,18 +16,7 @@ from matplotlib.ticker import PercentFormatter
 from mammorgb_utils.evaluation.statistics import rate_row, wilson
 from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
 from mammorgb_utils.experiments.readers.files import ARTEFACTS, SCALE
-from mammorgb_utils.output.style import (
-    COLOURS,
-    DASHED,
-    DOUBLE_COLUMN,
-    EDGE,
-    LABELS,
-    MARKERS,
-    new_figure,
-    panel_letters,
-    present_sets,
-    styled,
-)
+from mammorgb_utils.output import style
 from mammorgb_utils.protocol import SET_ORDER
 from mammorgb_utils.streams import Stream, generator
 
@@ -93,7 +82,7 @@ def remark(readings: pd.DataFrame) -> str:
 def _origin(first: pd.DataFrame, level: float) -> Iterator[tuple]:
     said = first["origin"] == "synthetic"
     yield "accuracy", "", len(first), *accuracy((said == first["synthetic"]).sum(), len(first), level=level), "exact"
-    for name in present_sets(first["set"]):
+    for name in style.present_sets(first["set"]):
         mine = said[first["set"] == name]
         yield "called synthetic", name, len(mine), *wilson(int(mine.sum()), len(mine), level=level), "Wilson"
     for name, fake, real in _contrasts(first):
@@ -101,7 +90,7 @@ def _origin(first: pd.DataFrame, level: float) -> Iterator[tuple]:
 
 
 def _ratings(first: pd.DataFrame, level: float) -> Iterator[tuple]:
-    for name in present_sets(first["set"]):
+    for name in style.present_sets(first["set"]):
         mine = first.loc[first["set"] == name, "consistency"]
         low, median, high = np.percentile(mine, [25, 50, 75])
         yield "consistency, median", name, len(mine), median, low, high, "quartiles"
@@ -112,7 +101,7 @@ def _ratings(first: pd.DataFrame, level: float) -> Iterator[tuple]:
 def _contrasts(first: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
     """All synthetic pairs against the real ones, then set by set where there are several."""
     real, fake = first[~first["synthetic"]], first[first["synthetic"]]
-    names = present_sets(fake["set"])
+    names = style.present_sets(fake["set"])
     for name in ["", *(names if len(names) > 1 else ())]:
         part = fake if name == "" else fake[fake["set"] == name]
         if len(part) and len(real):
@@ -147,7 +136,7 @@ def _needed(first: pd.DataFrame) -> Iterator[tuple]:
                    *none, "95 % interval")
 
 
-@styled
+@style.styled
 def figure(readings: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> Figure:
     """What readers could tell.
 
@@ -161,15 +150,15 @@ def figure(readings: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> 
         consistency ratings by set, all readers together; artefacts in real and in all synthetic pairs, a mark a
         reader, with Wilson intervals.
     """
-    drawn = new_figure(DOUBLE_COLUMN, 145.0)
+    drawn = style.new_figure(style.DOUBLE_COLUMN, 145.0)
     grid = drawn.subplots(2, 2, height_ratios=(1, 1.25))
     first = readings[readings["repeat_of"] == ""]
-    sets = present_sets(first["set"])
+    sets = style.present_sets(first["set"])
     _roc(grid[0, 0], first, table[(table["measure"] == "AUC") & (table["set"] == "")].set_index("reader"))
     called = table[table["measure"] == "called synthetic"]
     _intervals(grid[0, 1], called.rename(columns={"estimate": "rate"}), "set", sets, 0.5, upright=True)
-    grid[0, 1].axhline(0.5, **DASHED)
-    grid[0, 1].set_xticks(range(len(sets)), [LABELS[name].replace(" ", "\n") for name in sets])
+    grid[0, 1].axhline(0.5, **style.DASHED)
+    grid[0, 1].set_xticks(range(len(sets)), [style.LABELS[name].replace(" ", "\n") for name in sets])
     grid[0, 1].set(xlim=(-0.5, len(sets) - 0.5), ylim=(0, 1), ylabel="Called synthetic")
     _consistency(grid[1, 0], first, sets)
     shown = rates[rates["set"].isin(["real", "synthetic"])]
@@ -179,12 +168,12 @@ def figure(readings: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> 
     grid[1, 1].set(xlim=(0, None), xlabel="Pairs in which it was seen")
     for axis in (grid[0, 1].yaxis, grid[1, 0].xaxis, grid[1, 1].xaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    handles = [Line2D([], [], linestyle="", label=LABELS.get(name, "All synthetic"), **_mark(name))
+    handles = [Line2D([], [], linestyle="", label=style.LABELS.get(name, "All synthetic"), **_mark(name))
                for name in (*sets, "synthetic")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     if readings["simulated"].any():
         drawn.suptitle("Simulated answers: no reader has seen these images", fontweight="bold")
-    panel_letters(grid.flat)
+    style.panel_letters(grid.flat)
     return drawn
 
 
@@ -196,9 +185,9 @@ def _roc(axes: Axes, first: pd.DataFrame, areas: pd.DataFrame) -> None:
         label = reader
         if reader in areas.index:
             label = "{}: AUC {:.2f} ({:.2f} to {:.2f})".format(reader, *areas.loc[reader, ["estimate", "low", "high"]])
-        axes.plot(*curve, marker="o", markersize=2.5, color=EDGE, linestyle=_LINES[number % len(_LINES)], label=label,
-                  clip_on=False)
-    axes.plot([0, 1], [0, 1], **DASHED)
+        axes.plot(*curve, marker="o", markersize=2.5, color=style.EDGE, linestyle=_LINES[number % len(_LINES)],
+                  label=label, clip_on=False)
+    axes.plot([0, 1], [0, 1], **style.DASHED)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Real pairs called synthetic", ylabel="Synthetic pairs called synthetic")
     axes.legend(loc="lower right", handlelength=2.2)
 
@@ -206,9 +195,9 @@ def _roc(axes: Axes, first: pd.DataFrame, areas: pd.DataFrame) -> None:
 def _consistency(axes: Axes, first: pd.DataFrame, sets: list[str]) -> None:
     shares = pd.crosstab(first["set"], first["consistency"], normalize="index")
     shares = shares.reindex(index=sets, columns=list(SCALE), fill_value=0.0)
-    shares.index = [LABELS[name].replace(" ", "\n") for name in sets]
+    shares.index = [style.LABELS[name].replace(" ", "\n") for name in sets]
     greys = list(colormaps["Greys"](np.linspace(0.1, 0.85, len(SCALE))))
-    shares.plot.barh(ax=axes, stacked=True, color=greys, edgecolor=EDGE, linewidth=0.5, width=0.62)
+    shares.plot.barh(ax=axes, stacked=True, color=greys, edgecolor=style.EDGE, linewidth=0.5, width=0.62)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="Ratings of consistency, 1 (surely not one breast) to 5 (surely one)", ylabel="")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(SCALE), handlelength=1.2, columnspacing=1.2)
@@ -224,11 +213,11 @@ def _intervals(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str], r
         away = [rows["rate"] - rows["low"], rows["high"] - rows["rate"]]
         where = {"x": place, "y": rows["rate"], "yerr": away} if upright else \
             {"x": rows["rate"], "y": place, "xerr": away}
-        axes.errorbar(**where, linestyle="", ecolor=EDGE if name == "synthetic" else COLOURS[name], elinewidth=1.1,
-                      clip_on=False, **_mark(name))
+        axes.errorbar(**where, linestyle="", ecolor=style.COLOURS.get(name, style.EDGE), elinewidth=1.1, clip_on=False,
+                      **_mark(name))
 
 
 def _mark(name: str) -> dict[str, object]:
     """Marker and fill of a set; all synthetic sets together are open."""
-    marker, colour = (MARKERS[name], COLOURS[name]) if name in MARKERS else ("p", "white")
-    return {"marker": marker, "color": colour, "markersize": 4.5, "markeredgecolor": EDGE, "markeredgewidth": 0.6}
+    marker, colour = (style.MARKERS[name], style.COLOURS[name]) if name in style.MARKERS else ("p", "white")
+    return {"marker": marker, "color": colour, "markersize": 4.5, "markeredgecolor": style.EDGE, "markeredgewidth": 0.6}
