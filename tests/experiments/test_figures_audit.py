@@ -5,6 +5,7 @@ import pandas as pd
 from drawn_figures import audit_tables, texts
 from matplotlib.colors import to_hex
 
+from mammorgb_utils.experiments.preprocessing.audit import figure
 from mammorgb_utils.output import style
 
 
@@ -12,9 +13,9 @@ def test_the_audit_shows_pairs_beside_shuffled_ones_with_gain_spread_and_what_is
     audit, shuffled = audit_tables()
     audit.loc[audit["pair"] == "P9", ["iou", "cc_area", "mlo_area"]] = np.nan
     audit.loc[audit["pair"] == "P9", "excluded"] = "timeout"
-    figure = audit.figure(audit, shuffled)
-    assert len(figure.axes) == 8 and "n = 29 pairs (1 excluded)" in texts(figure)
-    otsu_padded = figure.axes[3]
+    drawn = figure(audit, shuffled)
+    assert len(drawn.axes) == 8 and "n = 29 pairs (1 excluded)" in texts(drawn)
+    otsu_padded = drawn.axes[3]
     assert otsu_padded.get_title() == "Otsu mask,\npadded"
     own, others = (table.set_index(["match_scope", "aspect", "mask_method"]).loc[("image", "pad", "otsu")]
                    for table in (audit, shuffled))
@@ -24,13 +25,13 @@ def test_the_audit_shows_pairs_beside_shuffled_ones_with_gain_spread_and_what_is
     filled = [to_hex(body.get_facecolor()[0]).upper() for body in otsu_padded.collections]
     assert filled == [style.BAND, style.COLOURS["real"]] * 3
     areas = 100 * pd.concat([own["cc_area"], own["mlo_area"]])
-    assert figure.axes[7].get_xticklabels()[1].get_text().endswith(f"SD {areas.std():.1f}")
+    assert drawn.axes[7].get_xticklabels()[1].get_text().endswith(f"SD {areas.std():.1f}")
 
 
 def test_the_audit_without_spread_or_masks_shows_what_it_has():
     audit, shuffled = audit_tables(n=3)
     empty = audit["mask_method"] == "otsu"
     audit.loc[empty, ["iou", "cc_area", "mlo_area"]] = np.nan, 0.0, 0.0
-    figure = audit.figure(audit.assign(iou=audit["iou"].where(empty, 0.8)), shuffled.iloc[:0])
-    assert figure.axes[2].get_xticklabels()[1].get_text() == "whole\nimage\n(3 empty)"
-    assert not figure.axes[0].collections
+    drawn = figure(audit.assign(iou=audit["iou"].where(empty, 0.8)), shuffled.iloc[:0])
+    assert drawn.axes[2].get_xticklabels()[1].get_text() == "whole\nimage\n(3 empty)"
+    assert not drawn.axes[0].collections

@@ -118,7 +118,7 @@ def test_references_are_averages_of_training_views(study, monkeypatch):
 
 def test_the_film_like_reference_is_the_mean_to_a_power():
     curves = [(np.linspace(0, top, 257), np.linspace(0, top / 2, 257)) for top in (0.9, 0.3, 0.6)]
-    found = preprocessing_variants._references(curves)
+    found = preprocessing_variants.references_of(curves)
     np.testing.assert_allclose(found["gamma"].foreground, np.linspace(0, 0.6, 257) ** FILM_GAMMA, atol=1e-6)
     assert found["dark"].foreground[-1] == pytest.approx(0.3) and found["bright"].image[-1] == pytest.approx(0.45)
 

@@ -71,8 +71,10 @@ def variant_run(study: Run, variant: Variant) -> Run:
     """The variant's own small study: the same manifest, a folder below the appendix's, and one field changed."""
     if variant.field == STUDY:
         return study
+    file = _reference_file(study, variant.choice)  # named from the project's root where it lies there
     value = {"mirror": variant.choice == "on", "match_scope": variant.choice,
-             "reference_cdf": _reference_name(study, variant.choice)}[variant.field]
+             "reference_cdf": str(file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file),
+             }[variant.field]
     return replace(study, root=study.appendix("A3") / variant.name,
                    protocol=study.protocol.changed(**{variant.field: value}))
 
@@ -98,7 +100,7 @@ def make_references(study: Run, *, progress: bool = True) -> pd.DataFrame:
     files = {name: _reference_file(study, name) for name in _REFERENCES}
     with exclusive(study.appendix("A3")):
         if not all(file.is_file() for file in files.values()):
-            for name, reference in _references(_training_curves(study, progress)).items():
+            for name, reference in references_of(_training_curves(study, progress)).items():
                 reference.save(files[name])
     rows = []
     for name, file in files.items():
@@ -124,9 +126,11 @@ def preprocess_variants(study: Run, variants: Iterable[Variant], *, progress: bo
         CohortError: The variants don't hold the same pairs: an archive lost files since notebook 01.
     """
     runs = {variant.name: variant_run(study, variant) for variant in variants}
-    expected = _pairs_by_split(load_pairs(study, "all")[1])
+    expected = load_pairs(study, "all")[1].groupby("split")["pair"].apply(list).to_dict()
     for name, run in runs.items():
-        if run is not study and _pairs_by_split(preprocess_cohort(run, progress=progress)) != expected:
+        if run is study:
+            continue
+        if preprocess_cohort(run, progress=progress).groupby("split")["pair"].apply(list).to_dict() != expected:
             raise CohortError(f"variant {name}: its pairs aren't those of pairs/index.csv; are all files of the "
                               "manifest still readable? Then remove the variant's folder below appendices/A3")
     return runs
@@ -204,19 +208,8 @@ def draw_variant(study: Run, variant: Variant, real: pd.DataFrame, budget: Proto
     return np.load(file, mmap_mode="r")
 
 
-def _pairs_by_split(index: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Within a split pairs follow their names, whatever the order of the splits."""
-    return sorted(index[["split", "pair"]].itertuples(index=False, name=None))
-
-
 def _reference_file(study: Run, name: str) -> Path:
     return study.appendix("A3") / f"reference-{name}.json"
-
-
-def _reference_name(study: Run, name: str) -> str:
-    """As `reference_cdf` takes it: from the project's root where it lies there."""
-    file = _reference_file(study, name)
-    return str(file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file)
 
 
 def _training_curves(study: Run, progress: bool) -> list[np.ndarray]:
@@ -233,8 +226,8 @@ def _training_curves(study: Run, progress: bool) -> list[np.ndarray]:
     return curves
 
 
-def _references(curves: list[np.ndarray]) -> dict[str, ReferenceCDF]:
-    """The references of `_REFERENCES`; a third is rounded down, so that the two never share a view."""
+def references_of(curves: list[np.ndarray]) -> dict[str, ReferenceCDF]:
+    """References `dark`, `bright` and `gamma` from `quantile_curves` of views; thirds never share a view."""
     order = np.argsort([foreground.mean() for foreground, _ in curves], kind="stable")
     third = len(order) // 3
     mean = average_reference(curves, _REFERENCES["gamma"])
