@@ -11,20 +11,18 @@ from scipy.stats import spearmanr
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
 from mammorgb_utils.evaluation.anatomy.third_channel import NULLS, OWN
 from mammorgb_utils.evaluation.consistency import (
-    NO_SCORE,
     area_density_strata,
     derangement,
     pairing_gain,
     score_of_gains,
 )
-from mammorgb_utils.evaluation.statistics import patient_of, sets_in
+from mammorgb_utils.evaluation.statistics import MIN_PAIRS, UNKNOWN, patient_of, sets_in
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
 MEASURES = ("area", "nipple_line", "centroid", "profile", "dense", "mass_depth")
 RATIOS = ("area", "nipple_line")  # compared by their log ratio, the others by their difference
 NULL_DRAWS = 199  # derangements behind a p-value
-MIN_PAIRS = 3  # usable pairs, below which a row stays empty
 _SHUFFLED = 2_000  # shuffled pairs behind an interval: more cost time alone
 _COLUMNS = ("measure", "set", "null", "valid", "n", "n_nan", "r", "paired", "shuffled", "gain", "gain_low", "gain_high",
             "p", "n_draws", "score", "score_low", "score_high", "note")
@@ -175,13 +173,12 @@ def _row(paired: pd.DataFrame, other: pd.DataFrame, gains: dict[str, tuple], pro
     _, draws = pairing_gain(*(frame.assign(value=-frame["value"]) for frame in (paired, few)),
                             n_bootstrap=protocol.n_bootstrap, seed=seed, measure="value")
     gain, draws = gains[name] = other["value"].median() - median, draws
-    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else NO_SCORE
+    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else UNKNOWN
     low, high = np.nanquantile(draws, [0.025, 0.975])
     note = "no real gain to compare with" if name != "real" and np.isnan(score.low) else ""
     return row | {"paired": median, "shuffled": other["value"].median(), "gain": gain, "gain_low": low,
                   "gain_high": high, "p": ((by_draw <= median).sum() + 1) / (len(by_draw) + 1),
-                  "n_draws": len(by_draw), "score": score.score, "score_low": score.low, "score_high": score.high,
-                  "note": note}
+                  "n_draws": len(by_draw), **score.columns("score"), "note": note}
 
 
 def _rank_correlation(part: pd.DataFrame, measure: str) -> float:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr
 
 from mammorgb_utils.evaluation.overlap import PairMasks
-from mammorgb_utils.evaluation.statistics import LEVEL, MIN_PAIRS, patient_of, patient_weights, sets_in, weighted_median
+from mammorgb_utils.evaluation.statistics import (
+    LEVEL,
+    MIN_PAIRS,
+    UNKNOWN,
+    Effect,
+    patient_of,
+    patient_weights,
+    sets_in,
+    weighted_median,
+)
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
@@ -18,17 +26,6 @@ NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuf
 _CLASSES = 3  # of area, and of density within each; fewer where a stratum would hold less than _MIN_STRATUM pairs
 _MIN_STRATUM = 6
 _SHUFFLES = 200  # tries for an exactly uniform derangement
-
-
-class ConsistencyScore(NamedTuple):
-    """Gain of pairing in the synthetic set as a fraction of that in the real set."""
-
-    score: float
-    low: float
-    high: float
-
-
-NO_SCORE = ConsistencyScore(np.nan, np.nan, np.nan)
 
 
 def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Sequence | None = None,
@@ -220,7 +217,7 @@ def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: i
 
 
 def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.ndarray], *,
-                   level: float = LEVEL) -> ConsistencyScore:
+                   level: float = LEVEL) -> Effect:
     """Share of the real pairing gain that synthetic pairs reach: (paired − shuffled) over the same of real.
 
     Args:
@@ -233,14 +230,14 @@ def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.nd
     """
     (gain_syn, draws_syn), (gain_real, draws_real) = synthetic, real
     if not gain_real > 0.0:
-        return NO_SCORE
+        return UNKNOWN
     tail = (1.0 - level) / 2.0
     if np.mean(~(draws_real > 0.0)) > tail:
-        return ConsistencyScore(gain_syn / gain_real, np.nan, np.nan)
+        return Effect(gain_syn / gain_real, np.nan, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(draws_real > 0.0, draws_syn / draws_real, np.inf)
     low, high = np.quantile(ratio, [tail, 1.0 - tail], method="inverted_cdf")
-    return ConsistencyScore(float(gain_syn / gain_real), float(low), float(high))
+    return Effect(float(gain_syn / gain_real), float(low), float(high))
 
 
 def consistency_table(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -278,11 +275,11 @@ def _gain_row(name: str, measure: str, paired: pd.DataFrame, other: pd.DataFrame
     gain, draws = gains[name] = pairing_gain(paired, other, n_bootstrap=protocol.n_bootstrap, seed=seed,
                                              measure=measure)
     by_draw, median = other.groupby("draw")[measure].median(), paired[measure].median()
-    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else NO_SCORE
+    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else UNKNOWN
     low, high = np.nanquantile(draws, [0.025, 0.975])
     return row | {"paired_median": median, "shuffled_median": other[measure].median(), "gain": gain,
                   "gain_low": low, "gain_high": high, "p": ((by_draw >= median).sum() + 1) / (len(by_draw) + 1),
-                  "n_draws": len(by_draw), "score": score.score, "score_low": score.low, "score_high": score.high}
+                  "n_draws": len(by_draw), **score.columns("score")}
 
 
 def _intensity(rows: pd.DataFrame) -> dict[str, float]:

@@ -4,8 +4,8 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures"], {
     "distances": ["NoiseFloor", "NullBand", "emd", "ks", "noise_floor", "null_band"],
-    "effects": ["Effect", "cliffs_delta", "dominance", "equivalence", "hodges_lehmann", "mann_whitney", "patients_in",
-                "ranked_differences", "separated_area"],
+    "effects": ["UNKNOWN", "Effect", "cliffs_delta", "dominance", "equivalence", "hodges_lehmann", "mann_whitney",
+                "patients_in", "ranked_differences", "separated_area"],
     "rates": ["rate", "rate_row", "wilson"],
     "bootstrap": ["Sample", "closer", "median_difference", "median_draws", "patient_weights", "weighted_median"],
     "power": ["ks_critical", "ks_null_mean", "ks_p", "ks_power", "paper_arithmetic"],

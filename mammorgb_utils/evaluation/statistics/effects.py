@@ -20,6 +20,13 @@ class Effect(NamedTuple):
     low: float
     high: float
 
+    def columns(self, name: str) -> dict[str, float]:
+        """As columns of a table: `name`, `name_low`, `name_high`."""
+        return dict(zip((name, f"{name}_low", f"{name}_high"), self, strict=True))
+
+
+UNKNOWN = Effect(np.nan, np.nan, np.nan)
+
 
 def mann_whitney(x: np.ndarray, y: np.ndarray, *, groups: Sequence | None = None) -> float:
     """Two-sided p-value of the Mann–Whitney test.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from mammorgb_utils.evaluation.statistics.effects import Effect, mean_variance
+from mammorgb_utils.evaluation.statistics.effects import UNKNOWN, Effect, mean_variance
 
 
 def wilson(successes: float, n: float, *, level: float = 0.95) -> Effect:
@@ -31,7 +31,7 @@ def wilson(successes: float, n: float, *, level: float = 0.95) -> Effect:
     if not 0.0 <= successes <= n:
         raise ValueError(f"wilson: {successes:g} successes of {n:g}; give a count from 0 to n")
     if n == 0:
-        return Effect(np.nan, np.nan, np.nan)
+        return UNKNOWN
     share, z2 = successes / n, float(norm.ppf(0.5 + level / 2.0)) ** 2
     centre = (share + z2 / (2.0 * n)) / (1.0 + z2 / n)
     half = float(np.sqrt(z2 * (share * (1.0 - share) / n + z2 / (4.0 * n**2)))) / (1.0 + z2 / n)

@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control
 from mammorgb_utils.evaluation.statistics.bootstrap import Sample, closer, median_difference
 from mammorgb_utils.evaluation.statistics.distances import emd, ks, noise_floor, null_band
 from mammorgb_utils.evaluation.statistics.effects import (
-    Effect,
+    UNKNOWN,
     cliffs_delta,
     equivalence,
     hodges_lehmann,
@@ -94,8 +94,8 @@ def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
         row |= {f"{measure}_{label}": part[measure].quantile(q)
                 for measure in MEASURES for label, q in (("median", 0.5), ("q25", 0.25), ("q75", 0.75))}
         known = "plausible" in part
-        rows.append(row | _interval("plausible", rate(part["plausible"].to_numpy(bool), groups=patient_of(part))
-                                    if known else Effect(np.nan, np.nan, np.nan)))
+        found = rate(part["plausible"].to_numpy(bool), groups=patient_of(part)) if known else UNKNOWN
+        rows.append(row | found.columns("plausible"))
     return pd.DataFrame(rows)
 
 
@@ -176,8 +176,8 @@ def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protoc
         return row | {"equivalence": "", "note": TOO_FEW}
     return row | {"median": np.median(x), "median_real": np.median(y), "margin": margin,
                   "equivalence": equivalence(x, y, margin=margin, alpha=protocol.alpha, groups=groups),
-                  **_interval("hodges_lehmann", hodges_lehmann(x, y, level=LEVEL, groups=groups)),
-                  **_interval("cliffs_delta", cliffs_delta(x, y, level=LEVEL, groups=groups)),
+                  **hodges_lehmann(x, y, level=LEVEL, groups=groups).columns("hodges_lehmann"),
+                  **cliffs_delta(x, y, level=LEVEL, groups=groups).columns("cliffs_delta"),
                   "p": mann_whitney(x, y, groups=groups), "note": ""}
 
 
@@ -219,8 +219,8 @@ def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol:
     return row | {"median_first": np.median(x), "median_second": np.median(y), "p": mann_whitney(x, y, groups=groups),
                   "cliffs_delta": delta.estimate, "low": delta.low, "high": delta.high,
                   "emd_first": emd(x, real.values), "emd_second": emd(y, real.values), "note": ONE_RUN,
-                  **_interval("median_difference", median_difference(first, second, **options)),
-                  **_interval("closer", closer(first, second, real, **options))}
+                  **median_difference(first, second, **options).columns("median_difference"),
+                  **closer(first, second, real, **options).columns("closer")}
 
 
 def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[Sample, int]:
@@ -238,10 +238,6 @@ def _groups(first: Sample, second: Sample) -> np.ndarray:
 
 def _too_few(*samples: Sample) -> bool:
     return min(len(np.unique(sample.patients)) for sample in samples) < MIN_PAIRS
-
-
-def _interval(name: str, effect: Effect) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), effect, strict=True))
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:

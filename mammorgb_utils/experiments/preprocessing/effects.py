@@ -169,7 +169,7 @@ def _consistency(own: pd.DataFrame, theirs: pd.DataFrame, shuffled: pd.DataFrame
              for stream, (name, paired) in enumerate(((DRAWN, theirs), (REAL, own)))]
     score, (low, high) = score_of_gains(*gains), np.nanquantile(gains[1][1], [0.025, 0.975])
     return {"synthetic_gain": gains[0][0], "real_gain": gains[1][0], "real_gain_low": low, "real_gain_high": high,
-            "score": score.score, "score_low": score.low, "score_high": score.high}
+            **score.columns("score")}
 
 
 def _bounded(stem: str, found: Effect, name: str) -> dict[str, float]:

@@ -103,12 +103,13 @@ def test_consistency_score_is_the_ratio_of_gains_with_an_interval():
     real = paired(0.84 + 0.03 * rng.normal(size=90), "r"), shuffled(0.64 + 0.03 * rng.normal(size=90), "r")
     score = consistency_score(*syn, *real, n_bootstrap=400, seed=0)
     gains = [p["iou"].median() - s["iou"].median() for p, s in (syn, real)]
-    assert score.score == pytest.approx(gains[0] / gains[1])
-    assert 0.35 < score.low < score.score < score.high < 0.65
+    assert score.estimate == pytest.approx(gains[0] / gains[1])
+    assert 0.35 < score.low < score.estimate < score.high < 0.65
     assert score == consistency_score(*syn, *real, n_bootstrap=400, seed=0)
     with_nan = syn[0].copy()
     with_nan.loc[len(with_nan)] = ["s", "s80", np.nan]
-    assert consistency_score(with_nan, *syn[1:], *real, n_bootstrap=50, seed=0).score == pytest.approx(score.score)
+    again = consistency_score(with_nan, *syn[1:], *real, n_bootstrap=50, seed=0)
+    assert again.estimate == pytest.approx(score.estimate)
 
 
 def test_score_is_undefined_without_a_real_gain_and_unbounded_near_it():
@@ -118,7 +119,7 @@ def test_score_is_undefined_without_a_real_gain_and_unbounded_near_it():
     assert np.isnan(consistency_score(*syn, *nothing, n_bootstrap=50, seed=0)).all()
     little = paired(values, "r"), shuffled(values[::-1] - 0.001, "r")
     score = consistency_score(*syn, *little, n_bootstrap=200, seed=0)
-    assert np.isfinite(score.score)
+    assert np.isfinite(score.estimate)
     assert np.isnan([score.low, score.high]).all()
 
 

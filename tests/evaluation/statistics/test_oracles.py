@@ -258,7 +258,7 @@ def test_pairing_gain_by_drawing_patients_one_by_one():
 def test_score_is_the_ratio_of_two_gains():
     syn, real = tables([0.8, 0.82, 0.9], [0.7, 0.72, 0.71]), tables([0.9, 0.8, 0.85], [0.5, 0.6, 0.65])
     score = score_of_gains(pairing_gain(*syn, n_bootstrap=50, seed=0), pairing_gain(*real, n_bootstrap=50, seed=1))
-    assert score.score == pytest.approx((0.82 - 0.71) / (0.85 - 0.60))
+    assert score.estimate == pytest.approx((0.82 - 0.71) / (0.85 - 0.60))
 
 
 def test_closer_with_ties_and_blocks_draws_each_set_alike(monkeypatch):
