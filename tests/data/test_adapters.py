@@ -421,8 +421,8 @@ def test_a_killed_call_continues_and_a_changed_file_is_read_again(tmp_path, monk
             raise KeyboardInterrupt
         return sha256(path)
 
-    monkeypatch.setattr(checksums, "_BATCH", 4)
-    monkeypatch.setattr(checksums, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(checksums, "BATCH", 4)
+    monkeypatch.setattr(checksums, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(checksums, "sha256", lambda path: counted(path, dies_after=8))
     with pytest.raises(KeyboardInterrupt):
         build("vindr", tmp_path)

@@ -14,8 +14,8 @@ from mammorgb_utils.runs import sha256, write_json
 
 CACHE_FOLDER = ".mammorgb-cache"  # beside the manifest; ignored by git, as it holds paths
 _HEX = 64  # digits of a digest
-_BATCH = 256  # files hashed between two looks at the clock; a pool holds a future for each file it was given
-_SAVE_EVERY = 10.0  # seconds of work that a kill may cost; each save rewrites the whole cache
+BATCH = 256  # files hashed between two looks at the clock; a pool holds a future for each file it was given
+SAVE_EVERY = 10.0  # seconds of work that a kill may cost; each save rewrites the whole cache
 
 
 def checksums(folder: Path, paths: Sequence[str], *, cache: Path | None = None, progress: bool = True) -> list[str]:
@@ -38,12 +38,12 @@ def checksums(folder: Path, paths: Sequence[str], *, cache: Path | None = None, 
     try:
         with ThreadPoolExecutor() as pool, tqdm(total=len(paths), initial=len(paths) - len(todo), desc="checksums",
                                                 unit="file", mininterval=2, disable=not progress) as bar:
-            for start in range(0, len(todo), _BATCH):
-                batch = todo[start:start + _BATCH]
+            for start in range(0, len(todo), BATCH):
+                batch = todo[start:start + BATCH]
                 found = pool.map(lambda item: _digest(folder / item[1]), batch)
                 known |= dict(zip((key for key, _ in batch), found, strict=True))
                 bar.update(len(batch))
-                if cache and time.monotonic() - saved >= _SAVE_EVERY:
+                if cache and time.monotonic() - saved >= SAVE_EVERY:
                     _save(cache, known)
                     saved = time.monotonic()
     finally:
