@@ -15,9 +15,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mammorgb_utils.evaluation.anatomy.agreement import strata_of
-from mammorgb_utils.evaluation.anatomy.measure import PROFILES, anatomy
+from mammorgb_utils.evaluation.anatomy.measure import PROFILES
 from mammorgb_utils.evaluation.anatomy.third_channel import NULLS
-from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.statistics import patient_of, patient_weights, sets_in, wilson
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
@@ -74,7 +73,7 @@ def fit_matcher(train: pd.DataFrame, features: str = "anatomy") -> Matcher:
     names = FEATURES[features] + (tuple(c.removeprefix("cc_") for c in PROFILES["cc"]) if features == "anatomy" else ())
     train = train[_measured(train)]
     if len(train) < MIN_FIT:
-        raise TooFewPairs(f"match test: {len(train)} pairs to learn from, at least {MIN_FIT} are needed")
+        raise TooFewPairs(f"{len(train)} pairs to learn from, at least {MIN_FIT} are needed")
     regression, target = (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()) for _ in range(2))
     regression.steps.append(("ridge", Ridge(PENALTY)))
     mlo = target.fit_transform(_values(train, "mlo", names))
@@ -83,67 +82,36 @@ def fit_matcher(train: pd.DataFrame, features: str = "anatomy") -> Matcher:
     return Matcher(names, regression, target, *(LedoitWolf().fit(x).precision_ for x in (residual, mlo)))
 
 
-def match_test(pairs: np.ndarray, masks: PairMasks, patients: Sequence, *, seed: int, matcher: Matcher | None = None,
-               candidates: Sequence[int] = CANDIDATES, n_bootstrap: int = MAX_DRAWS) -> pd.DataFrame:
-    """Top-1 accuracy of picking each CC's own MLO among K, for any set of pairs.
-
-    Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
-        masks: Masks of these pairs.
-        patients: Patient of each pair.
-        seed: Seed of the bootstrap.
-        matcher: Fitted on other patients' pairs; without one, it is fitted in `FOLDS` folds of these patients.
-        candidates: The K.
-        n_bootstrap: Bootstrap draws over patients.
-
-    Returns:
-        One row a null (`global`; `strata`: strangers of like area and density) and K: `null`, `k`, `chance`, `n`,
-        `n_nan`, `accuracy` with `low`, `high` (95 %; at an accuracy of 0 or 1 Wilson's, with patients as its number),
-        `note`. NaN where no CC has a stranger to be told from.
-
-    Raises:
-        TooFewPairs: No matcher and too few pairs to fit one.
-    """
-    frame = anatomy(pairs, masks).assign(pair=np.arange(len(pairs)), patient=np.asarray(patients).astype(str))
-    scores = _cross_fitted(frame, "anatomy") if matcher is None else matcher.scores(frame)
-    return pd.DataFrame(_rows(frame, scores, seed, candidates, n_bootstrap))
-
-
 def match_table(measured: pd.DataFrame, protocol: Protocol, *, candidates: Sequence[int] = CANDIDATES) -> pd.DataFrame:
-    """The match test on real and synthetic sets, by anatomy and, to compare with, by area alone.
+    """Top-1 accuracy of picking each CC's own MLO among K, by anatomy and, to compare with, by area alone.
 
     Args:
         measured: metrics/anatomy.csv; the matcher learns from its set `train`, or, where that is too small or is
             among the real pairs, from the other folds of each set. Pairs without a mask count for nothing.
-        protocol: Gives encodings, bootstrap draws and seed.
+        protocol: Gives encodings, bootstrap draws over patients and seed.
         candidates: The K.
 
     Returns:
-        `set`, `features` (`anatomy` | `area`), and the columns of `match_test`; a set that is too small, or too small
-        to learn from, has one row whose `note` says so.
+        One row a set, `features` (`anatomy` | `area`), null (`global`; `strata`: strangers of like area and density)
+        and K: `set`, `features`, `null`, `k`, `chance`, `n`, `n_nan`, `accuracy` with `low`, `high` (95 %; at an
+        accuracy of 0 or 1 Wilson's, with patients as its number), `note`. NaN where no CC has a stranger to be told
+        from. A set that is too small, or too small to learn from, has one row whose `note` says so.
     """
     train, rows = measured[measured["set"] == "train"], []
     own_folds = _measured(train).sum() < MIN_FIT or protocol.real_split != "heldout"
     for features in FEATURES:
         matcher = None if own_folds else fit_matcher(train, features)
         for name in sets_in(measured, protocol, with_real=True):
-            frame = measured[measured["set"] == name].reset_index(drop=True)
-            rows += [{"set": name, "features": features} | row
-                     for row in _set_rows(frame, features, matcher, protocol, candidates)]
+            whole = measured[measured["set"] == name]
+            frame = whole[_measured(whole)].reset_index(drop=True)
+            facts = {"set": name, "features": features, "n": len(frame), "n_nan": len(whole) - len(frame)}
+            try:
+                scores = _scores(frame, features, matcher)
+            except TooFewPairs as error:
+                rows.append(facts | {"note": str(error)})
+                continue
+            rows += [facts | row for row in _rows(frame, scores, protocol, candidates)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def _set_rows(frame: pd.DataFrame, features: str, matcher: Matcher | None, protocol: Protocol,
-              candidates: Sequence[int]) -> list[dict]:
-    known = _measured(frame)
-    empty = {"n": int(known.sum()), "n_nan": int((~known).sum())}
-    if empty["n"] < MIN_FIT:
-        return [empty | {"note": f"fewer than {MIN_FIT} pairs"}]
-    try:
-        scores = _cross_fitted(frame, features) if matcher is None else matcher.scores(frame)
-    except TooFewPairs as error:  # a fold is smaller than the set
-        return [empty | {"note": str(error).removeprefix("match test: ")}]
-    return _rows(frame, scores, protocol.seed, candidates, min(protocol.n_bootstrap, MAX_DRAWS))
 
 
 def _measured(frame: pd.DataFrame) -> np.ndarray:
@@ -155,43 +123,41 @@ def _values(frame: pd.DataFrame, view: str, names: Sequence[str]) -> np.ndarray:
     return frame[[f"{view}_{name}" for name in names]].to_numpy(float)
 
 
-def _cross_fitted(frame: pd.DataFrame, features: str) -> np.ndarray:
-    """Scores of each CC by a matcher that hasn't seen its patient; NaN for pairs without a mask."""
-    known, scores = np.flatnonzero(_measured(frame)), np.full((len(frame), len(frame)), np.nan)
-    owners = patient_of(frame.iloc[known])
+def _scores(frame: pd.DataFrame, features: str, matcher: Matcher | None) -> np.ndarray:
+    """`(N, N)` scores of every MLO for each CC; without a matcher by those that haven't seen the CC's patient."""
+    if len(frame) < MIN_FIT:
+        raise TooFewPairs(f"fewer than {MIN_FIT} pairs")
+    if matcher is not None:
+        return matcher.scores(frame)
+    owners, scores = patient_of(frame), np.zeros((len(frame), len(frame)))
     folds = min(FOLDS, len(np.unique(owners)))
     if folds < 2:
-        raise TooFewPairs("match test: pairs of two patients are needed, so that one can be learned from")
-    for fit, rows in GroupKFold(folds).split(known, groups=owners):
-        scores[known[rows]] = fit_matcher(frame.iloc[known[fit]], features).scores(frame, known[rows])
+        raise TooFewPairs("pairs of two patients are needed, so that one can be learned from")
+    for fit, rows in GroupKFold(folds).split(owners, groups=owners):
+        scores[rows] = fit_matcher(frame.iloc[fit], features).scores(frame, rows)
     return scores
 
 
-def _rows(frame: pd.DataFrame, scores: np.ndarray, seed: int, candidates: Sequence[int], draws: int) -> list[dict]:
-    known = _measured(frame)
-    scores, frame = scores[np.ix_(known, known)], frame[known].reset_index(drop=True)
-    owner, rows = np.unique(patient_of(frame), return_inverse=True)[1], []
+def _rows(frame: pd.DataFrame, scores: np.ndarray, protocol: Protocol, candidates: Sequence[int]) -> list[dict]:
+    owner, stratum, rows = np.unique(patient_of(frame), return_inverse=True)[1], strata_of(frame), []
+    own = scores.diagonal()[:, None]
     for null in NULLS:
         strangers = owner[:, None] != owner[None, :]
         if null == "strata":
-            stratum = strata_of(frame)
             strangers &= stratum[:, None] == stratum[None, :]
-        wins = np.where(strangers, (scores < scores.diagonal()[:, None]) + 0.5 * (scores == scores.diagonal()[:, None]),
-                        0.0).astype(np.float32)
-        rows += _accuracies(null, wins, strangers.astype(np.float32), owner, seed, candidates, draws,
-                            int((~known).sum()))
+        wins = np.where(strangers, (scores < own) + 0.5 * (scores == own), 0.0).astype(np.float32)
+        rows += _accuracies(null, wins, strangers.astype(np.float32), owner, protocol, candidates)
     return rows
 
 
-def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, seed: int,
-                candidates: Sequence[int], draws: int, missing: int) -> list[dict]:
+def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, protocol: Protocol,
+                candidates: Sequence[int]) -> list[dict]:
     """Accuracy for each K: the chance that K − 1 strangers, drawn independently, all score below the own MLO."""
-    rows = [{"null": null, "k": k, "chance": 1.0 / k, "n": len(owner), "n_nan": missing, "accuracy": np.nan,
-             "low": np.nan, "high": np.nan, "note": "no strangers to tell from"} for k in candidates]
+    rows = [{"null": null, "k": k, "chance": 1.0 / k, "note": "no strangers to tell from"} for k in candidates]
     if not strangers.any():
         return rows
-    rng = generator(seed, Stream.ANATOMY_MATCHING, NULLS.index(null))
-    found = _drawn(wins, strangers, owner, rng, candidates, draws)
+    rng = generator(protocol.seed, Stream.ANATOMY_MATCHING, NULLS.index(null))
+    found = _drawn(wins, strangers, owner, rng, candidates, min(protocol.n_bootstrap, MAX_DRAWS))
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.nanquantile(found[1:], [tail, 1.0 - tail], axis=0)
     # Strangers drawn twice make a power of their share larger on average: that much is taken off.

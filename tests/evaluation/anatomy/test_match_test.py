@@ -3,13 +3,12 @@ import pandas as pd
 import pytest
 from drawn_anatomy import anatomy_rows, drawn_pairs
 
+from mammorgb_utils.evaluation.anatomy import anatomy
 from mammorgb_utils.evaluation.anatomy.matching import (
     CANDIDATES,
     FEATURES,
-    TooFewPairs,
     fit_matcher,
     match_table,
-    match_test,
 )
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.statistics import wilson
@@ -63,15 +62,20 @@ def test_without_training_pairs_each_fold_learns_from_the_others():
     table = match_table(pd.concat(rows, ignore_index=True), PROTOCOL)
     assert (table.loc[table["set"] == "real", "accuracy"] > table.loc[table["set"] == "real", "chance"]).all()
     assert table.loc[table["set"] == "sum", "note"].eq("fewer than 20 pairs").all()
-    with pytest.raises(ValueError, match="match test: 5 pairs to learn from, at least 20"):
+    with pytest.raises(ValueError, match="5 pairs to learn from, at least 20"):
         fit_matcher(rows[0].head(5))
+
+
+def measured_rows(pairs, masks):
+    names = [f"r{i}" for i in range(len(pairs))]
+    return anatomy(pairs, masks).assign(set="real", pair=names, patient=names)
 
 
 def test_pairs_alone_are_enough():
     rng = np.random.default_rng(0)
     pairs, masks = drawn_pairs(rng.uniform(0.3, 0.65, 40), gland=rng.uniform(0.3, 0.7, 40))
-    table = match_test(pairs, masks, range(40), seed=1, candidates=(2, 5), n_bootstrap=50)
-    chosen = table[table["null"] == "global"].set_index("k")
+    table = match_table(measured_rows(pairs, masks), PROTOCOL, candidates=(2, 5))
+    chosen = table[(table["null"] == "global") & (table["features"] == "anatomy")].set_index("k")
     assert chosen["accuracy"].between(0.8, 1).all() and chosen["n"].eq(40).all()
 
 
@@ -128,11 +132,10 @@ def test_pairs_without_masks_alone_give_no_accuracy():
     blank = np.zeros((3, 2, 64, 64), np.float32)
     none = np.zeros(blank.shape, bool)
     masks = PairMasks(none, none[:, 0], np.zeros((3, 2), bool), np.zeros((3, 2)))
-    matcher = fit_matcher(anatomy_rows("train", 60, seed=1))
-    table = match_test(blank, masks, range(3), seed=1, matcher=matcher, n_bootstrap=5)
-    assert table["accuracy"].isna().all() and table["n"].eq(0).all() and table["n_nan"].eq(3).all()
-    with pytest.raises(TooFewPairs):
-        match_test(blank, masks, range(3), seed=1, n_bootstrap=5)
+    for train in (anatomy_rows("train", 60, seed=1), anatomy_rows("train", 0)):
+        table = match_table(pd.concat([train, measured_rows(blank, masks)], ignore_index=True), PROTOCOL)
+        assert table["accuracy"].isna().all() and table["n"].eq(0).all() and table["n_nan"].eq(3).all()
+        assert table["note"].eq("fewer than 20 pairs").all()
 
 
 def test_an_accuracy_of_one_has_wilsons_bound_by_patients():
