@@ -24,13 +24,10 @@ import pandas as pd
 from scipy.ndimage import zoom
 
 from mammorgb_utils.data.batch.workers import available_cores
-from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table
-from mammorgb_utils.evaluation.anatomy.matching import match_table
-from mammorgb_utils.evaluation.anatomy.third_channel import computed_third
+from mammorgb_utils.evaluation.anatomy import anatomy_table, computed_third, match_table
 from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.consistency import consistency_table
-from mammorgb_utils.evaluation.fidelity.memorisation import HELDOUT, TRAIN, memorisation_table
-from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
+from mammorgb_utils.evaluation.fidelity import HELDOUT, TRAIN, fidelity_table, memorisation_table
 from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples
 from mammorgb_utils.evaluation.overlap import masks_by_method
 from mammorgb_utils.evaluation.sets import (

@@ -27,6 +27,13 @@ def area_resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray((columns @ (rows @ image.astype(np.float32, copy=False)).T).T)
 
 
+def block_means(images: np.ndarray, down: int, right: int) -> np.ndarray:
+    """Means of blocks of `down` × `right` pixels along the last two axes, float32; what fills no block is cut off."""
+    rows, columns = images.shape[-2] // down, images.shape[-1] // right
+    whole = images[..., :rows * down, :columns * right]
+    return whole.reshape(*images.shape[:-2], rows, down, columns, right).mean(axis=(-3, -1), dtype=np.float32)
+
+
 def area_resize_subsampled(image: np.ndarray, levels: int, full: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
     """As `area_resize` of an image of which only a JPEG 2000 resolution is at hand.
 

@@ -7,12 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.evaluation.anatomy.agreement import anatomy_table
-from mammorgb_utils.evaluation.anatomy.matching import match_table
+from mammorgb_utils.evaluation.anatomy import anatomy_table, match_table
 from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.consistency import consistency_table
-from mammorgb_utils.evaluation.fidelity.memorisation import EITHER, HELDOUT, memorisation_table
-from mammorgb_utils.evaluation.fidelity.metrics import fidelity_table
+from mammorgb_utils.evaluation.fidelity import EITHER, HELDOUT, fidelity_table, memorisation_table
 from mammorgb_utils.evaluation.sets import (
     REAL,
     Indexed,

@@ -14,12 +14,9 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pairs import load_pairs, real_pairs
-from mammorgb_utils.evaluation.anatomy.agreement import strata_of
-from mammorgb_utils.evaluation.anatomy.measure import anatomy, height_over_width
-from mammorgb_utils.evaluation.anatomy.third_channel import third_residuals
+from mammorgb_utils.evaluation.anatomy import anatomy, height_over_width, strata_of, third_residuals
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
-from mammorgb_utils.evaluation.fidelity.memorisation import HELDOUT, TRAIN, nearest_training, planted_copies
-from mammorgb_utils.evaluation.fidelity.texture import texture_features
+from mammorgb_utils.evaluation.fidelity import HELDOUT, TRAIN, nearest_training, planted_copies, texture_features
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.threads import on_every_core
 from mammorgb_utils.protocol import Protocol

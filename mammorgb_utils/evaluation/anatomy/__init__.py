@@ -4,8 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures"], {
     "measure": ["PROFILES", "anatomy", "height_over_width"],
-    "agreement": ["anatomy_table", "strata_of"],
+    "agreement": ["anatomy_table", "computed_third", "strata_of", "third_residuals"],
     "matching": ["match_table"],
-    "third_channel": ["computed_third", "third_residuals"],
     "truth": ["phantom_folders", "true_anatomy", "truth_table", "validity"],
 })

@@ -14,9 +14,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mammorgb_utils.evaluation.anatomy.agreement import strata_of
+from mammorgb_utils.evaluation.anatomy.agreement import NULLS, strata_of
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
-from mammorgb_utils.evaluation.anatomy.third_channel import NULLS
 from mammorgb_utils.evaluation.statistics import patient_of, patient_weights, sets_in, wilson
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from mammorgb_utils.data.geometry import block_means
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.protocol import Protocol
 
@@ -141,11 +142,9 @@ def _tissue(pairs: np.ndarray, breast: np.ndarray, muscle: np.ndarray, lines: _L
 
 def _shrunk(stack: np.ndarray) -> np.ndarray:
     """`(n, 2, H, W)` averaged over square blocks to about `GRID` pixels; as it is where blocks don't fit."""
-    n, views, height, width = stack.shape
+    height, width = stack.shape[2:]
     block = max(1, min(height, width) // GRID)
-    if block == 1 or height % block or width % block:
-        return stack
-    return stack.reshape(n, views, height // block, block, width // block, block).mean(axis=(3, 5))
+    return stack if block == 1 or height % block or width % block else block_means(stack, block, block)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

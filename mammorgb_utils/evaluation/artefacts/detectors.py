@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import fft, ndimage
 
+from mammorgb_utils.data.geometry import block_means
 from mammorgb_utils.evaluation.masks import edge_columns, pectoral_mask
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.threads import parts_on_every_core
@@ -180,13 +181,8 @@ def flags_from_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
-    """Means of blocks of a whole number of pixels; what doesn't fill the last block is cut off."""
     step = max(1, min(image.shape[-2:]) // _SIDE)
-    if step == 1:
-        return image
-    rows, columns = (length // step for length in image.shape[-2:])
-    blocks = image[..., :rows * step, :columns * step].reshape(*image.shape[:-2], rows, step, columns, step)
-    return blocks.mean(axis=(-3, -1), dtype=np.float32)
+    return image if step == 1 else block_means(image, step, step)
 
 
 def _odd(share: float, image: np.ndarray) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.data.geometry import area_resize, block_means
 from mammorgb_utils.evaluation.statistics import wilson
 from mammorgb_utils.streams import Stream, generator
 
@@ -230,8 +230,7 @@ def _reduced(pairs: np.ndarray, side: int) -> np.ndarray:
     if height % rows or width % columns:
         views = [area_resize(np.asarray(view), (rows, columns)) for pair in pairs for view in pair]
         return np.array(views).reshape(n, 2, rows, columns)
-    blocks = np.asarray(pairs).reshape(n, 2, rows, height // rows, columns, width // columns)
-    return blocks.mean(axis=(3, 5), dtype=np.float32)
+    return block_means(np.asarray(pairs), height // rows, width // columns)
 
 
 def _moved(pairs: np.ndarray, down: int, right: int) -> np.ndarray:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from drawn_views import pairs_of
 
-from mammorgb_utils.evaluation.anatomy.third_channel import computed_third, third_residuals
+from mammorgb_utils.evaluation.anatomy import computed_third, third_residuals
 from mammorgb_utils.evaluation.overlap import pair_masks
 from mammorgb_utils.protocol import Protocol
 
