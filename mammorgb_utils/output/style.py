@@ -89,6 +89,12 @@ def present_sets(names: Iterable[str]) -> list[str]:
     return [name for name in SET_ORDER if name in names]
 
 
+def mark(name: str, size: float = 4.5) -> dict[str, Any]:
+    """Marker and fill of a set, as `plot` takes them."""
+    return {"marker": MARKERS[name], "markersize": size, "color": COLOURS[name], "markeredgecolor": EDGE,
+            "markeredgewidth": 0.6}
+
+
 def bare(axes: Axes, frame: str | None = None) -> None:
     """Take ticks off an image's axes; `frame` is the colour of a fine line around it, None for no line."""
     axes.set(xticks=[], yticks=[])

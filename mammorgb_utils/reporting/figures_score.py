@@ -7,14 +7,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mammorgb_utils.evaluation.statistics import CANDIDATE
-from mammorgb_utils.output.style import COLOURS, new_figure, styled
+from mammorgb_utils.output import style
 
 _WIDTH, _HEIGHT = 140.0, 58.0  # mm
-_COLOURS = {"real": COLOURS["real"], CANDIDATE: COLOURS["sum"]}
+_COLOURS = {"real": style.COLOURS["real"], CANDIDATE: style.COLOURS["sum"]}
 _NAMES = {"real": "Real", CANDIDATE: "Candidate"}
 
 
-@styled
+@style.styled
 def score_overlap(overlap: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
     """Cumulative distributions of IoU.
 
@@ -26,7 +26,7 @@ def score_overlap(overlap: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
         A panel with the whole mask, one without the muscle; solid lines are pairs, dashed ones shuffled pairs. NaN
         is left out.
     """
-    figure = new_figure(_WIDTH, _HEIGHT)
+    figure = style.new_figure(_WIDTH, _HEIGHT)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, measure, title in zip(panels, ("iou", "iou_no_muscle"), ("whole breast mask", "without muscle"),
                                     strict=True):

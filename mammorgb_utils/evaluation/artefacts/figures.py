@@ -12,29 +12,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from mammorgb_utils.output.style import (
-    BAND,
-    COLOURS,
-    DOUBLE_COLUMN,
-    EDGE,
-    MARKERS,
-    NAMES,
-    QUIET,
-    SINGLE_COLUMN,
-    bare,
-    new_figure,
-    styled,
-)
+from mammorgb_utils.output import style
 
 TRAINING = "train"
-_SETS = (TRAINING, *COLOURS)
-_FILLS = {TRAINING: "#8A8A8A"} | COLOURS
-_SHAPES = {TRAINING: "v"} | MARKERS
+_SETS = (TRAINING, *style.COLOURS)
+_FILLS = {TRAINING: "#8A8A8A"} | style.COLOURS
 _APART = 0.15  # of a row, between the sets' dots
 _COLUMNS = 5  # pairs a row
 
 
-@styled
+@style.styled
 def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> Figure:
     """Rate of each artefact in each set, with its interval.
 
@@ -47,16 +34,16 @@ def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> F
     """
     sets = [name for name in _SETS if (rates["set"] == name).any()]
     kinds = list(dict.fromkeys(rates["artefact"]))
-    figure = new_figure(DOUBLE_COLUMN, 29.0 + 9.5 * len(kinds))
+    figure = style.new_figure(style.DOUBLE_COLUMN, 29.0 + 9.5 * len(kinds))
     axes = figure.subplots()
     for y, kind in enumerate(kinds):
         for i, name in enumerate(sets):
             row = rates[(rates["set"] == name) & (rates["artefact"] == kind)].iloc[0]
             _dot(axes, row, y + _APART * (i - (len(sets) - 1) / 2), name)
     if paper is not None and kinds[-1] == "any":
-        axes.fill_betweenx([len(kinds) - 1.5, len(kinds) - 0.5], *paper, color=BAND, linewidth=0, zorder=0)
-    axes.axhline(len(kinds) - 1.5, color=QUIET, linewidth=0.4)
-    axes.set_yticks(range(len(kinds)), [_label(kind) for kind in kinds])
+        axes.fill_betweenx([len(kinds) - 1.5, len(kinds) - 0.5], *paper, color=style.BAND, linewidth=0, zorder=0)
+    axes.axhline(len(kinds) - 1.5, color=style.QUIET, linewidth=0.4)
+    axes.set_yticks(range(len(kinds)), [kind.replace("_", " ").capitalize() for kind in kinds])
     axes.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="Pairs flagged, with 95 % Wilson interval")
     axes.set_xlim(0, max(0.05, 1.05 * float(np.nanmax(rates["high"]))))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -67,23 +54,22 @@ def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> F
 
 def _dot(axes: Axes, row: pd.Series, y: float, name: str) -> None:
     axes.plot([row["low"], row["high"]], [y, y], color=_FILLS[name], linewidth=1.2, zorder=3, clip_on=False)
-    axes.plot(row["rate"], y, linestyle="", marker=_SHAPES[name], markersize=4.2, color=_FILLS[name],
-              markeredgecolor=EDGE, markeredgewidth=0.6, zorder=5, clip_on=False)
+    axes.plot(row["rate"], y, linestyle="", zorder=5, clip_on=False, **_mark(name))
 
 
-def _label(kind: str) -> str:
-    return kind.replace("_", " ").capitalize()
+def _mark(name: str) -> dict[str, object]:
+    own = {"marker": "v", "color": _FILLS[name]} if name == TRAINING else {}
+    return style.mark("real" if own else name, 4.2) | own
 
 
 def _handles(sets: list[str], rates: pd.DataFrame, paper: Sequence[float] | None) -> list:
     sizes = rates.groupby("set")["n"].max()
-    handles = [Line2D([], [], color=_FILLS[name], marker=_SHAPES[name], markersize=4.2, linewidth=1.2,
-                      markeredgecolor=EDGE, markeredgewidth=0.6, label=f"{NAMES[name]}, n = {sizes[name]:,}")
+    handles = [Line2D([], [], linewidth=1.2, label=f"{style.NAMES[name]}, n = {sizes[name]:,}", **_mark(name))
                for name in sets]
-    return handles if paper is None else [*handles, Patch(facecolor=BAND, label="The paper's range")]
+    return handles if paper is None else [*handles, Patch(facecolor=style.BAND, label="The paper's range")]
 
 
-@styled
+@style.styled
 def artefact_examples(pairs: np.ndarray, sets: Sequence[str], captions: Sequence[str], kinds: Sequence[str]) -> Figure:
     """Flagged pairs as a contact sheet for the eye.
 
@@ -99,23 +85,24 @@ def artefact_examples(pairs: np.ndarray, sets: Sequence[str], captions: Sequence
     if not len(pairs) == len(sets) == len(captions) == len(kinds):
         raise ValueError(f"{len(pairs)} pairs with {len(sets)} sets, {len(captions)} captions, {len(kinds)} kinds")
     if len(pairs) == 0:
-        figure = new_figure(SINGLE_COLUMN, 14.0)
+        figure = style.new_figure(style.SINGLE_COLUMN, 14.0)
         figure.text(0.5, 0.5, "None of the pairs drawn is flagged", ha="center", va="center")
         return figure
     rows = -(-len(pairs) // _COLUMNS)
-    cell = (DOUBLE_COLUMN / _COLUMNS - 2.5) / 2 * pairs.shape[2] / pairs.shape[3]
-    figure = new_figure(DOUBLE_COLUMN, rows * (cell + 10.5) + 2)
+    cell = (style.DOUBLE_COLUMN / _COLUMNS - 2.5) / 2 * pairs.shape[2] / pairs.shape[3]
+    figure = style.new_figure(style.DOUBLE_COLUMN, rows * (cell + 10.5) + 2)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
     grid = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axes in grid.flat[len(pairs):]:
         axes.axis("off")
     for axes, pair, name, caption, found in zip(grid.flat, pairs, sets, captions, kinds, strict=False):
-        colour = _FILLS.get(name, QUIET)
+        colour = _FILLS.get(name, style.QUIET)
         axes.imshow(np.concatenate(list(pair), axis=1), vmin=0, vmax=1)
-        axes.axvline(pair.shape[2] - 0.5, color=QUIET, linewidth=0.5)
-        bare(axes, frame=colour)
+        axes.axvline(pair.shape[2] - 0.5, color=style.QUIET, linewidth=0.5)
+        style.bare(axes, frame=colour)
         for spine in axes.spines.values():
             spine.set_linewidth(1.4)
-        axes.set_title(caption if caption.startswith(name) else f"{NAMES.get(name, name)} {caption}", fontsize=6, pad=2)
+        title = caption if caption.startswith(name) else f"{style.NAMES.get(name, name)} {caption}"
+        axes.set_title(title, fontsize=6, pad=2)
         axes.set_xlabel(found.replace(", ", "\n"), fontsize=6, labelpad=2)
     return figure

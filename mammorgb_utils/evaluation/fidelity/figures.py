@@ -11,22 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from mammorgb_utils.output.style import (
-    BAND,
-    COLOURS,
-    DOUBLE_COLUMN,
-    EDGE,
-    LABELS,
-    LINES,
-    MARKERS,
-    NAMES,
-    QUIET,
-    bare,
-    new_figure,
-    panel_letters,
-    present_sets,
-    styled,
-)
+from mammorgb_utils.output import style
 
 METRICS = {"kid": "KID (lower is nearer)", "density": "Density (fidelity)", "coverage": "Coverage (diversity)",
            "spread": "Nearest-neighbour\ndistance, ratio to real", "diversity": "Effective number,\nratio to real"}
@@ -36,7 +21,7 @@ _BINS = 30
 _ORDER = ("heldout", "sum", "absdiff", "zero")
 
 
-@styled
+@style.styled
 def fidelity(table: pd.DataFrame, shift: pd.DataFrame) -> Figure:
     """Fidelity and diversity beside real against real, and the features behind them.
 
@@ -49,8 +34,8 @@ def fidelity(table: pd.DataFrame, shift: pd.DataFrame) -> Figure:
         Above, a panel a metric: value and interval of each set on the band of real against real. Below, the shift of
         every feature; ±2 real standard deviations are shaded.
     """
-    sets = present_sets(table["set"])
-    figure = new_figure(DOUBLE_COLUMN, 118.0)
+    sets = style.present_sets(table["set"])
+    figure = style.new_figure(style.DOUBLE_COLUMN, 118.0)
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.0, 1.5))
     panels = upper.subplots(1, len(METRICS), sharey=True)
     for axes, metric in zip(panels, METRICS, strict=True):
@@ -60,17 +45,17 @@ def fidelity(table: pd.DataFrame, shift: pd.DataFrame) -> Figure:
                 _value(axes, row, y)
         axes.set_xlabel(METRICS[metric])
         axes.tick_params(axis="y", length=0)
-    panels[0].set_yticks(range(len(sets)), [LABELS[name].replace(" ", "\n") for name in sets])
+    panels[0].set_yticks(range(len(sets)), [style.LABELS[name].replace(" ", "\n") for name in sets])
     panels[0].set_ylim(len(sets) - 0.4, -0.6)
     known = table.loc[table["metric"] == "kid", "value"].dropna()
     if known.size and known.max() > 10.0:
         panels[0].set_xscale("symlog", linthresh=1.0)
         panels[0].set_xticks([0, 1, 10, 100, 1000][:2 + int(np.ceil(np.log10(known.max())))])
     _shift(lower.subplots(1, 1), shift, sets)
-    handles = [_point(name) for name in sets]
-    handles.append(Patch(facecolor=BAND, edgecolor=QUIET, label="Real against real, band and median"))
+    handles = [Line2D([], [], linestyle="", label=style.LABELS[name], **style.mark(name)) for name in sets]
+    handles.append(Patch(facecolor=style.BAND, edgecolor=style.QUIET, label="Real against real, band and median"))
     lower.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    panel_letters([panels[0], lower.axes[0]])
+    style.panel_letters([panels[0], lower.axes[0]])
     return figure
 
 
@@ -78,23 +63,21 @@ def _value(axes: Axes, row: tuple, y: float) -> None:
     if np.isnan(row.value):
         axes.annotate("too few", (0.5, y), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=6)
         return
-    axes.barh(y, row.null_high - row.null_low, left=row.null_low, height=0.62, color=BAND, edgecolor=QUIET,
+    axes.barh(y, row.null_high - row.null_low, left=row.null_low, height=0.62, color=style.BAND, edgecolor=style.QUIET,
               linewidth=0.4)
-    axes.plot([row.null_median] * 2, [y - 0.31, y + 0.31], color=QUIET, linewidth=1.2)
-    axes.plot([row.low, row.high], [y, y], color=EDGE, linewidth=1.0, zorder=4)
-    axes.plot(row.value, y, marker=MARKERS[row.set], markersize=4.5, color=COLOURS[row.set], markeredgecolor=EDGE,
-              markeredgewidth=0.6, zorder=5)
+    axes.plot([row.null_median] * 2, [y - 0.31, y + 0.31], color=style.QUIET, linewidth=1.2)
+    axes.plot([row.low, row.high], [y, y], color=style.EDGE, linewidth=1.0, zorder=4)
+    axes.plot(row.value, y, zorder=5, **style.mark(row.set))
 
 
 def _shift(axes: Axes, shift: pd.DataFrame, sets: Sequence[str]) -> None:
-    view = shift["feature"].str.split("_", n=1).str[0]
-    names = shift["feature"].str.split("_", n=1).str[1]
+    view, names = (shift["feature"].str.split("_", n=1).str[part] for part in (0, 1))
     positions = np.arange(len(shift)) + 1.5 * (view != view.iloc[0]).to_numpy()
-    axes.axhspan(-2.0, 2.0, color=BAND, linewidth=0)
-    axes.axhline(0.0, color=QUIET, linewidth=0.6)
+    axes.axhspan(-2.0, 2.0, color=style.BAND, linewidth=0)
+    axes.axhline(0.0, color=style.QUIET, linewidth=0.6)
     for offset, name in enumerate(sets):
-        axes.plot(positions + 0.22 * (offset - (len(sets) - 1) / 2), shift[name], linestyle="", markersize=3.0,
-                  marker=MARKERS[name], color=COLOURS[name], markeredgecolor=EDGE, markeredgewidth=0.4)
+        axes.plot(positions + 0.22 * (offset - (len(sets) - 1) / 2), shift[name], linestyle="",
+                  **style.mark(name, 3.0) | {"markeredgewidth": 0.4})
     axes.set_xticks(positions, names.str.replace("_", " "), rotation=90, fontsize=6)
     axes.set_xlim(positions[0] - 1.0, positions[-1] + 1.0)
     axes.set_ylabel("Shift of the median\n(real standard deviations)")
@@ -103,7 +86,7 @@ def _shift(axes: Axes, shift: pd.DataFrame, sets: Sequence[str]) -> None:
                       ha="center", va="bottom", fontweight="bold")
 
 
-@styled
+@style.styled
 def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
                      examples: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Figure:
     """How near synthetic pairs come to training pairs, and the nearest of them side by side.
@@ -117,20 +100,20 @@ def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
         Above, the distributions of both distances; below, a column an example: the synthetic pair over its training
         pair, CC left and MLO right.
     """
-    figure = new_figure(DOUBLE_COLUMN, 66.0 + (50.0 if examples else 0.0))
+    figure = style.new_figure(style.DOUBLE_COLUMN, 66.0 + (50.0 if examples else 0.0))
     parts = figure.subfigures(2, 1, height_ratios=(66.0, 50.0)) if examples else [figure.subfigures(1, 1)]
     panels = parts[0].subplots(1, len(DISTANCES))
     sets = [name for name in _ORDER if (nearest["set"] == name).any()]
     planted = nearest[nearest["set"].str.startswith("planted")]
     for axes, distance in zip(panels, DISTANCES, strict=True):
         _distances(axes, nearest, sets, planted, distance)
-        axes.axvline(thresholds[distance], color=EDGE, linewidth=0.9, linestyle=(0, (1, 1)))
+        axes.axvline(thresholds[distance], color=style.EDGE, linewidth=0.9, linestyle=(0, (1, 1)))
         axes.set_xlabel(DISTANCES[distance])
     panels[0].set_ylabel("Share of the set")
     parts[0].legend(handles=_legend(sets, len(planted)), loc="outside lower center", ncols=3)
     if examples:
         _examples(parts[1], examples)
-    panel_letters(panels)
+    style.panel_letters(panels)
     return figure
 
 
@@ -139,12 +122,15 @@ def _distances(axes: Axes, nearest: pd.DataFrame, sets: Sequence[str], planted: 
     values = nearest[column]
     edges = np.linspace(0.0, float(values.quantile(0.999)) if len(values) else 1.0, _BINS + 1)
     if len(planted):
-        _histogram(axes, planted[column], edges, color=BAND, fill=True)
+        _histogram(axes, planted[column], edges, color=style.BAND, fill=True)
     for name in sets:
-        own = "real" if name == "heldout" else name
-        _histogram(axes, nearest.loc[nearest["set"] == name, column], edges, color=COLOURS[own], linestyle=LINES[own],
-                   linewidth=1.2)
+        _histogram(axes, nearest.loc[nearest["set"] == name, column], edges, **_line(name), linewidth=1.2)
     axes.set_xlim(0.0, edges[-1])
+
+
+def _line(name: str) -> dict[str, object]:
+    own = "real" if name == "heldout" else name
+    return {"color": style.COLOURS[own], "linestyle": style.LINES[own]}
 
 
 def _histogram(axes: Axes, values: pd.Series, edges: np.ndarray, **look: object) -> None:
@@ -153,12 +139,11 @@ def _histogram(axes: Axes, values: pd.Series, edges: np.ndarray, **look: object)
 
 
 def _legend(sets: Sequence[str], n_planted: int) -> list:
-    handles = [Line2D([], [], color=COLOURS["real" if name == "heldout" else name],
-                      linestyle=LINES["real" if name == "heldout" else name],
-                      label="Real pairs held out of training" if name == "heldout" else NAMES[name]) for name in sets]
+    handles = [Line2D([], [], label="Real pairs held out of training" if name == "heldout" else style.NAMES[name],
+                      **_line(name)) for name in sets]
     if n_planted:
-        handles.append(Patch(facecolor=BAND, label=f"Planted copies of training pairs (n = {n_planted})"))
-    return [*handles, Line2D([], [], color=EDGE, linewidth=0.9, linestyle=(0, (1, 1)), label="Flagged below")]
+        handles.append(Patch(facecolor=style.BAND, label=f"Planted copies of training pairs (n = {n_planted})"))
+    return [*handles, Line2D([], [], color=style.EDGE, linewidth=0.9, linestyle=(0, (1, 1)), label="Flagged below")]
 
 
 def _examples(part: Figure, examples: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
@@ -166,12 +151,7 @@ def _examples(part: Figure, examples: Sequence[tuple[str, np.ndarray, np.ndarray
     for column, (title, synthetic, train) in zip(grid.T, examples, strict=True):
         for axes, pair in zip(column, (synthetic, train), strict=True):
             axes.imshow(np.concatenate([pair[0], np.ones((pair.shape[1], 1)), pair[1]], axis=1), vmin=0, vmax=1)
-            bare(axes, frame=QUIET)
+            style.bare(axes, frame=style.QUIET)
         column[0].set_title(title, fontsize=6.5)
     for axes, label in zip(grid[:, 0], ("Synthetic", "Training"), strict=True):
         axes.set_ylabel(label, fontweight="bold")
-
-
-def _point(name: str) -> Line2D:
-    return Line2D([], [], linestyle="", marker=MARKERS[name], markersize=4.5, color=COLOURS[name],
-                  markeredgecolor=EDGE, markeredgewidth=0.6, label=LABELS[name])

@@ -126,11 +126,15 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in nearest.groupby("set", sort=False):
         for distance in DISTANCES:
-            reference = heldout[f"{distance}_distance"]
-            rows.append({"set": name, "distance": distance, **_rates(part, distance, reference),
-                         "threshold": flag_threshold(nearest, distance), "n_heldout": len(reference)})
+            values, reference = part[f"{distance}_distance"], heldout[f"{distance}_distance"]
+            below, flagged = values < reference.quantile(LOW_SHARE), part[f"{distance}_flag"].astype(bool)
+            rows.append({"set": name, "distance": distance, "n": len(part), "median": values.median(),
+                         "smallest": values.min(), "n_flagged": int(flagged.sum()), "n_below": int(below.sum()),
+                         "chance": len(part) / (len(heldout) + 1), **_share("flagged", flagged),
+                         **_share("below", below), "threshold": flag_threshold(nearest, distance),
+                         "n_heldout": len(heldout)})
         rows.append({"set": name, "distance": EITHER, "n": len(part), "n_flagged": int(part["flagged"].sum()),
-                     "n_heldout": len(heldout), **_share("flagged", int(part["flagged"].sum()), len(part))})
+                     "n_heldout": len(heldout), **_share("flagged", part["flagged"])})
     return pd.DataFrame(rows)
 
 
@@ -159,16 +163,8 @@ def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_n
     return shown
 
 
-def _rates(part: pd.DataFrame, distance: str, reference: pd.Series) -> dict[str, float]:
-    values, flagged = part[f"{distance}_distance"], int(part[f"{distance}_flag"].astype(bool).sum())
-    facts = {"n": len(values), "median": values.median(), "smallest": values.min(), "n_flagged": flagged,
-             "n_below": int((values < reference.quantile(LOW_SHARE)).sum()),
-             "chance": len(values) / (len(reference) + 1)}
-    return facts | _share("flagged", flagged, len(values)) | _share("below", facts["n_below"], len(values))
-
-
-def _share(name: str, count: int, n: int) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), wilson(count, n), strict=True))
+def _share(name: str, found: pd.Series) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), wilson(int(found.sum()), len(found)), strict=True))
 
 
 def _check(sets: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> None:
