@@ -1,1 +1,11 @@
-"""Figures, tables and the claims ledger."""
+"""What a study tells: the claims and their ledger, the report, the pages of scores and of archives, the documents."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures"], {
+    "claims": ["CLAIMS_FILE", "ClaimsError", "evaluate_claims", "judge_claims", "learning_rate_claim", "load_claims",
+               "paper_figures"],
+    "ledger": ["claims_ledger"],
+    "mask_verdicts": ["verdicts_by_method", "verdicts_of_study"],
+    "report": ["write_report"],
+})

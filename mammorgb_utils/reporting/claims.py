@@ -230,10 +230,14 @@ def paper_figures(path: Path = CLAIMS_FILE) -> dict[str, float]:
     return {name: value for claim in load_claims(path) for name, value in claim.figures.items()}
 
 
+def cohort_source(study: Run) -> str:
+    """Where a study's pairs come from, as its manifest says: `phantom`, or the names of archives."""
+    return "/".join(sorted(set(read_table(study.pairs_index)["source"])))
+
+
 def judge_claims(study: Run, results: Mapping[str, Any], only: str | None = None) -> pd.DataFrame:
     """`evaluate_claims` for a study's own cohort and protocol; `only` keeps the claim of that id."""
-    source = "/".join(sorted(set(read_table(study.pairs_index)["source"])))
-    claims = evaluate_claims(CLAIMS_FILE, results, cohort_source=source, protocol=study.protocol)
+    claims = evaluate_claims(CLAIMS_FILE, results, cohort_source=cohort_source(study), protocol=study.protocol)
     return claims if only is None else claims[claims["id"] == only]
 
 

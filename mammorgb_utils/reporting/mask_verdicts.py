@@ -10,14 +10,16 @@ import pandas as pd
 
 from mammorgb_utils.evaluation.consistency import consistency_table
 from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
+from mammorgb_utils.output.records import require_unchanged
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.claims import evaluate_claims
+from mammorgb_utils.reporting.claims import CLAIMS_FILE, cohort_source, evaluate_claims
 from mammorgb_utils.runs import Run, read_table
 
 MAX_DRAWS = 2000  # permutations and bootstrap draws under other methods than the study's: they show a change of verdict
 MASK_CLAIMS = ("C1", "C2", "C3", "C4", "C7")  # those that masks decide
-EFFECT_COLUMNS = ("mask_method", "set", "n", "median", "shift", "shift_low", "shift_high",
-                  "gain", "gain_low", "gain_high", "score", "score_low", "score_high", "emd", "ks")
+_TABLES = ("distances", "effects", "contrasts", "consistency")
+_EFFECTS = ["mask_method", "set", "n", "median", *(f"{name}{end}" for name in ("shift", "gain", "score")
+                                                   for end in ("", "_low", "_high")), "emd", "ks"]
 
 
 class MaskVerdicts(NamedTuple):
@@ -25,6 +27,20 @@ class MaskVerdicts(NamedTuple):
 
     verdicts: pd.DataFrame
     effects: pd.DataFrame
+
+
+def verdicts_of_study(study: Run) -> MaskVerdicts:
+    """`verdicts_by_method` for a study whose notebooks 04 and 05 are done.
+
+    Raises:
+        FileNotFoundError: One of them hasn't run.
+        ValueError: A table of notebook 05 isn't as it was written.
+    """
+    for name in _TABLES:
+        require_unchanged(study.tables / f"{name}.csv", "05_stats")
+    own = {name: pd.read_csv(study.tables / f"{name}.csv", float_precision="round_trip") for name in _TABLES}
+    return verdicts_by_method(read_table(study.by_method("overlap")), read_table(study.by_method("shuffled")),
+                              study.protocol, CLAIMS_FILE, cohort_source=cohort_source(study), own=own)
 
 
 def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol, claims_path: Path, *,
@@ -53,35 +69,23 @@ def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: 
     if protocol.mask_method not in set(overlap["mask_method"]):
         raise ValueError(f"metrics/overlap_by_method.csv: no rows of the study's own mask method "
                          f"{protocol.mask_method!r}; run 04_metrics again")
+    fewer = protocol.changed(n_permutations=min(protocol.n_permutations, MAX_DRAWS),
+                             n_bootstrap=min(protocol.n_bootstrap, MAX_DRAWS))
     verdicts, effects, strangers = [], [], dict(list(shuffled.groupby("mask_method")))
     for method, rows in overlap.groupby("mask_method", sort=False):
         is_own = method == protocol.mask_method
-        results = own if is_own and own else _results(rows, strangers[method], protocol if is_own else _fewer(protocol))
+        results = own if is_own and own else _results(rows, strangers[method], protocol if is_own else fewer)
         claims = evaluate_claims(claims_path, results, cohort_source=cohort_source, protocol=protocol)
         verdicts.append(claims[claims["id"].isin(MASK_CLAIMS)].assign(mask_method=method))
-        effects.append(_effects(results).assign(mask_method=method))
-    effects = pd.concat(effects, ignore_index=True).reindex(columns=list(EFFECT_COLUMNS))
-    return MaskVerdicts(_compared(pd.concat(verdicts, ignore_index=True), protocol.mask_method), effects)
+        effects.append(_effects(results).assign(mask_method=method)[_EFFECTS])
+    return MaskVerdicts(_compared(pd.concat(verdicts, ignore_index=True), protocol.mask_method),
+                        pd.concat(effects, ignore_index=True))
 
 
 def _results(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> dict[str, pd.DataFrame]:
     return {"distances": distance_table(overlap, protocol), "effects": effect_table(overlap, protocol),
             "contrasts": contrast_table(overlap, protocol),
             "consistency": consistency_table(overlap, shuffled, protocol)}
-
-
-def _fewer(protocol: Protocol) -> Protocol:
-    return protocol.changed(n_permutations=min(protocol.n_permutations, MAX_DRAWS),
-                            n_bootstrap=min(protocol.n_bootstrap, MAX_DRAWS))
-
-
-def read_by_method(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Overlap and shuffled overlap under every method, as notebook 04 left them.
-
-    Raises:
-        FileNotFoundError: Notebook 04 hasn't run.
-    """
-    return read_table(run.by_method("overlap")), read_table(run.by_method("shuffled"))
 
 
 def _compared(verdicts: pd.DataFrame, own: str) -> pd.DataFrame:
@@ -95,15 +99,9 @@ def _compared(verdicts: pd.DataFrame, own: str) -> pd.DataFrame:
 
 def _effects(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a set of the figures that the map of open choices shows."""
-    consistency = _of_iou(results["consistency"]).rename(columns={"paired_median": "median"})
-    columns = ["gain", "score"]
-    table = consistency[["n", "median", *[f"{name}{end}" for name in columns for end in ("", "_low", "_high")]]]
-    shifts = _of_iou(results["effects"]).rename(columns=lambda name: name.replace("hodges_lehmann", "shift"))
-    distances = results["distances"]
-    distances = distances[distances["measure"] == "iou"].pivot(index="set", columns="statistic", values="value")
-    table = table.join(shifts[["shift", "shift_low", "shift_high"]]).join(distances)
-    return table.reset_index(names="set")
-
-
-def _of_iou(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["measure"] == "iou"].set_index("set")
+    of_iou = {name: table[table["measure"] == "iou"] for name, table in results.items()}
+    table = of_iou["consistency"].set_index("set").rename(columns={"paired_median": "median"})
+    shifts = of_iou["effects"].set_index("set").filter(like="hodges_lehmann")
+    shifts = shifts.rename(columns=lambda name: name.replace("hodges_lehmann", "shift"))
+    distances = of_iou["distances"].pivot(index="set", columns="statistic", values="value")
+    return table.join(shifts).join(distances).reset_index(names="set")

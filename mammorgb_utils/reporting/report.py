@@ -10,6 +10,7 @@ import pandas as pd
 from mammorgb_utils.output.outputs import Figure, load_outputs, missing_files
 from mammorgb_utils.output.pages import page_picture, page_table, write_page
 from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, state
+from mammorgb_utils.reporting.claims import cohort_source
 from mammorgb_utils.reporting.ledger import CLAIMS, LEDGER, claims_ledger
 from mammorgb_utils.reporting.provenance import (
     Stage,
@@ -39,7 +40,8 @@ def write_report(run: Run) -> Path:
     items = [_item(run, kind, name, entry) for kind in ("figures", "tables")
              for name, entry in getattr(load_outputs(), kind).items()]
     present = [item for item in items if item["path"].is_file()]
-    page = {"name": run.root.name, "protocol": run.protocol, "source": _source(run), "claims": _claims(run),
+    page = {"name": run.root.name, "protocol": run.protocol, "source": cohort_source(run) if run.pairs_index.is_file() else "unknown",
+             "claims": _claims(run),
             "sections": _sections(present, executed), "missing": _missing(run, items),
             "fields": protocol_rows(run.protocol), "flow": data_flow(run), "scores": score_rows(run),
             "stages": page_table(stage_table(executed)),
@@ -48,10 +50,6 @@ def write_report(run: Run) -> Path:
             "refused": [item for item in present if item["refused"]],
             "unrecorded": [item for item in present if item["unrecorded"]]}
     return write_page(run.root / "report.html", "report.html", **page)
-
-
-def _source(run: Run) -> str:
-    return "/".join(sorted(set(read_table(run.pairs_index)["source"]))) if run.pairs_index.is_file() else "unknown"
 
 
 def _item(run: Run, kind: str, name: str, entry: Figure) -> dict[str, Any]:

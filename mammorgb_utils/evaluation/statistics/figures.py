@@ -1,4 +1,4 @@
-"""Figures of the results: distances beside their nulls, contrasts."""
+"""Figures of the results: what a distance is, distances beside their nulls, contrasts."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from mammorgb_utils.evaluation.statistics.distances import emd, ks
 from mammorgb_utils.output.style import (
     BAND,
     COLOURS,
     DOUBLE_COLUMN,
     EDGE,
     LABELS,
+    LINES,
     MARKERS,
     QUIET,
     format_p,
@@ -31,6 +34,33 @@ MEASURES = {"iou": "IoU", "dsc": "DSC", "iou_no_muscle": "IoU without muscle", "
 STATISTICS = {"emd": "Earth mover's distance to real (IoU or DSC)", "ks": "KS statistic against real (0 to 1)"}
 _PAPER = {"marker": "*", "markersize": 8, "color": "white", "markeredgecolor": EDGE}
 _FLOOR = {"color": EDGE, "linewidth": 1.0, "linestyle": (0, (1, 1))}
+
+
+@styled
+def distribution_functions(overlap: pd.DataFrame, name: str, *, measure: str = "iou") -> Figure:
+    """What EMD and KS measure, on two sets: the area between their distribution functions, and the widest gap.
+
+    Args:
+        overlap: One row a pair of every set: `set` and the measure; NaN is left out.
+        name: The set that is held against `real`.
+        measure: A key of `MEASURES`.
+    """
+    sets = {key: overlap.loc[overlap["set"] == key, measure].dropna().to_numpy() for key in ("real", name)}
+    grid = np.sort(np.concatenate(list(sets.values())))
+    real, other = (np.searchsorted(np.sort(values), grid, side="right") / values.size for values in sets.values())
+    widest = np.argmax(np.abs(real - other))
+    figure = new_figure(DOUBLE_COLUMN, 70.0)
+    axes = figure.subplots()
+    axes.fill_between(grid, real, other, step="post", color=BAND, linewidth=0, label=f"EMD {emd(*sets.values()):.3f}, "
+                      "the shaded area")
+    for key, values in sets.items():
+        sns.ecdfplot(x=values, ax=axes, color=COLOURS[key], linestyle=LINES[key], label=f"{LABELS[key]}, n = "
+                     f"{values.size}")
+    axes.plot([grid[widest]] * 2, [real[widest], other[widest]], color="#B3261E", linewidth=2.0, marker="_",
+              markersize=6, zorder=5, label=f"KS {ks(*sets.values()):.3f}, the widest gap")
+    axes.set(xlabel=MEASURES[measure], ylabel="Share of pairs at or below", ylim=(0, 1))
+    axes.legend(loc="upper left")
+    return figure
 
 
 @styled

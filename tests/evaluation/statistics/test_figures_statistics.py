@@ -1,11 +1,30 @@
-"""What the figures of distances, contrasts and consistency show."""
+"""What the figures of distribution functions, distances, contrasts and consistency show."""
 
 import numpy as np
 import pandas as pd
+import pytest
 from drawn_figures import consistency_rows, contrast_rows, distance_rows, texts
 
 from mammorgb_utils.evaluation import consistency, statistics
 from mammorgb_utils.output import style
+
+
+def test_the_shaded_area_is_the_emd_and_the_gap_the_ks():
+    rng = np.random.default_rng(2)
+    real, drawn = rng.beta(8, 2, 60), rng.beta(6, 2, 41)
+    table = pd.DataFrame({"set": ["real"] * 60 + ["sum"] * 42, "iou": [*real, *drawn, np.nan]})
+    figure = statistics.figures.distribution_functions(table, "sum")
+    axes, = figure.axes
+    corners = axes.collections[0].get_paths()[0].vertices
+    x, y = corners[:, 0], corners[:, 1]
+    steps, heights = np.unique(x), []
+    for left, right in zip(steps[:-1], steps[1:], strict=True):
+        inside = [(y[i] + y[i + 1]) / 2 for i in range(len(x) - 1) if {x[i], x[i + 1]} == {left, right}]
+        heights.append(max(inside) - min(inside))
+    assert np.sum(heights * np.diff(steps)) == pytest.approx(statistics.emd(real, drawn), abs=1e-9)
+    gap = next(line for line in axes.lines if line.get_marker() == "_").get_ydata()
+    assert abs(gap[0] - gap[1]) == pytest.approx(statistics.ks(real, drawn), abs=1e-12)
+    assert {f"EMD {statistics.emd(real, drawn):.3f}, the shaded area", "Sum, n = 41", "Real, n = 60"} <= set(texts(figure))
 
 
 def test_distances_stand_beside_their_bands_and_the_paper(drawn):
