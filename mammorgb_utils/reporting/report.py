@@ -40,8 +40,8 @@ def write_report(run: Run) -> Path:
     items = [_item(run, kind, name, entry) for kind in ("figures", "tables")
              for name, entry in getattr(load_outputs(), kind).items()]
     present = [item for item in items if item["path"].is_file()]
-    page = {"name": run.root.name, "protocol": run.protocol, "source": cohort_source(run) if run.pairs_index.is_file() else "unknown",
-             "claims": _claims(run),
+    page = {"name": run.root.name, "protocol": run.protocol, "claims": _claims(run),
+            "source": cohort_source(run) if run.pairs_index.is_file() else "unknown",
             "sections": _sections(present, executed), "missing": _missing(run, items),
             "fields": protocol_rows(run.protocol), "flow": data_flow(run), "scores": score_rows(run),
             "stages": page_table(stage_table(executed)),
