@@ -196,7 +196,8 @@ def executed(root, *stages):
         write_json(root / "notebooks" / f"{stage}.ipynb", {})
 
 
-@pytest.mark.parametrize(("there", "gathered"), [(["04_metrics", "05_stats"], True), (["04_metrics"], True),
+@pytest.mark.parametrize(("there", "gathered"), [(["05_stats", "A7_beyond_silhouettes", "06_ledger"], True),
+                                                 (["05_stats", "A7_beyond_silhouettes"], True), (["05_stats"], False),
                                                  ([], False)])
 def test_after_appendices_what_gathers_them_follows_where_the_study_got_so_far(project, monkeypatch, there, gathered):
     run = Run.open("r", "smoke", "archive/manifest.csv")
@@ -206,7 +207,7 @@ def test_after_appendices_what_gathers_them_follows_where_the_study_got_so_far(p
     asked = snakemake_calls(monkeypatch)
     arguments = ["--profile", "smoke", "--manifest", "archive/manifest.csv", "--run", "r", "--only", "A5"]
     assert main(["appendices", *arguments]) == 0
-    assert asked == ["notebooks/A5_third_channel.ipynb", *(["notebooks/05_stats.ipynb"] if gathered else [])]
+    assert asked == ["notebooks/A5_third_channel.ipynb", *(["notebooks/06_ledger.ipynb"] if gathered else [])]
 
 
 @pytest.mark.parametrize("name", ["007", "lab/exp1", "../x", "1e3"])
@@ -254,7 +255,7 @@ def test_answers_of_readers_and_tables_of_appendices_execute_again_what_reads_th
     write_json(root / "reader_study" / "results" / "R1.json", {"reader": "R1"})
     assert again() == ["reader_study"]
     save_table(pd.DataFrame({"id": ["C4"], "verdict": ["reproduced"]}), root / "tables", "third_channel_claim")
-    assert sorted(again()) == ["reader_study", "stats"]
+    assert sorted(again()) == ["ledger", "reader_study"]
 
 
 def test_every_command_explains_itself(capsys):

@@ -18,7 +18,8 @@ from mammorgb_utils.runs import PROJECT_ROOT
 
 pytestmark = pytest.mark.slow
 STAGES = ["01_preprocess", *(f"{stage}_{encoding}" for stage in ("02_train", "03_sample")
-                             for encoding in ("sum", "absdiff", "zero")), "04_metrics", "05_stats"]
+                             for encoding in ("sum", "absdiff", "zero")), "04_metrics", "05_stats", "06_ledger",
+          "A7_beyond_silhouettes"]
 
 
 FIGURES, TABLES = ({name for name, entry in declared.items() if entry.notebook not in load_outputs().appendices}

@@ -35,7 +35,8 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
                 continue
             also = "" if known["verdict"].startswith(NOT_RUN) else f"{known['judged_by']}: {known['verdict']}"
             rows[row["id"]] = known | row | {"judged_by": listed[name].notebook, "also": also}
-    return pd.DataFrame([rows[name] for name in sorted(rows)], columns=_COLUMNS).fillna("")
+    blank = dict.fromkeys(_COLUMNS, "")
+    return pd.DataFrame([blank | rows[name] for name in sorted(rows)], columns=_COLUMNS)
 
 
 def is_current(tables: Path) -> bool:

@@ -38,7 +38,7 @@ def verdicts_of_study(study: Run) -> MaskVerdicts:
     """
     for name in _TABLES:
         require_unchanged(study.tables / f"{name}.csv", "05_stats")
-    own = {name: pd.read_csv(study.tables / f"{name}.csv", float_precision="round_trip") for name in _TABLES}
+    own = {name: read_table(study.tables / f"{name}.csv") for name in _TABLES}
     return verdicts_by_method(read_table(study.by_method("overlap")), read_table(study.by_method("shuffled")),
                               study.protocol, CLAIMS_FILE, cohort_source=cohort_source(study), own=own)
 

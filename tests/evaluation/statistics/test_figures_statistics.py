@@ -24,7 +24,8 @@ def test_the_shaded_area_is_the_emd_and_the_gap_the_ks():
     assert np.sum(heights * np.diff(steps)) == pytest.approx(statistics.emd(real, drawn), abs=1e-9)
     gap = next(line for line in axes.lines if line.get_marker() == "_").get_ydata()
     assert abs(gap[0] - gap[1]) == pytest.approx(statistics.ks(real, drawn), abs=1e-12)
-    assert {f"EMD {statistics.emd(real, drawn):.3f}, the shaded area", "Sum, n = 41", "Real, n = 60"} <= set(texts(figure))
+    named = {f"EMD {statistics.emd(real, drawn):.3f}, the shaded area", "Sum, n = 41", "Real, n = 60"}
+    assert named <= set(texts(figure))
 
 
 def test_distances_stand_beside_their_bands_and_the_paper(drawn):
