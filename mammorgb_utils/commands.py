@@ -166,8 +166,9 @@ def export(options: argparse.Namespace) -> None:
     """Write a run's synthetic pairs as 16-bit PNGs; pairs that may repeat a training pair stop it, unless told."""
     from mammorgb_utils.output.export import export_run
 
-    for name, files in export_run(PROJECT_ROOT / "runs" / options.run, flagged=options.flagged).items():
-        print(f"runs/{options.run}/export/{name}: {files} files")
+    files = export_run(PROJECT_ROOT / "runs" / options.run, flagged=getattr(options, "flagged", "refuse"))
+    for name, number in files.items():
+        print(f"runs/{options.run}/export/{name}: {number} files")
 
 
 def score(options: argparse.Namespace) -> None:
@@ -189,6 +190,13 @@ def score(options: argparse.Namespace) -> None:
     sets = candidate_sets(pairs, real_pairs(run), load_pairs(run, "train")[0], run.protocol, patients=patients)
     tables = score_tables(sets, lambda step: print(f"{step} …", file=sys.stderr, flush=True))
     print(write_score(run, folder, options.label, sets, tables, of_patients=patients is not None))
+
+
+def reader_study(options: argparse.Namespace) -> None:
+    """Build the page for readers, or score their answers."""
+    from mammorgb_utils.experiments.readers import commands as readers
+
+    getattr(readers, options.step)(options)
 
 
 def report(options: argparse.Namespace) -> None:
