@@ -11,18 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from mammorgb_utils.output.style import (
-    COLOURS,
-    DOUBLE_COLUMN,
-    EDGE,
-    LABELS,
-    LINES,
-    QUIET,
-    new_figure,
-    panel_letters,
-    present_sets,
-    styled,
-)
+from mammorgb_utils.output import style
 
 _LINE, _PAD, _GAP = 3.3, 1.8, 4.5  # of the cohort flow, in mm on paper
 _MAIN_X, _MAIN_WIDTH, _SIDE_X, _SIDE_WIDTH = 2.0, 72.0, 92.0, 89.0
@@ -30,7 +19,7 @@ _MAIN_CHARACTERS, _SIDE_CHARACTERS = 44, 56
 _FAINT = 0.35  # opacity of single steps
 
 
-@styled
+@style.styled
 def cohort_flow(flow: pd.DataFrame) -> Figure:
     """A flow diagram in the manner of CONSORT: what is left after each step, and why the rest is not.
 
@@ -46,10 +35,10 @@ def cohort_flow(flow: pd.DataFrame) -> Figure:
     stages = [(_left(rows.iloc[-1]), _excluded(rows)) for _, rows in flow.groupby(steps, sort=False)]
     heights = [max(map(_height, stage)) for stage in stages]
     whole = sum(heights) + _GAP * (len(stages) - 1) + 4.0
-    figure = new_figure(DOUBLE_COLUMN, whole)
+    figure = style.new_figure(style.DOUBLE_COLUMN, whole)
     figure.set_layout_engine("none")  # everything has its place in mm
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, DOUBLE_COLUMN), ylim=(whole, 0))
+    axes.set(xlim=(0, style.DOUBLE_COLUMN), ylim=(whole, 0))
     axes.axis("off")
     top, above, centre = 2.0, None, _MAIN_X + _MAIN_WIDTH / 2
     for (left, excluded), height in zip(stages, heights, strict=True):
@@ -89,18 +78,18 @@ def _box(axes: Axes, place: tuple[float, float, float], lines: list[str], *, fac
     """A box of lines at (left edge, middle, width)."""
     x, middle, width = place
     y = middle - _height(lines) / 2
-    axes.add_patch(Rectangle((x, y), width, _height(lines), facecolor=face, edgecolor=EDGE, linewidth=0.7))
+    axes.add_patch(Rectangle((x, y), width, _height(lines), facecolor=face, edgecolor=style.EDGE, linewidth=0.7))
     for number, line in enumerate(lines):
         axes.text(x + (width / 2 if align == "center" else _PAD), y + _PAD + (number + 0.5) * _LINE, line, ha=align,
                   va="center", fontweight="bold" if number == bold else "normal")
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": EDGE, "linewidth": 0.8,
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": style.EDGE, "linewidth": 0.8,
                                               "shrinkA": 0, "shrinkB": 0, "mutation_scale": 6})
 
 
-@styled
+@style.styled
 def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float | None = None) -> Figure:
     """Loss and gradient norm over the training steps of each encoding.
 
@@ -111,23 +100,23 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
     Returns:
         Two panels: every step faint, its centred running mean bold.
     """
-    figure = new_figure(DOUBLE_COLUMN, 70.0)
+    figure = style.new_figure(style.DOUBLE_COLUMN, 70.0)
     panels = figure.subplots(1, 2)
-    shown = present_sets(stats)
+    shown = style.present_sets(stats)
     window = max((len(stats[name]) // 15 for name in shown), default=0) | 1
     labels = {"loss": "Loss (mean squared error)", "grad_norm": "Gradient norm before clipping"}
     for axes, (column, label) in zip(panels, labels.items(), strict=True):
         for name in shown:
             step, values = stats[name]["step"], stats[name][column]
-            axes.plot(step, values, color=COLOURS[name], alpha=_FAINT, linewidth=0.5)
-            axes.plot(step, values.rolling(window, center=True, min_periods=1).mean(), color=COLOURS[name],
-                      linestyle=LINES[name], linewidth=1.6, label=LABELS[name])
+            axes.plot(step, values, color=style.COLOURS[name], alpha=_FAINT, linewidth=0.5)
+            axes.plot(step, values.rolling(window, center=True, min_periods=1).mean(), color=style.COLOURS[name],
+                      linestyle=style.LINES[name], linewidth=1.6, label=style.LABELS[name])
         axes.set(xlabel="Training step", ylabel=label, xlim=(0, None), ylim=(0, None))
     if max_grad_norm is not None:
-        panels[1].axhline(max_grad_norm, color=QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipping")
+        panels[1].axhline(max_grad_norm, color=style.QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipping")
     handles, labels = panels[1].get_legend_handles_labels()
-    handles.append(Line2D([], [], color=EDGE, alpha=_FAINT, linewidth=0.6))
+    handles.append(Line2D([], [], color=style.EDGE, alpha=_FAINT, linewidth=0.6))
     figure.legend(handles, [*labels, f"single steps (bold: running mean of {window})"], ncols=len(handles),
                   loc="outside lower center", handlelength=3.2)
-    panel_letters(panels)
+    style.panel_letters(panels)
     return figure

@@ -11,17 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage.measure import block_reduce
 
-from mammorgb_utils.output.style import (
-    COLOURS,
-    DOUBLE_COLUMN,
-    LABELS,
-    QUIET,
-    bare,
-    new_figure,
-    panel_letters,
-    present_sets,
-    styled,
-)
+from mammorgb_utils.output import style
 
 Steps = Sequence[tuple[str, np.ndarray]]
 Sample = np.ndarray | tuple[np.ndarray, np.ndarray]
@@ -37,7 +27,7 @@ def shrink(view: np.ndarray, longest: int = _SHOWN) -> np.ndarray:
     return view if block == 1 else block_reduce(view[:height, :width], block, np.mean)
 
 
-@styled
+@style.styled
 def preprocessing_steps(views: Mapping[str, Steps]) -> Figure:
     """What each preprocessing step does to one pair.
 
@@ -52,19 +42,19 @@ def preprocessing_steps(views: Mapping[str, Steps]) -> Figure:
     columns = {len(steps) for steps in views.values()}
     if len(columns) != 1:
         raise ValueError(f"views have different numbers of steps: { {v: len(s) for v, s in views.items()} }")
-    figure = new_figure(DOUBLE_COLUMN, 50.0 * len(views))
+    figure = style.new_figure(style.DOUBLE_COLUMN, 50.0 * len(views))
     grid = figure.subplots(len(views), columns.pop(), squeeze=False)
     for row, (view, steps) in zip(grid, views.items(), strict=True):
         for number, (axes, (title, image)) in enumerate(zip(row, steps, strict=True), start=1):
             axes.imshow(shrink(image), vmin=0, vmax=1)
-            bare(axes, frame=QUIET)
+            style.bare(axes, frame=style.QUIET)
             axes.set_title(f"{number}. {title[:1].upper()}{title[1:]}")
-            axes.set_xlabel(f"{image.shape[1]} × {image.shape[0]} px", color=QUIET, fontsize=6)
+            axes.set_xlabel(f"{image.shape[1]} × {image.shape[0]} px", color=style.QUIET, fontsize=6)
         row[0].set_ylabel(view, fontweight="bold")
     return figure
 
 
-@styled
+@style.styled
 def reference_cdf(before: Sequence[Sample], after: Sequence[Sample], reference: tuple[np.ndarray, np.ndarray],
                   *, above: float | None = 0.0) -> Figure:
     """Cumulative grey-level distributions of sample images before and after the histogram matching.
@@ -78,14 +68,14 @@ def reference_cdf(before: Sequence[Sample], after: Sequence[Sample], reference: 
         Two panels; in both the reference is bold. Each states the median over images of the largest
         vertical distance to it, 0 = same distribution.
     """
-    figure = new_figure(DOUBLE_COLUMN, 66.0)
+    figure = style.new_figure(style.DOUBLE_COLUMN, 66.0)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title, samples in zip(panels, ("Before matching", "After matching"), (before, after), strict=True):
         _cdf_panel(axes, [_cdf(sample, above) for sample in samples], reference)
         axes.set(title=f"{title} (n = {len(samples)} images)", xlabel="Grey level (0 = air, 1 = brightest)")
     panels[0].set_ylabel("Share of pixels at or below")
     panels[1].legend(loc="upper left")
-    panel_letters(panels)
+    style.panel_letters(panels)
     return figure
 
 
@@ -103,18 +93,18 @@ def _cdf(sample: Sample, above: float | None) -> tuple[np.ndarray, np.ndarray]:
 def _cdf_panel(axes: Axes, samples: list[tuple[np.ndarray, np.ndarray]],
                reference: tuple[np.ndarray, np.ndarray]) -> None:
     for values, cdf in samples:
-        axes.plot(values, cdf, color=COLOURS["sum"], alpha=0.55, linewidth=0.6)
-    axes.plot([], [], color=COLOURS["sum"], linewidth=0.6, label="Images")
-    axes.plot(*reference, color=COLOURS["real"], linewidth=2.2, linestyle=(0, (4, 1)), label="Reference")
+        axes.plot(values, cdf, color=style.COLOURS["sum"], alpha=0.55, linewidth=0.6)
+    axes.plot([], [], color=style.COLOURS["sum"], linewidth=0.6, label="Images")
+    axes.plot(*reference, color=style.COLOURS["real"], linewidth=2.2, linestyle=(0, (4, 1)), label="Reference")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
     if samples:
         largest = [np.abs(cdf - np.interp(values, *reference)).max() for values, cdf in samples]
         axes.text(0.98, 0.04, f"largest distance to reference:\nmedian {np.median(largest):.3f}",
-                  transform=axes.transAxes, ha="right", va="bottom", color=QUIET, fontsize=6.5,
+                  transform=axes.transAxes, ha="right", va="bottom", color=style.QUIET, fontsize=6.5,
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85})
 
 
-@styled
+@style.styled
 def encodings(pair: np.ndarray, images: Mapping[str, np.ndarray]) -> Figure:
     """One pair and the images that the encodings make of it.
 
@@ -125,25 +115,25 @@ def encodings(pair: np.ndarray, images: Mapping[str, np.ndarray]) -> Figure:
     Returns:
         CC and MLO on the left, then a column an encoding: the RGB image above its blue channel.
     """
-    shown = present_sets(images)
-    figure = new_figure(DOUBLE_COLUMN, 96.0 if len(shown) > 1 else 120.0)
+    shown = style.present_sets(images)
+    figure = style.new_figure(style.DOUBLE_COLUMN, 96.0 if len(shown) > 1 else 120.0)
     grid = figure.subplots(2, 1 + len(shown), squeeze=False)
     for axes, view, title in zip(grid[:, 0], pair, ("CC → red", "MLO → green"), strict=True):
         axes.imshow(view, vmin=0, vmax=1)
         axes.set_title(title)
     for (top, bottom), name in zip(grid[:, 1:].T, shown, strict=True):
         top.imshow(np.clip(images[name], 0, 1))
-        top.set_title(LABELS[name], fontweight="bold")
+        top.set_title(style.LABELS[name], fontweight="bold")
         bottom.imshow(images[name][..., 2], vmin=0, vmax=1)
         bottom.set_title(f"blue: {_BLUE[name]}")
     for axes in grid.flat:
-        bare(axes, frame=QUIET)
+        style.bare(axes, frame=style.QUIET)
     return figure
 
 
-@styled
+@style.styled
 def gallery(pairs: np.ndarray, captions: Sequence[str] | None = None, *, title: str = "", columns: int = 4,
-            frame: str = QUIET) -> Figure:
+            frame: str = style.QUIET) -> Figure:
     """Pairs side by side, CC on the left of each frame and MLO on the right.
 
     Args:
@@ -160,8 +150,9 @@ def gallery(pairs: np.ndarray, captions: Sequence[str] | None = None, *, title: 
     if captions is not None and len(captions) != len(pairs):
         raise ValueError(f"{len(captions)} captions for {len(pairs)} pairs")
     rows = -(-len(pairs) // columns)
-    cell = (DOUBLE_COLUMN / columns - 1.2) / 2 * pairs.shape[2] / pairs.shape[3]
-    figure = new_figure(DOUBLE_COLUMN, rows * (cell + (4.6 if captions is not None else 1.4)) + (8 if title else 4))
+    cell = (style.DOUBLE_COLUMN / columns - 1.2) / 2 * pairs.shape[2] / pairs.shape[3]
+    cell += 4.6 if captions is not None else 1.4
+    figure = style.new_figure(style.DOUBLE_COLUMN, rows * cell + (8 if title else 4))
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     grid = figure.subplots(rows, columns, squeeze=False)
     for index, axes in enumerate(grid.flat):
@@ -180,13 +171,14 @@ def _pair(axes: Axes, pair: np.ndarray, frame: str, *, head: bool) -> None:
     width = pair.shape[2]
     axes.imshow(np.concatenate(list(pair), axis=1), vmin=0, vmax=1)
     axes.axvline(width - 0.5, color=frame, linewidth=0.6)
-    bare(axes, frame=frame)
+    style.bare(axes, frame=frame)
     if head:
         for x, view in ((0.25, "CC"), (0.75, "MLO")):
-            axes.text(x, 1.02, view, transform=axes.transAxes, ha="center", va="bottom", color=QUIET, fontsize=6.5)
+            axes.text(x, 1.02, view, transform=axes.transAxes, ha="center", va="bottom", fontsize=6.5,
+                      color=style.QUIET)
 
 
-@styled
+@style.styled
 def training_strips(folders: Mapping[str, Path]) -> Figure:
     """What each training drew on its way, from the same noise each time.
 
@@ -200,12 +192,12 @@ def training_strips(folders: Mapping[str, Path]) -> Figure:
     if empty := [name for name, files in found.items() if not files]:
         raise ValueError(f"training/{empty[0]}/strips: no strip; remove the training's folder and train again")
     columns = max(map(len, found.values()))
-    figure = new_figure(DOUBLE_COLUMN, 18.0 * len(found) + 4.0)
+    figure = style.new_figure(style.DOUBLE_COLUMN, 18.0 * len(found) + 4.0)
     for row, (name, files) in zip(figure.subplots(len(found), columns, squeeze=False), found.items(), strict=True):
         for axis, file in zip(row, files, strict=False):
             axis.imshow(np.asarray(Image.open(file)), vmin=0, vmax=255)
             axis.set_title(f"step {int(file.stem.removeprefix('step-'))}")
         for axis in row:
-            bare(axis)
-        row[0].set_ylabel(LABELS[name])
+            style.bare(axis)
+        row[0].set_ylabel(style.LABELS[name])
     return figure
