@@ -24,22 +24,15 @@ import pandas as pd
 from scipy.ndimage import zoom
 
 from mammorgb_utils.data.batch.workers import available_cores
+from mammorgb_utils.data.pairs import HELDOUT, TRAIN
 from mammorgb_utils.evaluation.anatomy import anatomy_table, computed_third, match_table
 from mammorgb_utils.evaluation.artefacts import artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.beyond import anatomy_rows, nearest_rows, texture_rows, third_rows
 from mammorgb_utils.evaluation.consistency import consistency_table
-from mammorgb_utils.evaluation.fidelity import HELDOUT, TRAIN, fidelity_table, memorisation_table
+from mammorgb_utils.evaluation.fidelity import fidelity_table, memorisation_table
 from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples
 from mammorgb_utils.evaluation.overlap import masks_by_method
-from mammorgb_utils.evaluation.sets import (
-    StudySets,
-    anatomy_rows,
-    nearest_rows,
-    overlap_by_method,
-    overlap_table,
-    shuffled_table,
-    texture_rows,
-    third_rows,
-)
+from mammorgb_utils.evaluation.sets import StudySets, overlap_by_method, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
 from mammorgb_utils.experiments.open_choices.effects import MAX_PAIRS, contrast_tests, split_effects
 from mammorgb_utils.protocol import SET_ORDER, Protocol

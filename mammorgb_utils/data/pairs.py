@@ -27,6 +27,8 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_csv, write_json
 from mammorgb_utils.streams import Stream, generator
 
+TRAIN, HELDOUT = "train", "heldout"  # the two splits, which share no patient
+
 
 def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
     """Exclude, verify, decode and preprocess; write pairs, their index and the record of every image.

@@ -7,21 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from mammorgb_utils.data.pairs import HELDOUT
 from mammorgb_utils.evaluation.anatomy import anatomy_table, match_table
 from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
+from mammorgb_utils.evaluation.beyond import anatomy_rows, nearest_rows, texture_rows
 from mammorgb_utils.evaluation.consistency import consistency_table
-from mammorgb_utils.evaluation.fidelity import EITHER, HELDOUT, fidelity_table, memorisation_table
-from mammorgb_utils.evaluation.sets import (
-    REAL,
-    Indexed,
-    StudySets,
-    anatomy_rows,
-    nearest_rows,
-    numbered,
-    overlap_table,
-    shuffled_table,
-    texture_rows,
-)
+from mammorgb_utils.evaluation.fidelity import EITHER, fidelity_table, memorisation_table
+from mammorgb_utils.evaluation.sets import REAL, Indexed, StudySets, numbered, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import (
     CANDIDATE,
     MEASURES,

@@ -1,4 +1,4 @@
-"""The sets of pairs that one evaluation compares, and every table of a row a pair that is measured on them.
+"""The sets of pairs that one evaluation compares, and the overlap of their masks, a row a pair.
 
 Notebook 04, A2, `mammorgb score` and the trials of appendices build one `StudySets` and call the same functions, so
 that a candidate or a trial's pairs are a set like any other.
@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from mammorgb_utils.data.pairs import load_pairs, real_pairs
-from mammorgb_utils.evaluation.anatomy import anatomy, height_over_width, strata_of, third_residuals
+from mammorgb_utils.data.pairs import HELDOUT, TRAIN, load_pairs, real_pairs
 from mammorgb_utils.evaluation.consistency import NEAREST_AREA, nearest_area_overlap, shuffled_overlap
-from mammorgb_utils.evaluation.fidelity import HELDOUT, TRAIN, nearest_training, planted_copies, texture_features
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
 from mammorgb_utils.evaluation.threads import on_every_core
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 
 REAL = "real"  # the set that the others are compared with
-MAX_TRAIN = 1000  # training pairs that the match test learns from: more cost time alone
 _LABELS = ["set", "pair", "patient"]
 Indexed = tuple[np.ndarray, pd.DataFrame]  # pairs, and row by row their `pair` and `patient`
 
@@ -57,15 +53,15 @@ class StudySets:
             sets: By name `(N, 2, H, W)` float in [0, 1]; or these and, row by row, their `pair` and `patient`. Pairs
                 without an index are numbered, and each is its own patient.
             protocol: Gives the mask method, the shufflings and their seed.
-            train, heldout: For `anatomy_rows` and `nearest_rows`.
+            train, heldout: For what `beyond` measures.
         """
-        known = {name: _indexed(name, given) for name, given in sets.items()}
+        known = {name: indexed(name, given) for name, given in sets.items()}
         empty = np.zeros((0, 2, protocol.image_size, protocol.image_size), np.float32)
         return cls(pairs={name: pairs for name, (pairs, _) in known.items()},
                    masks={name: pair_masks(pairs, protocol.mask_method) for name, (pairs, _) in known.items()},
                    index={name: index for name, (_, index) in known.items()}, protocol=protocol,
-                   train=_indexed(TRAIN, empty if train is None else train),
-                   heldout=_indexed(HELDOUT, empty if heldout is None else heldout))
+                   train=indexed(TRAIN, empty if train is None else train),
+                   heldout=indexed(HELDOUT, empty if heldout is None else heldout))
 
     def with_set(self, name: str, pairs: np.ndarray, index: pd.DataFrame | None = None) -> StudySets:
         """These and one set more, as `of` takes it; only its masks are made."""
@@ -167,60 +163,8 @@ def overlap_by_method(sets: StudySets,
     return pd.concat(overlap, ignore_index=True), pd.concat(shuffled, ignore_index=True)
 
 
-def anatomy_rows(sets: StudySets) -> pd.DataFrame:
-    """Anatomy of every pair, and of the first `MAX_TRAIN` training pairs, from which a match test learns:
-    metrics/anatomy.csv."""
-    measure = partial(anatomy, ratio=height_over_width(sets.protocol))
-    pairs, index = (part[:MAX_TRAIN] for part in sets.train)
-    learned = StudySets.of({TRAIN: (pairs, index)} if len(index) else {}, sets.protocol)
-    return pd.concat([part.rows(measure) for part in (sets, learned) if part.pairs], ignore_index=True)
-
-
-def third_rows(sets: StudySets, thirds: Mapping[str, np.ndarray | None], anatomy: pd.DataFrame) -> pd.DataFrame:
-    """Drawn against computed third channel, own and strangers': metrics/third_residuals.csv.
-
-    Args:
-        sets: What is compared.
-        thirds: By encoding what `load_third` gives for its samples.
-        anatomy: From `anatomy_rows`; it tells which strangers are of like area and density.
-
-    Returns:
-        The columns of `third_residuals` and `set`; for each encoding the real pairs, whose channel is computed, first.
-    """
-    strata, parts = {name: strata_of(anatomy[anatomy["set"] == name]) for name in (REAL, *thirds)}, []
-    for encoding, third in thirds.items():
-        for name, channel in ((REAL, None), (encoding, third)):
-            who = {"names": sets.index[name]["pair"], "patients": sets.index[name]["patient"], "strata": strata[name]}
-            rows = third_residuals(sets.pairs[name], channel, sets.masks[name], encoding, sets.protocol, **who)
-            parts.append(rows.assign(set=name))
-    return pd.concat(parts, ignore_index=True)
-
-
-def texture_rows(sets: StudySets) -> pd.DataFrame:
-    """Texture of every pair inside its masks: metrics/texture.csv."""
-    return sets.rows(texture_features)
-
-
-def nearest_rows(sets: StudySets, *, planted: bool = False) -> pd.DataFrame:
-    """The nearest training pair of every held-out and synthetic pair: metrics/nearest_training.csv.
-
-    Args:
-        sets: What is compared; its `train` and `heldout` are searched.
-        planted: Search for copies of training pairs too, planted to show what would be found.
-
-    Raises:
-        ValueError: There are no training pairs, or none held out of training.
-    """
-    searched = {TRAIN: sets.train, HELDOUT: sets.heldout}
-    searched |= {name: (pairs, sets.index[name]) for name, pairs in sets.pairs.items() if name not in (REAL, TRAIN)}
-    if planted:
-        copies = planted_copies(sets.train[0], seed=sets.protocol.seed)
-        searched |= {name: _indexed(name, pairs) for name, pairs in copies.items()}
-    return nearest_training({name: pairs for name, (pairs, _) in searched.items()},
-                            {name: index["pair"] for name, (_, index) in searched.items()})
-
-
-def _indexed(name: str, given: np.ndarray | Indexed) -> Indexed:
+def indexed(name: str, given: np.ndarray | Indexed) -> Indexed:
+    """Pairs and their index; without one they are numbered, and each is its own patient."""
     if isinstance(given, tuple):
         return given
     own = numbered(name, range(len(given)))

@@ -6,7 +6,7 @@ import pytest
 from drawn_views import breast, pairs_of
 from small_study import N, drawn_pairs, small_study
 
-from mammorgb_utils.evaluation import sets as study
+from mammorgb_utils.evaluation import beyond
 from mammorgb_utils.evaluation.masks import METHODS
 from mammorgb_utils.evaluation.overlap import masks_by_method, pair_metrics, plausible
 from mammorgb_utils.evaluation.sets import StudySets, overlap_by_method, overlap_table, shuffled_table, study_sets
@@ -85,17 +85,17 @@ def test_a_study_brings_its_splits_and_its_encodings(tmp_path, monkeypatch):
 
 
 def test_the_first_training_pairs_are_measured_too(sets, monkeypatch):
-    monkeypatch.setattr(study, "MAX_TRAIN", 2)
-    rows = study.anatomy_rows(sets)
+    monkeypatch.setattr(beyond, "MAX_TRAIN", 2)
+    rows = beyond.anatomy_rows(sets)
     assert rows.groupby("set", sort=False).size().to_dict() == {"real": 6, "drawn": 6, "train": 2}
-    assert set(study.anatomy_rows(StudySets.of({"drawn": sets.pairs["drawn"]}, PROTOCOL))["set"]) == {"drawn"}
+    assert set(beyond.anatomy_rows(StudySets.of({"drawn": sets.pairs["drawn"]}, PROTOCOL))["set"]) == {"drawn"}
 
 
 def test_training_pairs_are_searched_for_every_synthetic_and_held_out_pair(sets):
-    nearest = study.nearest_rows(sets)
+    nearest = beyond.nearest_rows(sets)
     assert nearest.groupby("set", sort=False).size().to_dict() == {"heldout": 6, "drawn": 6}
     assert nearest.loc[nearest["set"] == "heldout", "pair"].tolist() == list("abcdef")
-    copies = study.nearest_rows(sets, planted=True)
+    copies = beyond.nearest_rows(sets, planted=True)
     columns = ["set", "pair", "pixel_pair", "pixel_distance"]
     pd.testing.assert_frame_equal(copies.head(12)[columns], nearest[columns])
     assert copies["set"].str.startswith("planted").any()
@@ -104,6 +104,6 @@ def test_training_pairs_are_searched_for_every_synthetic_and_held_out_pair(sets)
 def test_third_channels_are_compared_for_each_encoding_beside_the_real_ones(sets):
     named = StudySets.of({"real": (sets.pairs["real"], INDEX), "sum": sets.pairs["drawn"]}, PROTOCOL)
     third = np.mean(named.pairs["sum"], axis=1)
-    rows = study.third_rows(named, {"sum": third}, study.anatomy_rows(named))
+    rows = beyond.third_rows(named, {"sum": third}, beyond.anatomy_rows(named))
     assert rows["set"].unique().tolist() == ["real", "sum"] and set(rows["measure"]) == {"third_sum"}
     assert rows.loc[rows["null"] == "own", "residual"].abs().max() < 1e-6

@@ -10,10 +10,10 @@ import pandas as pd
 from scipy import ndimage
 
 from mammorgb_utils.data.geometry import area_resize, block_means
+from mammorgb_utils.data.pairs import HELDOUT, TRAIN
 from mammorgb_utils.evaluation.statistics import wilson
 from mammorgb_utils.streams import Stream, generator
 
-TRAIN, HELDOUT = "train", "heldout"  # names of the two real sets
 DISTANCES = ("pixel", "detail")
 MARGIN = 0.75  # of the smallest held-out distance: nearer than this, a pair is flagged
 COPIES = 0.25  # of the median held-out distance: a held-out pair nearer than this repeats a training pair
