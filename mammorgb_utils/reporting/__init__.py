@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures"], {
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "claims": ["CLAIMS_FILE", "ClaimsError", "evaluate_claims", "judge_claims", "learning_rate_claim", "load_claims",
                "paper_figures"],
     "ledger": ["claims_ledger"],

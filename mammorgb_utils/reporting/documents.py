@@ -50,14 +50,14 @@ def fill_tables(text: str, root: Path) -> str:
 
 def _listed(block: re.Match[str]) -> str:
     """Notebooks of the study, or the appendices, with their figures; with their tables where they have no figure."""
-    outputs, lines = load_outputs(), ["| notebook | figures |", "|---|---|"]
+    outputs, rows = load_outputs(), [["notebook", "figures"]]
     kinds = (outputs.figures, "png"), (outputs.tables, "csv")
     for name, notebook in outputs.notebooks.items():
         if notebook.appendix == (block["which"] == "appendices"):
             made = [[f"[{entry.title}](figures/{key}.{ending})" for key, entry in entries.items()
                      if entry.notebook == name] for entries, ending in kinds]
-            lines.append(f"| [{name}](notebooks/{name}.ipynb): {notebook.about} | {' · '.join(made[0] or made[1])} |")
-    return block[1] + "\n".join(lines) + "\n" + block[block.lastindex]
+            rows.append([f"[{name}](notebooks/{name}.ipynb): {notebook.about}", " · ".join(made[0] or made[1])])
+    return _with_rows(block, rows)
 
 
 def _filled(block: re.Match[str], root: Path) -> str:
@@ -68,13 +68,15 @@ def _filled(block: re.Match[str], root: Path) -> str:
     for condition in block["where"].split(",") if block["where"] else ():
         key, value = condition.split("=")
         frame = frame[frame[key].astype(str) == value]
-    asked = block["columns"].split(",") if block["columns"] else []
+    asked = block["columns"].split(",") if block["columns"] else list(frame)
     if absent := [name for name in asked if name not in frame]:
         raise ValueError(f"{block['path']}: a document shows its column {absent[0]!r}, which isn't there; mend the "
                          "document's table block")
-    if asked:
-        frame = frame[asked]
-    table = frame if block["exact"] else rounded(frame.reset_index(drop=True))
-    rows = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
-    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    table = frame[asked] if block["exact"] else rounded(frame[asked].reset_index(drop=True))
+    return _with_rows(block, [list(table.columns), *table.to_numpy().tolist()])
+
+
+def _with_rows(block: re.Match[str], rows: list[list[object]]) -> str:
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+             for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]]]
     return block[1] + "\n".join(lines) + "\n" + block[block.lastindex]

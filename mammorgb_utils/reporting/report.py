@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mammorgb_utils.output.outputs import Figure, load_outputs, missing_files
 from mammorgb_utils.output.pages import page_picture, page_table, write_page
 from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, state
@@ -60,20 +58,16 @@ def _item(run: Run, kind: str, name: str, entry: Figure) -> dict[str, Any]:
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
-    """The item with its picture or table; neither where it is refused."""
+    """The item with its picture or table; neither where it is refused, or is no table."""
+    shown = item | {"picture": None, "table": None}
     if item["refused"]:
-        return item | {"picture": None, "table": None}
+        return shown
     if item["kind"] == "figures":
-        return item | {"picture": page_picture(item["path"]), "table": None}
-    frame, columns = _read(item["path"]), list(item["caption"].columns)
-    return item | {"picture": None, "table": None if frame is None else page_table(frame, columns)}
-
-
-def _read(path: Path) -> pd.DataFrame | None:
+        return shown | {"picture": page_picture(item["path"])}
     try:
-        return read_table(path)
+        return shown | {"table": page_table(read_table(item["path"]), list(item["caption"].columns))}
     except (ValueError, OSError):  # empty, or no CSV
-        return None
+        return shown
 
 
 def _sections(items: list[dict[str, Any]], executed: list[Stage]) -> list[dict[str, Any]]:
@@ -96,10 +90,6 @@ def _missing(run: Run, items: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _claims(run: Run) -> list[dict[str, str]]:
-    return [_with_class(row) for row in claims_ledger(run.tables).to_dict("records")]
-
-
-def _with_class(row: dict[str, str]) -> dict[str, str]:
-    """The claim with a word for its colour."""
-    kind = {"reproduced": "good", "not reproduced": "bad"}.get(row["verdict"].removesuffix(" on phantoms"), "open")
-    return {**row, "kind": kind}
+    """The ledger, each claim with a word for its colour."""
+    kinds, claims = {"reproduced": "good", "not reproduced": "bad"}, claims_ledger(run.tables).to_dict("records")
+    return [row | {"kind": kinds.get(row["verdict"].removesuffix(" on phantoms"), "open")} for row in claims]
