@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -69,8 +68,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
             record(Path(folder) / f"{name}.{kind}")
 
 
-def save_table(frame: pd.DataFrame, folder: Path, name: str, *, remark: str = "", caption: str = "",
-               columns: Sequence[str] = ()) -> None:
+def save_table(frame: pd.DataFrame, folder: Path, name: str, *, remark: str = "") -> None:
     """Write `folder/name.csv` (every digit) and `folder/name.tex` (rounded; needs booktabs alone), atomically.
 
     Args:

@@ -167,10 +167,3 @@ def _column_widths(frame: pd.DataFrame, text: pd.DataFrame) -> list[str]:
     return [f"p{{{max(room * wide / sum(long), word):.2f}\\textwidth}}" if wide
             else "r" if _is_number(frame[column]) else "l"
             for wide, word, column in zip(long, words, frame, strict=True)]
-
-
-def save_table(*args, **kwargs) -> None:
-    """As `output.save_table`."""
-    from mammorgb_utils.output import saving
-
-    saving.save_table(*args, **kwargs)
