@@ -130,6 +130,13 @@ def test_every_test_of_the_contrasts(overlap):
     assert (shown.loc[shown["field"] == "contrast_test", "result"] == "p").all()
 
 
+def test_a_study_of_one_encoding_has_no_contrast_and_still_a_map():
+    alone = overlap_of(real=0.84, sum=0.86)
+    tests = contrast_tests(alone, PROTOCOL)
+    table = open_choices({"contrast_test": tests}, alone, PROTOCOL)
+    assert tests.empty and table.loc[table["field"] == "contrast_test", "source"].tolist() == [NOT_RUN]
+
+
 def test_a_set_of_two_has_no_p(overlap):
     few = overlap[(overlap["set"] != "zero") | (overlap["pair"].isin(["zero0", "zero1"]))]
     table = contrast_tests(few, PROTOCOL)

@@ -173,7 +173,8 @@ def _by_split(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
 
 def _by_test(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
     wanted = {frozenset(pair) for pair in combinations(study.sets, 2)}
-    part = table[[frozenset(pair) in wanted for pair in zip(table["first"], table["second"], strict=True)]]
+    kept = [frozenset(pair) in wanted for pair in zip(table["first"], table["second"], strict=True)]
+    part = table[pd.Series(kept, table.index, dtype=bool)]  # of no rows, too
     part = part.assign(pair=part["first"] + " − " + part["second"])
     yield _rows(part, "contrast_test", part["test"], "overlap", ("p", "pair", "p"))
 
