@@ -10,6 +10,7 @@ from typing import Any
 
 from mammorgb_utils import commands
 from mammorgb_utils.output.outputs import load_outputs
+from mammorgb_utils.protocol import THIRD_CHANNELS
 
 Option = tuple[str, dict[str, Any]]
 Command = tuple[str, Callable[[argparse.Namespace], None], str, list[Option]]
@@ -117,7 +118,7 @@ def _readers() -> Iterator[Command]:
         _option("--pairs", "different pairs, half of them real", 60),
         _option("--repeats", "pairs that are shown twice, at most a third", 12),
         _option("--seed", "of choice and order; default: the study's own", type=int),
-        _option("--sets", "synthetic sets; default: all of the study", nargs="+", choices=["sum", "absdiff", "zero"]),
+        _option("--sets", "synthetic sets; default: all of the study", nargs="+", choices=THIRD_CHANNELS),
         _option("--floor", "share of the grey range drawn black in every view", 0.05)])
     yield ("score", commands.reader_study, "score the files that readers saved", [
         _argument("results", "one file a reader", nargs="+", type=Path, metavar="RESULT.json"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 PROFILES_DIR = Path(__file__).resolve().parent.parent / "profiles"
 
 ThirdChannel = Literal["sum", "absdiff", "zero"]
-SET_ORDER = ("real", "sum", "absdiff", "zero")  # of every table and figure
+THIRD_CHANNELS: tuple[ThirdChannel, ...] = get_args(ThirdChannel)
+SET_ORDER = ("real", *THIRD_CHANNELS)  # of every table and figure
 
 
 class ProtocolError(ValueError):
@@ -57,7 +58,7 @@ class Protocol(BaseModel):
     reference_cdf: str = _field("phantom", "a packaged reference, or a path to a file of `mammorgb reference-cdf`")
 
     # encoding
-    encodings: tuple[ThirdChannel, ...] = _field(("sum", "absdiff", "zero"), "third channels that are compared")
+    encodings: tuple[ThirdChannel, ...] = _field(THIRD_CHANNELS, "third channels that are compared")
     sum_scale: float = _field(0.5, "open: factor that brings CC + MLO into [0, 1]; clipped after it", gt=0.0, le=1.0)
 
     # training

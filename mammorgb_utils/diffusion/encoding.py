@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from mammorgb_utils.diffusion.randomness import control_order, control_picture
+from mammorgb_utils.protocol import THIRD_CHANNELS
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
-THIRD_CHANNELS = ("sum", "absdiff", "zero")
 CONTROLS = ("copy", "noise", "other")  # of appendices: they carry no information about the pair
 
 

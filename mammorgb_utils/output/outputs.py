@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mammorgb_utils.protocol import ThirdChannel
+from mammorgb_utils.protocol import THIRD_CHANNELS
 from mammorgb_utils.runs import PROJECT_ROOT
 
 FILE = PROJECT_ROOT / "outputs.yaml"
@@ -76,7 +76,7 @@ class Outputs(_Record):
     @model_validator(mode="after")
     def _refers_to_notebooks_that_are_listed(self) -> Outputs:
         stages = {*self.notebooks} | {f"{name}_{encoding}" for name, notebook in self.notebooks.items()
-                                      if notebook.each for encoding in get_args(ThirdChannel)}
+                                      if notebook.each for encoding in THIRD_CHANNELS}
         asked = [(f"notebooks.{name}.needs", need) for name, notebook in self.notebooks.items()
                  for need in notebook.needs]
         asked += [(f"{kind}.{name}.notebook", entry.notebook) for kind in _ENDINGS

@@ -12,13 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mammorgb_utils.output import style
+from mammorgb_utils.protocol import THIRD_CHANNELS
 
 METRICS = {"kid": "KID (lower is nearer)", "density": "Density (fidelity)", "coverage": "Coverage (diversity)",
            "spread": "Nearest-neighbour\ndistance, ratio to real", "diversity": "Effective number,\nratio to real"}
 DISTANCES = {"pixel": "Distance to the nearest training pair,\npixels of both views", "detail":
              "Distance to the nearest training pair,\ndetail of one view"}
 _BINS = 30
-_ORDER = ("heldout", "sum", "absdiff", "zero")
+_ORDER = ("heldout", *THIRD_CHANNELS)
 
 
 @style.styled
