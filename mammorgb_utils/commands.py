@@ -22,11 +22,13 @@ DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
 def reproduce(options: argparse.Namespace) -> None:
     """Make the phantom cohort if it is asked for, open the run folder, let Snakemake do what isn't done."""
+    from mammorgb_utils.data.manifest import load_manifest, require_files
+
     protocol = Protocol.load(options.profile)
-    name = options.run or protocol.profile
     manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
-    _check_manifest(manifest)
-    run = Run.open(name, options.profile, manifest)
+    path = PROJECT_ROOT / manifest
+    require_files(load_manifest(path), path.parent)  # before anything is computed
+    run = Run.open(options.run or protocol.profile, options.profile, manifest)
     with _locked(run):
         forget_lost_stages(run.root)
         run_snakemake(run, options, manifest)
@@ -215,13 +217,12 @@ def publish(options: argparse.Namespace) -> None:
     root = PROJECT_ROOT / "runs" / options.run
     if not (root / "protocol.json").is_file() or missing_files(root):
         raise RunError(f"runs/{options.run} isn't finished; run `make reproduce RUN={options.run}` first")
-    sources = set(read_table(root / "pairs" / "index.csv")["source"])
+    sources, protocol = set(read_table(root / "pairs" / "index.csv")["source"]), Run.recorded(options.run).protocol
     if sources != {"phantom"}:
         raise RunError(f"runs/{options.run} was made from {', '.join(sorted(sources))}: patient data isn't published")
-    profile = Run.recorded(options.run).protocol.profile
-    if profile != "laptop":
-        raise RunError(f"runs/{options.run} is a {profile} study; the published one is laptop's")
-    files = [*load_outputs().study_files(Protocol.load("laptop").encodings), *finished_appendices(root)]
+    if protocol.profile != "laptop":
+        raise RunError(f"runs/{options.run} is a {protocol.profile} study; the published one is laptop's")
+    files = [*load_outputs().study_files(protocol.encodings), *finished_appendices(root)]
     for file in files:
         if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:
             raise RunError(f"runs/{options.run}/{file}: {found}; remove it and run its notebook again")
@@ -258,14 +259,6 @@ def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path 
                            "with `mammorgb phantom --overwrite`, and give the study a new RUN name")
         fresh.replace(manifest)
     return manifest
-
-
-def _check_manifest(manifest: str) -> None:
-    """Find out before anything is computed that a manifest or its files aren't as stated."""
-    from mammorgb_utils.data.manifest import load_manifest, require_files
-
-    frame = load_manifest(PROJECT_ROOT / manifest)
-    require_files(frame, (PROJECT_ROOT / manifest).parent)
 
 
 def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets: Sequence[str] = ()) -> None:
