@@ -11,18 +11,12 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mammorgb_utils.output.style import format_rate
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, read_table
 
 CLAIMS_FILE = PROJECT_ROOT / "claims.yaml"
-REPRODUCED = "reproduced"
-NOT_REPRODUCED = "not reproduced"
-UNDERPOWERED = "underpowered"
-NOT_TESTABLE = "not testable on this cohort"
-NOT_RUN = "not run"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, UNDERPOWERED, NOT_TESTABLE, NOT_RUN)
-SLOW, FAST = 1e-5, 1e-4  # the learning rates that a claim compares
+VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDERPOWERED, NOT_TESTABLE, NOT_RUN = (
+    "reproduced", "not reproduced", "underpowered", "not testable on this cohort", "not run")
 
 
 class ClaimsError(ValueError):
@@ -63,7 +57,7 @@ class Equivalence(_OfSets):
         shifts = _listed(rows, "{set} {hodges_lehmann:+.3f} [{hodges_lehmann_low:+.3f}, {hodges_lehmann_high:+.3f}], "
                                "{equivalence}")
         return Judgement(f"{shifts}; margin ±{protocol.equivalence_margin:g}",
-                         _verdict((found == "equivalent").all(), (found == "beyond margin").any()))
+                         verdict_of((found == "equivalent").all(), (found == "beyond margin").any()))
 
 
 class AtMost(_OfSets):
@@ -98,7 +92,7 @@ class RateWithin(_OfSets):
         outside = (rows["low"] > self.high) | (rows["high"] < self.low)
         narrow = (rows["high"] - rows["low"]) <= self.max_width
         return Judgement(_listed(rows, "{set} {rate:.1%} [{low:.1%}, {high:.1%}]"),
-                         _verdict((narrow & ~outside).all(), outside.any()))
+                         verdict_of((narrow & ~outside).all(), outside.any()))
 
 
 class Nearer(_Record):
@@ -124,7 +118,7 @@ class Nearer(_Record):
             each = "one run each" if runs == 1 else f"{runs} runs each"
             return Judgement(observed, UNDERPOWERED,
                              f"{each}: encoding is confounded with seed; {self.min_runs} runs an encoding needed")
-        return Judgement(observed, _verdict((rows["closer_low"] > 0.0).all(), (rows["closer_high"] < 0.0).any()))
+        return Judgement(observed, verdict_of((rows["closer_low"] > 0.0).all(), (rows["closer_high"] < 0.0).any()))
 
 
 class Consistency(_Record):
@@ -149,7 +143,7 @@ class Consistency(_Record):
         if judged := self._on_real_pairs(real.iloc[0], observed) or lacking:
             return judged
         above, below = (rows["score_low"] >= self.threshold).sum(), (rows["score_high"] < self.threshold).sum()
-        return Judgement(observed, _verdict(above >= self.min_sets, len(rows) - below < self.min_sets <= len(rows)))
+        return Judgement(observed, verdict_of(above >= self.min_sets, len(rows) - below < self.min_sets <= len(rows)))
 
     def _on_real_pairs(self, real: pd.Series, observed: str) -> Judgement | None:
         """Why real pairs can't tell consistency from usual size; None when they can."""
@@ -272,33 +266,8 @@ def evaluate_claims(claims_path: Path, results: Mapping[str, Any], *, cohort_sou
     return pd.DataFrame(rows)
 
 
-def learning_rate_claim(runs: pd.DataFrame, prediction_type: str) -> dict[str, str]:
-    """Whether the lower learning rate trained more stably at every seed; one seed worse refutes it.
-
-    Args:
-        runs: One row a run: `learning_rate`, `seed`, `clipped` (share of steps), `diverged`.
-        prediction_type: Of the base's scheduler. The claim speaks of a base that predicts the noise; on another one
-            stability is shown and nothing judged.
-
-    Returns:
-        `observed`, `verdict`, `note`, for `evaluate_claims` as `learning_rate_sweep`.
-    """
-    slow, fast = (runs[np.isclose(runs["learning_rate"], rate)].set_index("seed") for rate in (SLOW, FAST))
-    seeds = slow.index.intersection(fast.index)
-    if not len(seeds):
-        return Judgement("", NOT_RUN, f"no seed was trained at {SLOW:g} and {FAST:g}")._asdict()
-    slow, fast = slow.loc[seeds], fast.loc[seeds]
-    observed = "; ".join(f"{format_rate(rate)}: clipped in {', '.join(f'{share:.0%}' for share in part['clipped'])} of "
-                         f"steps, {int(part['diverged'].sum())} of {len(part)} runs diverged"
-                         for rate, part in ((SLOW, slow), (FAST, fast)))
-    if prediction_type != "epsilon":
-        return Judgement(observed, NOT_TESTABLE, "the claim speaks of a base that predicts the noise; this one's "
-                                                 f"prediction type is {prediction_type}")._asdict()
-    more = slow[["clipped", "diverged"]].astype(float) - fast[["clipped", "diverged"]].astype(float)
-    return Judgement(observed, _verdict((more < 0).all(axis=None), (more > 0).any(axis=None)))._asdict()
-
-
-def _verdict(shown: bool, refuted: bool) -> str:
+def verdict_of(shown: bool, refuted: bool) -> str:
+    """Reproduced where that is shown, not reproduced where it is refuted, else underpowered."""
     return REPRODUCED if shown else NOT_REPRODUCED if refuted else UNDERPOWERED
 
 

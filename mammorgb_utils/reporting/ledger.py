@@ -1,18 +1,21 @@
-"""All claims in one table, each with the verdict of the notebook that judged it."""
+"""All claims in one table, each with the verdict of the notebook that judged it; and what an appendix judges itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import CHANGED, FOREIGN, state
-from mammorgb_utils.reporting.claims import NOT_RUN
+from mammorgb_utils.output.style import format_rate
+from mammorgb_utils.reporting.claims import NOT_RUN, NOT_TESTABLE, Judgement, verdict_of
 from mammorgb_utils.runs import read_table
 
 CLAIMS = "claims"
 LEDGER = "claims_ledger"
+SLOW, FAST = 1e-5, 1e-4  # the learning rates that a claim compares
 _COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "judged_by", "also"]
 
 
@@ -54,3 +57,29 @@ def _judged(path: Path) -> list[dict[str, str]]:
         return []
     frame = frame.astype(object).where(frame.notna(), "").astype(str)
     return frame.to_dict("records") if {"id", "verdict"} <= set(frame.columns) else []
+
+
+def learning_rate_claim(runs: pd.DataFrame, prediction_type: str) -> dict[str, str]:
+    """Whether the lower learning rate trained more stably at every seed; one seed worse refutes it.
+
+    Args:
+        runs: One row a run: `learning_rate`, `seed`, `clipped` (share of steps), `diverged`.
+        prediction_type: Of the base's scheduler. The claim speaks of a base that predicts the noise; on another one
+            stability is shown and nothing judged.
+
+    Returns:
+        `observed`, `verdict`, `note`, for `evaluate_claims` as `learning_rate_sweep`.
+    """
+    slow, fast = (runs[np.isclose(runs["learning_rate"], rate)].set_index("seed") for rate in (SLOW, FAST))
+    seeds = slow.index.intersection(fast.index)
+    if not len(seeds):
+        return Judgement("", NOT_RUN, f"no seed was trained at {SLOW:g} and {FAST:g}")._asdict()
+    slow, fast = slow.loc[seeds], fast.loc[seeds]
+    observed = "; ".join(f"{format_rate(rate)}: clipped in {', '.join(f'{share:.0%}' for share in part['clipped'])} of "
+                         f"steps, {int(part['diverged'].sum())} of {len(part)} runs diverged"
+                         for rate, part in ((SLOW, slow), (FAST, fast)))
+    if prediction_type != "epsilon":
+        return Judgement(observed, NOT_TESTABLE, "the claim speaks of a base that predicts the noise; this one's "
+                                                 f"prediction type is {prediction_type}")._asdict()
+    more = slow[["clipped", "diverged"]].astype(float) - fast[["clipped", "diverged"]].astype(float)
+    return Judgement(observed, verdict_of((more < 0).all(axis=None), (more > 0).any(axis=None)))._asdict()

@@ -10,10 +10,10 @@ from mammorgb_utils.reporting.claims import (
     VERDICTS,
     ClaimsError,
     evaluate_claims,
-    learning_rate_claim,
     load_claims,
     paper_figures,
 )
+from mammorgb_utils.reporting.ledger import learning_rate_claim
 
 CLAIMS = Path(__file__).resolve().parents[2] / "claims.yaml"
 PROTOCOL = Protocol()
