@@ -69,8 +69,7 @@ def pretrain_base(views: np.ndarray, out_dir: Path, *, steps: int, seed: int, wo
     recipe = Recipe(steps=steps, seed=seed, **RECIPE | choices)
     source = ViewSource(views, recipe)
     unet, scheduler = small_unet(views.shape[-1], channels, seed), noise_schedule()
-    identity = {"encoding": "unrelated views", "unet": dict(unet.config), "scheduler": dict(scheduler.config)}
-    identity = json.loads(json.dumps(identity))
+    identity = {"encoding": "unrelated views", "unet": _choices(unet), "scheduler": _choices(scheduler)}
     finished = identity | asdict(recipe) | {"data_sha256": source.data_sha256}
     if is_finished(out_dir, finished):
         return out_dir
@@ -80,6 +79,11 @@ def pretrain_base(views: np.ndarray, out_dir: Path, *, steps: int, seed: int, wo
         write_pipeline(temporary, state, scheduler, "ema" if recipe.ema_decay else "raw", half=True)
         _describe(temporary, unet, recipe, finished, fingerprint, len(views), precisions(work_dir))
     return out_dir
+
+
+def _choices(part: UNet2DModel | DDPMScheduler) -> dict[str, Any]:
+    """A configuration without diffusers' own notes, whose order differs from one process to the next."""
+    return json.loads(json.dumps({name: value for name, value in part.config.items() if name[0] != "_"}))
 
 
 def _keep(scheduler: DDPMScheduler, work_dir: Path, milestones: Collection[int], state: State) -> None:

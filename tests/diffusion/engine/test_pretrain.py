@@ -94,6 +94,15 @@ def test_existing_base_is_kept_and_another_refused(tmp_path, pretrained, monkeyp
         pretrain_base(VIEWS, pretrained, work_dir=tmp_path, **ASKED | {"steps": 5})
 
 
+def test_what_identifies_a_pretraining_is_the_same_in_every_process(tmp_path):
+    """diffusers lists the defaults that it used in the order of a set, which each process hashes anew."""
+    pretrain_base(VIEWS, tmp_path / "base", work_dir=tmp_path / "work", **ASKED)
+    identity = json.loads((next((tmp_path / "work" / "checkpoints").iterdir()) / "checkpoint.json").read_text())
+    for part in ("unet", "scheduler"):
+        assert identity["identity"][part]
+        assert not [name for name in identity["identity"][part] if name.startswith("_")]
+
+
 def test_channels_are_drawn_independently():
     recipe = Recipe(steps=50, batch_size=4, seed=0, learning_rate=1e-3)
     numbered = np.broadcast_to(np.arange(20, dtype=np.float32)[:, None, None] / 20, (20, 8, 8))
