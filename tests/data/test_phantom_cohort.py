@@ -135,7 +135,7 @@ def test_side_label_and_header_as_scanners_store_them(laterality, view):
     corner = stored[10:10 + bitmap.shape[0]]
     corner = corner[:, -8 - bitmap.shape[1]:-8] if laterality == "L" else corner[:, 8:8 + bitmap.shape[1]]
     np.testing.assert_array_equal(corner > 0.9, bitmap)
-    data = pydicom.dcmread(_file(dicom_bytes(stored, Header(1, "P0001", "E1", laterality, view, 50.0, 0.9375))))
+    data = pydicom.dcmread(_file(dicom_bytes(stored, Header(1, "P0001", laterality, view, 50.0))))
     expected = {("L", "CC"): ["A", "R"], ("L", "MLO"): ["A", "FR"], ("R", "CC"): ["P", "L"], ("R", "MLO"): ["P", "FL"]}
     assert list(data.PatientOrientation) == expected[laterality, view]
     assert data.ImageLaterality == laterality
@@ -150,7 +150,7 @@ def _file(content: bytes) -> BytesIO:
 def test_monochrome1_is_inverted_once():
     image = store(render_view(make_breast((1, 1, 3)), "CC"), "L", "CC")
     plain, inverse = (pydicom.dcmread(_file(dicom_bytes(image, Header(
-        1, "P0001", "E1", "L", "CC", 50.0, 0.9375, monochrome1=flag)))) for flag in (False, True))
+        1, "P0001", "L", "CC", 50.0, monochrome1=flag)))) for flag in (False, True))
     assert (plain.PhotometricInterpretation, plain.PresentationLUTShape) == ("MONOCHROME2", "IDENTITY")
     assert (inverse.PhotometricInterpretation, inverse.PresentationLUTShape) == ("MONOCHROME1", "INVERSE")
     np.testing.assert_array_equal(plain.pixel_array, 4095 - inverse.pixel_array)

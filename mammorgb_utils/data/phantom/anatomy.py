@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy import fft
@@ -19,16 +19,12 @@ _DENSITY_CUTS = (-1.2816, 0.0, 1.2816)  # latent quantiles of BI-RADS a–d, 10/
 
 @dataclass(frozen=True)
 class Mass:
-    """A planted mass (or a calcification, when `calcified`) in the unit half-ball.
+    """A planted mass or calcification in the unit half-ball: its place over the breast's half-extents."""
 
-    `u` is depth from the chest wall over the nipple line, `v` medial–lateral, `w` superior–inferior, each
-    over the breast's half-extent; `radius_mm` is the radius after compression.
-    """
-
-    u: float
-    v: float
-    w: float
-    radius_mm: float
+    u: float  # depth from the chest wall over the nipple line
+    v: float  # medial–lateral
+    w: float  # superior–inferior
+    radius_mm: float  # after compression
     contrast: float
     calcified: bool = False
 
@@ -84,13 +80,10 @@ class Breast:
 
 
 def make_breast(seed_key: Sequence[int]) -> Breast:
-    """Sample one breast; the same key gives the same breast.
+    """Sample one breast: parameters and truth; images come from `render_view`.
 
     Args:
-        seed_key: Non-negative integers, e.g. `(seed, stream, case)`.
-
-    Returns:
-        Parameters and truth; images come from `render_view`.
+        seed_key: Non-negative integers, e.g. `(seed, stream, case)`; the same ones give the same breast.
 
     Source:
         Volume is lognormal, thickness follows volume, density falls with thickness (correlation about −0.6).
@@ -121,9 +114,8 @@ def make_breast(seed_key: Sequence[int]) -> Breast:
 
 def _bounded_normal(rng: np.random.Generator, bound: float) -> float:
     """A standard normal within ±bound, drawn again rather than clipped, so that no value is shared by many."""
-    value = rng.standard_normal()
-    while abs(value) > bound:
-        value = rng.standard_normal()
+    while abs(value := rng.standard_normal()) > bound:
+        pass
     return float(value)
 
 
@@ -164,30 +156,26 @@ def _muscle(rng: np.random.Generator, mlo: Placement, volume: float) -> tuple[fl
 
 
 def _masses(rng: np.random.Generator) -> tuple[Mass, ...]:
-    masses = []
-    for _ in range(min(3, int(rng.poisson(0.7)))):
-        masses.append(Mass(rng.uniform(0.25, 0.8), rng.uniform(-0.45, 0.45), rng.uniform(-0.45, 0.45),
-                           rng.uniform(4.0, 9.0), rng.uniform(0.5, 1.0)))
-    for _ in range(int(rng.poisson(1.2))):
-        masses.append(Mass(rng.uniform(0.2, 0.85), rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4),
-                           rng.uniform(0.6, 1.3), rng.uniform(0.6, 1.0), calcified=True))
-    return tuple(masses)
+    lumps = [Mass(rng.uniform(0.25, 0.8), rng.uniform(-0.45, 0.45), rng.uniform(-0.45, 0.45), rng.uniform(4.0, 9.0),
+                  rng.uniform(0.5, 1.0)) for _ in range(min(3, int(rng.poisson(0.7))))]
+    specks = [Mass(rng.uniform(0.2, 0.85), rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4), rng.uniform(0.6, 1.3),
+                   rng.uniform(0.6, 1.0), calcified=True) for _ in range(int(rng.poisson(1.2)))]
+    return (*lumps, *specks)
 
 
 @cache
-def _unit_axes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    depth, wide, high = VOLUME_SHAPE
-    return (((np.arange(depth) + 0.5) / depth)[:, None, None], ((np.arange(wide) + 0.5) / wide * 2 - 1)[None, :, None],
-            ((np.arange(high) + 0.5) / high * 2 - 1)[None, None, :])
+def _unit_axes() -> tuple[np.ndarray, ...]:
+    depth, wide, high = ((np.arange(voxels) + 0.5) / voxels for voxels in VOLUME_SHAPE)
+    return np.ix_(depth, wide * 2 - 1, high * 2 - 1)
 
 
 @cache
 def _volume_filter(exponent: float) -> np.ndarray:
     depth, wide, high = VOLUME_SHAPE
-    squared = fft.fftfreq(depth)[:, None, None] ** 2 + fft.fftfreq(wide)[None, :, None] ** 2 \
-        + fft.rfftfreq(high)[None, None, :] ** 2
-    squared[0, 0, 0] = np.inf
-    return np.maximum(squared, (1.2 / wide) ** 2) ** (-exponent / 4) * np.isfinite(squared)
+    u, v, w = np.ix_(fft.fftfreq(depth), fft.fftfreq(wide), fft.rfftfreq(high))
+    squared = np.maximum(u**2 + v**2 + w**2, (1.2 / wide) ** 2)
+    squared[0, 0, 0] = np.inf  # no mean
+    return squared ** (-exponent / 4)
 
 
 @cache
@@ -195,9 +183,8 @@ def _duct_coordinates() -> np.ndarray:
     """Voxel coordinates that stretch a field along the rays from the nipple."""
     u, v, w = _unit_axes()
     near = 1.12 - u
-    shape = np.broadcast_shapes(u.shape, v.shape, w.shape)
-    parts = (10.0 * np.sqrt(near**2 + v**2 + w**2), 40 + 26 * v / (0.25 + near), 40 + 26 * w / (0.25 + near))
-    return np.stack([np.broadcast_to(part, shape) for part in parts])
+    return np.stack(np.broadcast_arrays(10.0 * np.sqrt(near**2 + v**2 + w**2), 40 + 26 * v / (0.25 + near),
+                                        40 + 26 * w / (0.25 + near)))
 
 
 def _power_law(rng: np.random.Generator, exponent: float) -> np.ndarray:
@@ -206,12 +193,9 @@ def _power_law(rng: np.random.Generator, exponent: float) -> np.ndarray:
     return field / field.std()
 
 
+@lru_cache(maxsize=2)
 def gland_volume(breast: Breast) -> np.ndarray:
-    """Glandular fraction in the unit half-ball on the coarse grid.
-
-    Returns:
-        `VOLUME_SHAPE` float64 in [0, 1]; over the half-ball its mean is about `breast.density`.
-    """
+    """Glandular fraction in the unit half-ball: `VOLUME_SHAPE` float64 whose mean over it is `breast.density`."""
     rng = breast.rng(1)
     exponent = round(TEXTURE_EXPONENT + breast.roughness, 1)
     texture, ducts = _power_law(rng, exponent), _power_law(rng, exponent)

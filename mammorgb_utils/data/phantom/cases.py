@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from mammorgb_utils.data.phantom.anatomy import EXTRA_STREAM, HELDOUT_STREAM, TRAIN_STREAM, Breast
-from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM, frame, mass_position, nipple_position
+from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM, mass_position, nipple_position
+from mammorgb_utils.data.phantom.render import muscle_truth_mask, view_truth_mask
 from mammorgb_utils.data.phantom.storage import ARTEFACTS
 
 ARTEFACT_SHARE = 0.07
@@ -28,31 +30,23 @@ _CM2 = SPACING_MM**2 / 100.0
 
 @dataclass(frozen=True)
 class Case:
-    """One patient of a cohort.
-
-    `role` is `"usable"` or a key of `EXTRA_SHARES`; `stream` and `number` with the cohort's seed make the
-    breast's seed key; `artefact` is empty or a member of `ARTEFACTS`.
-    """
+    """One patient of a cohort."""
 
     patient: str
-    role: str
+    role: str  # "usable" or a key of EXTRA_SHARES
     split: str
     stream: int
     number: int
     birads: int = 2
-    artefact: str = ""
+    artefact: str = ""  # or a member of ARTEFACTS
 
     def key(self, seed: int) -> tuple[int, int, int]:
-        """Seed key of this case's breast."""
+        """Seed key of this case's breast in a cohort."""
         return seed, self.stream, self.number
 
 
 def plan_cases(n_pairs: int, seed: int) -> list[Case]:
-    """All cases of a cohort, shuffled by its seed.
-
-    Args:
-        n_pairs: Usable pairs; what must be excluded comes on top, each kind at least once.
-        seed: The cohort's.
+    """All cases of a cohort, shuffled by its seed: usable pairs, and what must be excluded, each kind at least once.
 
     Raises:
         ValueError: Fewer than 2 pairs can't be split.
@@ -66,13 +60,10 @@ def plan_cases(n_pairs: int, seed: int) -> list[Case]:
 
 
 def _usable(n_pairs: int, rng: np.random.Generator) -> list[tuple]:
-    artefacts = [""] * n_pairs
     marked = rng.choice(n_pairs, max(1, round(ARTEFACT_SHARE * n_pairs)), replace=False)
-    for turn, index in enumerate(marked):
-        artefacts[index] = ARTEFACTS[turn % len(ARTEFACTS)]
-    n_train = (n_pairs + 1) // 2
-    return [("usable", "train", TRAIN_STREAM, i, 2, artefacts[i]) if i < n_train else
-            ("usable", "heldout", HELDOUT_STREAM, i - n_train, 2, artefacts[i]) for i in range(n_pairs)]
+    artefacts, n_train = dict(zip(marked.tolist(), cycle(ARTEFACTS))), (n_pairs + 1) // 2
+    return [("usable", "train", TRAIN_STREAM, i, 2, artefacts.get(i, "")) if i < n_train else
+            ("usable", "heldout", HELDOUT_STREAM, i - n_train, 2, artefacts.get(i, "")) for i in range(n_pairs)]
 
 
 def _extra(n_pairs: int) -> list[tuple]:
@@ -82,15 +73,10 @@ def _extra(n_pairs: int) -> list[tuple]:
 
 
 def truth_row(case: Case, breast: Breast, other: Breast, touched: str) -> dict[str, Any]:
-    """One row of `truth.csv`; lengths in mm, areas in cm².
+    """One row of `truth.csv`; lengths in mm, areas in cm², of a breast cut by the field what is left of it.
 
-    Args:
-        case: The patient.
-        breast: The breast of the CC view.
-        other: The breast of the MLO view: the same, unless the artefact is `view_mismatch`.
-        touched: The view that carries a drawn artefact.
-
-    A breast cut by the field has the area that is left of it.
+    `other` is the breast of the MLO view, another one in the artefact `view_mismatch`; `touched` is the view that
+    carries a drawn artefact.
     """
     cc, mlo, muscle = _masks(breast, other)
     masses = [mass for mass in breast.masses if not mass.calcified]
@@ -121,8 +107,7 @@ def _joined(values: Any) -> str:
 
 
 def _masks(breast: Breast, other: Breast) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    oblique = frame(other, "MLO")
-    return frame(breast, "CC").breast, oblique.breast, oblique.muscle > 0
+    return view_truth_mask(breast, "CC"), view_truth_mask(other, "MLO"), muscle_truth_mask(other)
 
 
 def pack_masks(breast: Breast, other: Breast) -> dict[str, str]:

@@ -7,10 +7,9 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +18,7 @@ from tqdm import tqdm
 from mammorgb_utils.data.manifest import COLUMNS
 from mammorgb_utils.data.phantom.anatomy import OTHER_STREAM, Breast, make_breast
 from mammorgb_utils.data.phantom.cases import TRUTH_COLUMNS, Case, pack_masks, plan_cases, truth_row, unpack_masks
-from mammorgb_utils.data.phantom.dicom_writer import Header, dicom_bytes
-from mammorgb_utils.data.phantom.geometry import SPACING_MM
+from mammorgb_utils.data.phantom.dicom_writer import EXAM, Header, dicom_bytes
 from mammorgb_utils.data.phantom.render import render_view
 from mammorgb_utils.data.phantom.storage import add_artefact, add_implant, cut_breast, store, touching_label_spot
 from mammorgb_utils.runs import atomic_path, sha256, write_csv, write_json
@@ -38,7 +36,6 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
         n_pairs: Usable pairs, half for training; what a study must exclude comes on top.
         seed: Same seed and `n_pairs`, same bytes.
         workers: Processes; by default one a core.
-        progress: Show a bar.
 
     Returns:
         Manifest rows, one a file, `path` relative to `folder`, ordered by patient.
@@ -47,33 +44,21 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
         ValueError: `n_pairs` is below 2, or the folder holds another cohort.
     """
     folder, cases = Path(folder), plan_cases(n_pairs, seed)
-    _claim(folder, {"n_pairs": n_pairs, "seed": seed, "generator": GENERATOR_VERSION})
-    work = partial(_finish_case, folder, seed)
-    count = min(workers or os.cpu_count() or 1, len(cases))
-    records = list(tqdm(_map(work, cases, count), total=len(cases), desc="phantom cohort", unit="case",
-                        disable=not progress))
+    settings = {"n_pairs": n_pairs, "seed": seed, "generator": GENERATOR_VERSION}
+    claim = folder / ".records" / "cohort.json"
+    if not claim.exists():
+        write_json(claim, settings)
+    elif json.loads(claim.read_text(encoding="utf-8")) != settings:
+        raise ValueError(f"{folder.name}: holds another phantom cohort than {settings}; "
+                         "name another folder, or remove it")
+    # Nothing here uses BLAS: a worker has one thread, and can be forked.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    with context.Pool(min(workers or os.cpu_count() or 1, len(cases))) as pool:
+        done = pool.imap(partial(_finish_case, folder, seed), cases, chunksize=4)
+        records = list(tqdm(done, total=len(cases), desc="phantom cohort", unit="case", disable=not progress))
     _write_truth(folder, records)
     frame = pd.DataFrame([row for record in records for row in record["rows"]], columns=list(COLUMNS))
     return frame.astype({"birads": "Int64"})
-
-
-def _claim(folder: Path, settings: dict[str, int]) -> None:
-    file = folder / ".records" / "cohort.json"
-    if not file.exists():
-        write_json(file, settings)
-    elif json.loads(file.read_text(encoding="utf-8")) != settings:
-        raise ValueError(f"{folder.name}: holds another phantom cohort than {settings}; "
-                         "name another folder, or remove it")
-
-
-def _map(work: Any, cases: list[Case], count: int) -> Iterator[dict]:
-    """In order, in processes; nothing here uses BLAS, so a worker has one thread."""
-    if count == 1:
-        yield from map(work, cases)
-        return
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with context.Pool(count) as pool:
-        yield from pool.imap(work, cases, chunksize=4)
 
 
 def _finish_case(folder: Path, seed: int, case: Case) -> dict:
@@ -100,19 +85,18 @@ def write_case(folder: Path, seed: int, case: Case) -> dict:
         breast = cut_breast(breast, touched, rng)
     missing = VIEWS[int(rng.integers(2))] if case.role == "missing_view" else ""
     broken = VIEWS[int(rng.integers(2))] if case.role == "unreadable" else ""
+    other = partner if case.artefact == "view_mismatch" else breast
     rows = []
-    for view in VIEWS:
-        shown = partner if case.artefact == "view_mismatch" and view == "MLO" else breast
+    for number, (view, shown) in enumerate(zip(VIEWS, (breast, other), strict=True), start=1):
         stored = _stored_view(shown, breast.laterality, view, case, view == touched, rng)
-        header = Header(seed, case.patient, "E1", breast.laterality, view, shown.placement(view).thickness_mm,
-                        SPACING_MM, case.role == "implant", monochrome1, padding, VIEWS.index(view) + 1)
+        header = Header(seed, case.patient, breast.laterality, view, shown.placement(view).thickness_mm,
+                        case.role == "implant", monochrome1, padding, number)
         if view != missing:
             content = dicom_bytes(stored, header)
             rows.append(_write_file(folder, case, header, content[:len(content) // 3] if view == broken else content))
         if case.role == "duplicate" and view == touched:
-            again = Header(**{**vars(header), "instance": 3})
+            again = replace(header, instance=3)
             rows.append(_write_file(folder, case, again, dicom_bytes(stored, again)))
-    other = partner if case.artefact == "view_mismatch" else breast
     return {"rows": rows, "truth": truth_row(case, breast, other, touched), "masks": pack_masks(breast, other)}
 
 
@@ -130,15 +114,14 @@ def _stored_view(breast: Breast, laterality: str, view: str, case: Case, touched
     return store(image, laterality, view, label_at=spot)
 
 
-def _write_file(folder: Path, case: Case, header: Header, content: bytes) -> dict[str, Any]:
+def _write_file(folder: Path, case: Case, header: Header, content: bytes) -> dict[str, object]:
     suffix = "" if header.instance < 3 else "_2"
-    path = Path(case.patient) / f"{header.exam}_{header.laterality}_{header.view}{suffix}.dcm"
+    path = f"{case.patient}/{EXAM}_{header.laterality}_{header.view}{suffix}.dcm"
     with atomic_path(folder / path) as temporary:
         temporary.write_bytes(content)
-    return {"pair": f"{case.patient}_{header.exam}_{header.laterality}", "patient": case.patient, "exam": header.exam,
+    return {"pair": f"{case.patient}_{EXAM}_{header.laterality}", "patient": case.patient, "exam": EXAM,
             "laterality": header.laterality, "view": header.view, "birads": case.birads, "implant": header.implant,
-            "source": "phantom", "split": case.split, "path": path.as_posix(),
-            "sha256": hashlib.sha256(content).hexdigest()}
+            "source": "phantom", "split": case.split, "path": path, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _write_truth(folder: Path, records: list[dict]) -> None:

@@ -15,28 +15,20 @@ SPACING_MM = 0.9375  # 24 cm × 30 cm detector
 
 @dataclass(frozen=True)
 class Frame:
-    """Material coordinates of every pixel of a view.
+    """Material coordinates of every pixel of a view: `(H, W)` each."""
 
-    Attributes:
-        u: Depth from the chest wall (CC: posterior edge; MLO: pectoral edge) over the nipple line; negative behind it.
-        across: Offset from the nipple line over the half-extent at that depth; ±1 is the outline.
-        breast: `(H, W)` bool, breast with muscle and abdominal tissue.
-        body: `(H, W)` bool, what is in the unit half-ball: breast without muscle, nipple and abdomen.
-        muscle: `(H, W)` float64, depth behind the pectoral edge [mm]; ≤ 0 outside, all 0 in CC.
-    """
-
-    u: np.ndarray
-    across: np.ndarray
-    breast: np.ndarray
-    body: np.ndarray
-    muscle: np.ndarray
+    u: np.ndarray  # depth from the posterior (CC) or the pectoral edge (MLO) over the nipple line; negative behind it
+    across: np.ndarray  # offset from the nipple line over the half-extent at that depth; ±1 is the outline
+    breast: np.ndarray  # bool, with muscle and abdominal tissue
+    body: np.ndarray  # bool, what is in the unit half-ball: without muscle, nipple and abdomen
+    muscle: np.ndarray  # depth behind the pectoral edge [mm]; ≤ 0 outside, all 0 in CC
 
 
 @cache
 def pixel_grid() -> tuple[np.ndarray, np.ndarray]:
     """Centres of the pixels [mm]: `(1, W)` from the chest wall and `(H, 1)` from the top."""
-    rows, columns = SHAPE
-    return (np.arange(columns)[None, :] + 0.5) * SPACING_MM, (np.arange(rows)[:, None] + 0.5) * SPACING_MM
+    row, column = np.ogrid[:SHAPE[0], :SHAPE[1]]
+    return (column + 0.5) * SPACING_MM, (row + 0.5) * SPACING_MM
 
 
 def axis_angle(breast: Breast, view: str) -> float:
@@ -71,8 +63,11 @@ def frame(breast: Breast, view: str) -> Frame:
     muscle = np.zeros(SHAPE)
     whole = body | nipple
     if view == "MLO":
-        muscle = _muscle_depth(breast, depth, x, y)
-        abdomen = _abdomen(breast, x, y, body)
+        along = np.clip(y / breast.muscle_length_mm, 0.0, 1.0)  # the pectoral edge, which is slightly convex
+        edge = breast.muscle_bulge_mm * 4 * along * (1 - along)
+        muscle = np.where(y < breast.muscle_length_mm, edge - depth, 0.0)
+        fold = (np.flatnonzero(body[:, :4].any(axis=1))[-1] + 1) * SPACING_MM  # abdomen below it widens downwards
+        abdomen = (y > fold - 20.0) & (x < breast.abdomen_mm * (0.8 + np.clip(y - fold, 0.0, None) / 80.0))
         whole = whole | (muscle > 0) | abdomen
     return Frame(u, across, whole, body & (muscle <= 0), muscle)
 
@@ -91,20 +86,6 @@ def half_extent(breast: Breast, view: str, depth: np.ndarray, offset: np.ndarray
     if view == "CC":
         return extent
     return extent + np.where(offset < 0, breast.axilla_mm * np.exp(-u / 0.16) * (1 - u), 0.0)
-
-
-def _muscle_depth(breast: Breast, depth: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Millimetres behind the slightly convex pectoral edge."""
-    along = np.clip(y / breast.muscle_length_mm, 0.0, 1.0)
-    return np.where(y < breast.muscle_length_mm, breast.muscle_bulge_mm * 4 * along * (1 - along) - depth, 0.0)
-
-
-def _abdomen(breast: Breast, x: np.ndarray, y: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Abdominal tissue below the inframammary fold, widening downwards."""
-    rows = np.flatnonzero(body[:, :4].any(axis=1))
-    fold = (rows[-1] + 1) * SPACING_MM if rows.size else np.inf
-    width = breast.abdomen_mm * (0.8 + np.clip(y - fold, 0.0, None) / 80.0)
-    return (y > fold - 20.0) & (x < width)
 
 
 def mass_position(breast: Breast, view: str, mass: Mass) -> tuple[float, float]:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from scipy import fft
 from scipy.ndimage import distance_transform_edt, map_coordinates, zoom
 
 from mammorgb_utils.data.phantom.anatomy import TEXTURE_EXPONENT, VOLUME_SHAPE, Breast, gland_volume
-from mammorgb_utils.data.phantom.geometry import (
-    SHAPE,
-    SPACING_MM,
-    Frame,
-    axis_angle,
-    frame,
-    mass_position,
-    oblique,
-    pixel_grid,
-)
+from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM, Frame, frame, mass_position, oblique, pixel_grid
 
 RAY_SAMPLES = 20
 _VIEW_STREAM = {"CC": 2, "MLO": 3}
@@ -27,26 +18,13 @@ _VIEW_STREAM = {"CC": 2, "MLO": 3}
 
 @dataclass(frozen=True)
 class Projection:
-    """One compressed view before presentation.
-
-    Attributes:
-        frame: Material coordinates and masks.
-        edge_mm: `(H, W)` distance to the nearest air.
-        thickness: `(H, W)` local over full compressed thickness, in [0, 1].
-        gland: `(H, W)` glandular fraction of the ray, masses included.
-        calcium: `(H, W)` calcification signal.
-    """
+    """One compressed view before presentation; arrays are `(H, W)` float64."""
 
     frame: Frame
-    edge_mm: np.ndarray
-    thickness: np.ndarray
-    gland: np.ndarray
-    calcium: np.ndarray
-
-
-@lru_cache(maxsize=2)
-def _volume(breast: Breast) -> np.ndarray:
-    return gland_volume(breast)
+    edge_mm: np.ndarray  # distance to the nearest air
+    thickness: np.ndarray  # local over full compressed thickness, in [0, 1]
+    gland: np.ndarray  # glandular fraction of the ray, masses included
+    calcium: np.ndarray  # calcification signal
 
 
 def project(breast: Breast, view: str) -> Projection:
@@ -56,7 +34,7 @@ def project(breast: Breast, view: str) -> Projection:
     radius = place.thickness_mm / 2
     rounded = np.minimum(edge, radius)
     thickness = np.sqrt(rounded * (2 * radius - rounded)) / radius
-    gland = _ray_means(_volume(breast), where, view) * (breast.gland_cc if view == "CC" else breast.gland_mlo)
+    gland = _ray_means(gland_volume(breast), where, view) * (breast.gland_cc if view == "CC" else breast.gland_mlo)
     lumps, calcium = _planted(breast, view)
     gland, calcium = np.where(where.body, gland + lumps, 0.0), np.where(where.body, calcium, 0.0)
     return Projection(where, edge, thickness, gland, calcium)
@@ -95,15 +73,7 @@ def _planted(breast: Breast, view: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render_view(breast: Breast, view: str) -> np.ndarray:
-    """One view as a display shows it, chest wall on the left, before label, storage side and quantisation.
-
-    Args:
-        breast: From `make_breast`.
-        view: `"CC"` or `"MLO"`.
-
-    Returns:
-        `SHAPE` float64 in [0, 1], 0 = air.
-    """
+    """One view as a display shows it: `SHAPE` float64 in [0, 1], 0 = air, chest wall on the left, without label."""
     projection = project(breast, view)
     rng = breast.rng(_VIEW_STREAM[view])
     exponent = round(TEXTURE_EXPONENT + breast.roughness, 1)
@@ -115,9 +85,7 @@ def render_view(breast: Breast, view: str) -> np.ndarray:
     tissue += projection.calcium
     rim = projection.thickness**0.3
     skin = 0.05 * np.exp(-(((projection.edge_mm - 1.4) / 1.0) ** 2))
-    image = np.where(projection.frame.breast, tissue * rim + skin, 0.0)
-    floor = np.where(projection.frame.breast, 0.06, 0.0)
-    return np.clip(image, floor, 1.0)
+    return np.where(projection.frame.breast, np.clip(tissue * rim + skin, 0.06, 1.0), 0.0)
 
 
 def view_truth_mask(breast: Breast, view: str) -> np.ndarray:
@@ -137,8 +105,7 @@ def _with_muscle(tissue: np.ndarray, projection: Projection, breast: Breast, vie
     depth = projection.frame.muscle
     share = np.clip(depth / 4.0, 0.0, 1.0)
     level = breast.fat_level + 0.27 + 0.12 * np.clip(depth / 45.0, 0.0, 1.0)
-    x, y = np.arange(SHAPE[1])[None, :], np.arange(SHAPE[0])[:, None]
-    angle = axis_angle(breast, view)
+    angle, (y, x) = np.radians(breast.muscle_angle_deg), np.ogrid[:SHAPE[0], :SHAPE[1]]
     fibres = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 0.55 + 2.0 * streaks)
     return tissue * (1 - share) + share * (level + 0.014 * fibres + 0.02 * streaks)
 
@@ -146,7 +113,7 @@ def _with_muscle(tissue: np.ndarray, projection: Projection, breast: Breast, vie
 @cache
 def _texture_filter(onset: float, exponent: float) -> np.ndarray:
     """Power law that fades in above `onset` [cycles/mm], where the volume's voxels resolve no more."""
-    rows, columns = fft.fftfreq(SHAPE[0], SPACING_MM)[:, None], fft.rfftfreq(SHAPE[1], SPACING_MM)[None, :]
+    rows, columns = np.ix_(fft.fftfreq(SHAPE[0], SPACING_MM), fft.rfftfreq(SHAPE[1], SPACING_MM))
     frequency = np.maximum(np.hypot(rows, columns), 1e-6)
     return frequency ** (-exponent / 2) / (1 + (onset / frequency) ** 3)
 

@@ -19,33 +19,21 @@ LABEL_LEVEL = 0.97
 
 def text_bitmap(text: str, scale: int = 2) -> np.ndarray:
     """Text as a bool bitmap, in a font of our own; letters other than L, R, C, M, O aren't drawn."""
-    letters = []
-    for letter in text:
-        rows = bytes.fromhex(_GLYPHS[letter])
-        bits = np.unpackbits(np.frombuffer(rows, np.uint8)[:, None], axis=1)[:, 3:]
-        letters.append(np.pad(bits, ((0, 0), (0, 1))))
+    rows = [np.frombuffer(bytes.fromhex(_GLYPHS[letter]), np.uint8)[:, None] for letter in text]
+    letters = [np.pad(np.unpackbits(row, axis=1)[:, 3:], ((0, 0), (0, 1))) for row in rows]
     return np.kron(np.hstack(letters)[:, :-1], np.ones((scale, scale), np.uint8)).astype(bool)
 
 
 def store(image: np.ndarray, laterality: str, view: str, *, label_at: tuple[int, int] | None = None) -> np.ndarray:
-    """Turn a rendered view to the side on which scanners store it, and burn in its label.
+    """A rendered view on the side on which scanners store it, a right breast's chest wall on the right, and labelled.
 
-    Args:
-        image: `(H, W)` in [0, 1], chest wall on the left.
-        laterality: A right breast is stored with the chest wall on the right.
-        view: `"CC"` or `"MLO"`.
-        label_at: Row and distance from the edge away from the chest wall [px]; by default the upper corner.
-
-    Returns:
-        A new `(H, W)` array.
+    `label_at` is the label's row and distance from the edge away from the chest wall [px]; by default the upper corner.
     """
     stored = np.array(image if laterality == "L" else image[:, ::-1])
-    bitmap = text_bitmap(f"{laterality} {view}")
-    row, margin = label_at or (10, 8)
+    bitmap, (row, margin) = text_bitmap(f"{laterality} {view}"), label_at or (10, 8)
     height, width = bitmap.shape
     left = stored.shape[1] - margin - width if laterality == "L" else margin
-    region = stored[row:row + height, left:left + width]
-    region[bitmap] = LABEL_LEVEL
+    stored[row:row + height, left:left + width][bitmap] = LABEL_LEVEL
     return stored
 
 
@@ -56,26 +44,19 @@ def add_artefact(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.n
     """
     if kind == "background_offset":
         return np.maximum(image, rng.uniform(0.07, 0.14))
-    if kind == "paddle_line":
-        return _paddle_line(image, rng)
-    return image
-
-
-def _paddle_line(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The edge of the compression paddle: a line along the chest wall or across the field."""
+    if kind != "paddle_line":
+        return image
     lined, level = image.copy(), rng.uniform(0.25, 0.45)
-    if rng.random() < 0.5:
-        column = int(rng.integers(150, 230))
-        lined[:, column:column + 2] = np.maximum(lined[:, column:column + 2], level)
-    else:
-        row = int(rng.integers(285, 310))
-        lined[row:row + 2] = np.maximum(lined[row:row + 2], level)
+    along = rng.random() < 0.5  # the paddle's edge, along the chest wall or across the field
+    start = int(rng.integers(150, 230) if along else rng.integers(285, 310))
+    line = np.s_[:, start:start + 2] if along else np.s_[start:start + 2]
+    lined[line] = np.maximum(lined[line], level)
     return lined
 
 
 def cut_breast(breast: Breast, view: str, rng: np.random.Generator) -> Breast:
     """The same breast positioned so low in one view that its lower part leaves the field."""
-    rows = np.flatnonzero((view_truth_mask(breast, view)).sum(axis=1) > 30)  # a fold of abdominal skin is narrower
+    rows = np.flatnonzero(view_truth_mask(breast, view).sum(axis=1) > 30)  # a fold of abdominal skin is narrower
     shift = (SHAPE[0] - int(rows[-1]) + int(rng.integers(30, 65))) * SPACING_MM
     place = breast.placement(view)
     place = replace(place, nipple_row_mm=place.nipple_row_mm + shift)
@@ -86,12 +67,11 @@ def cut_breast(breast: Breast, view: str, rng: np.random.Generator) -> Breast:
 
 def add_implant(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A bright smooth dome behind the gland, as silicone shows."""
-    rows, columns = image.shape
     inside = image > 0.05
     height = np.flatnonzero(inside.any(axis=1))
     width = np.flatnonzero(inside.any(axis=0))[-1]
     centre, half = height.mean(), 0.32 * height.size
-    y, x = np.arange(rows)[:, None], np.arange(columns)[None, :]
+    y, x = np.ogrid[:image.shape[0], :image.shape[1]]
     radius = np.hypot((y - centre) / half, x / (rng.uniform(0.55, 0.68) * width))
     share = np.clip((1 - radius) * half * SPACING_MM / 3.0, 0.0, 1.0) * inside
     return image * (1 - share) + share * (0.94 - 0.06 * radius)
