@@ -24,30 +24,18 @@ class AdapterError(ValueError):
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One mammogram as the archive describes it.
-
-    Attributes:
-        patient, exam: The archive's own keys; they leave this package only as pseudonyms.
-        laterality: `"L"` or `"R"`.
-        view: `"CC"` or `"MLO"`.
-        birads: 0 to 6 of this breast, None where unknown.
-        implant: None where unknown.
-        path: The DICOM file, relative to the archive's folder.
-        index: Name of the file that lists the image; empty where the headers are the index.
-        row: Its row there as in a spreadsheet, the header being row 1.
-        split: `"train"` or `"heldout"` where the archive has a split of its own.
-    """
+    """One mammogram as the archive describes it; its keys leave this package only as pseudonyms."""
 
     patient: str
     exam: str
-    laterality: str
-    view: str
-    birads: int | None
-    implant: bool | None
-    path: Path
-    index: str = ""
-    row: int = 0
-    split: str | None = None
+    laterality: str  # L or R
+    view: str  # CC or MLO
+    birads: int | None  # 0 to 6 of this breast, None where unknown
+    implant: bool | None  # None where unknown
+    path: Path  # relative to the archive's folder
+    index: str = ""  # the file that lists it; empty where the headers are the index
+    row: int = 0  # its row there as in a spreadsheet, the header being row 1
+    split: str | None = None  # train or heldout where the archive has a split of its own
 
 
 @dataclass
@@ -58,13 +46,10 @@ class Listing:
     skipped: Counter = field(default_factory=Counter)
 
     def add(self, *, patient: str, laterality: str, view: str, birads: str = "", implant: str = "",
-            grade: int | None = None, **facts) -> None:
-        """Take one image, or count why it isn't taken.
+            grade: int | None = None, **facts) -> bool:
+        """Take one image with values as the archive writes them, or count why it isn't taken; whether it was.
 
-        Args:
-            patient, laterality, view, birads, implant: As the archive writes them.
-            grade: BI-RADS where it is already a number.
-            facts: The other fields of `ImageRecord`.
+        `grade` is BI-RADS where it is already a number; `facts` are the other fields of `ImageRecord`.
         """
         side, view = _SIDES.get(laterality.strip().upper()), view.strip().upper()
         if view not in ("CC", "MLO"):
@@ -78,6 +63,8 @@ class Listing:
                 grade = self.grade(birads)
             self.records.append(ImageRecord(patient=patient, laterality=side, view=view, birads=grade,
                                             implant=_YES_NO.get(implant.upper()), **facts))
+            return True
+        return False
 
     def grade(self, text: str) -> int | None:
         """BI-RADS as 0 to 6 from forms such as `2`, `2.0`, `4b` or `BI-RADS 2`; what isn't understood is counted."""
@@ -94,11 +81,7 @@ def worst_grade(grades: Iterable[int | None]) -> int | None:
 
 
 def find_index(root: Path, *names: str) -> Path:
-    """The first of `names` that lies in `root` or at most two folders below it.
-
-    Raises:
-        AdapterError: None is there, or one is there more than once.
-    """
+    """The first of `names` that lies in `root` or at most two folders below it, once."""
     for name in names:
         found = [path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(depth + name))]
         if len(found) > 1:
@@ -109,11 +92,11 @@ def find_index(root: Path, *names: str) -> Path:
                        "at most two folders below")
 
 
-def read_index(path: Path, required: Iterable[str], optional: Iterable[str] = (), *, sep: str = ",") -> pd.DataFrame:
-    """Read the named columns of an index file as stripped text; an absent optional column comes back empty.
+def index_rows(path: Path, required: Iterable[str], optional: Iterable[str] = (), *,
+               sep: str = ",") -> Iterator[tuple[dict[str, object], dict[str, str]]]:
+    """Rows of an index file: where each stands, as `ImageRecord` has it, and the named columns as stripped text.
 
-    Raises:
-        AdapterError: The file isn't a table, or a required column is absent.
+    An absent optional column is empty; a file that is no table, or has no such required column, is an `AdapterError`.
     """
     wanted = {name.lower(): name for name in (*required, *optional)}
     try:
@@ -126,14 +109,6 @@ def read_index(path: Path, required: Iterable[str], optional: Iterable[str] = ()
         if name not in frame:
             raise AdapterError(f"{path.name}, row 1: column {name!r} is missing; take the file from the archive "
                                f"unchanged (columns separated by {sep!r})")
-    for name in optional:
-        if name not in frame:
-            frame[name] = ""
-    return frame.apply(lambda column: column.str.strip())
-
-
-def rows(frame: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows with their number as in a spreadsheet, the header being row 1."""
-    names = list(frame.columns)
-    for number, values in enumerate(frame.itertuples(index=False, name=None), start=2):
-        yield number, dict(zip(names, values, strict=True))
+    frame = frame.reindex(columns=list(wanted.values()), fill_value="").apply(lambda column: column.str.strip())
+    for number, row in enumerate(frame.to_dict("records"), start=2):
+        yield {"index": path.name, "row": number}, row

@@ -9,30 +9,32 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammorgb_utils.data.archives import cbis, cmmd, embed, folder, inbreast, rsna, vindr
+from mammorgb_utils.data.archives import cbis, embed, folder, tables
 from mammorgb_utils.data.archives.base import AdapterError, ImageRecord
-from mammorgb_utils.data.archives.pseudonyms import Pseudonyms, split_patients
+from mammorgb_utils.data.archives.pseudonyms import pseudonyms, split_patients
 from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, checksums, is_digest
 from mammorgb_utils.data.manifest import COLUMNS, write_manifest
 
-ADAPTERS = {"vindr": vindr, "rsna": rsna, "cbis": cbis, "cmmd": cmmd, "inbreast": inbreast, "embed": embed,
-            "folder": folder}
+ADAPTERS = {  # how each archive is listed, and what is told to whom nothing was found
+    "vindr": (tables.vindr, "images/<study_id>/<image_id>.dicom beside breast-level_annotations.csv"),
+    "rsna": (tables.rsna, "train_images/<patient_id>/<image_id>.dcm beside train.csv"),
+    "cbis": (cbis.list_images, "CBIS-DDSM/<case>/…/1-1.dcm as TCIA's downloader writes it, beside the four case "
+                               "descriptions"),
+    "cmmd": (folder.cmmd, "CMMD/<patient or study>/…/1-1.dcm"),
+    "inbreast": (tables.inbreast, "AllDICOMs/<File Name>_<patient>_MG_<side>_<view>_ANON.dcm beside INbreast.csv"),
+    "embed": (embed.list_images, "images/cohort_<n>/<patient>/<study>/<series>/<file>.dcm and "
+                                 "tables/EMBED_OpenData_*.csv"),
+    "folder": (folder.list_images, "any folders of DICOM files")}
 _SHOWN = 20  # row numbers printed before the rest is counted
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of an archive, in counts only.
-
-    Attributes:
-        manifest: The rows written.
-        skipped: Reason to number of images.
-        missing: Index file to the rows whose image isn't there.
-    """
+    """What became of an archive, in counts only."""
 
     manifest: pd.DataFrame
-    skipped: Counter
-    missing: dict[str, list[int]]
+    skipped: Counter  # reason to number of images
+    missing: dict[str, list[int]]  # index file to the rows whose image isn't there
 
     def lines(self) -> list[str]:
         """Sentences for the terminal; no name, identifier, date or path among them."""
@@ -44,7 +46,8 @@ class Summary:
             "No image has BI-RADS 2, the only grade that the study accepts by default: set accepted_birads or "
             "unknown_birads in a profile of your own, see docs/own_data.md"]
         return [*(f"not taken: {count} × {reason}" for reason, count in sorted(self.skipped.items())),
-                *(f"missing files: {len(numbers)}, {name} rows {_shortened(numbers)}"
+                *(f"missing files: {len(numbers)}, {name} rows " + ", ".join(map(str, numbers[:_SHOWN]))
+                  + (f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else "")
                   for name, numbers in self.missing.items()),
                 f"images: {len(frame)}; breasts with both views: {pairs}; patients: {frame['patient'].nunique()} "
                 f"({split.get('train', 0)} train, {split.get('heldout', 0)} heldout)",
@@ -72,17 +75,22 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
     """
     root, out = Path(os.path.abspath(root)), Path(os.path.abspath(out))  # links stay: they bring an archive below
     _require_places(source, root, out)
-    listing = ADAPTERS[source].list_images(root)
-    records, missing = _present(listing.records, root)
+    list_images, layout = ADAPTERS[source]
+    listing, records, missing = list_images(root), [], defaultdict(list)
+    for record in listing.records:
+        if (root / record.path).is_file():
+            records.append(record)
+        else:
+            missing[record.index].append(record.row)
     if not records:
         raise AdapterError(f"{source}: no usable CC or MLO image found ({len(listing.records)} listed, "
-                           f"{sum(map(len, missing.values()))} files missing); expected {ADAPTERS[source].LAYOUT}")
+                           f"{sum(map(len, missing.values()))} files missing); expected {layout}")
     frame = _rows(source, records, Path(os.path.relpath(root, out.parent)), heldout_fraction, seed, secret,
                   archive_split)
     cache = out.parent / CACHE_FOLDER / f"{out.name}.json"
     frame = _hashed(frame, out.parent, cache, listing.skipped, progress)
     _write(frame, out, overwrite)
-    return Summary(frame, listing.skipped, missing)
+    return Summary(frame, listing.skipped, dict(missing))
 
 
 def _require_places(source: str, root: Path, out: Path) -> None:
@@ -107,25 +115,15 @@ def _hashed(frame: pd.DataFrame, folder: Path, cache: Path, skipped: Counter, pr
     return frame[~copies].reset_index(drop=True)
 
 
-def _present(records: list[ImageRecord], root: Path) -> tuple[list[ImageRecord], dict[str, list[int]]]:
-    present, missing = [], defaultdict(list)
-    for record in records:
-        if (root / record.path).is_file():
-            present.append(record)
-        else:
-            missing[record.index].append(record.row)
-    return present, dict(missing)
-
-
 def _rows(source: str, records: list[ImageRecord], prefix: Path, heldout_fraction: float, seed: int,
           secret: bytes | None, archive_split: bool) -> pd.DataFrame:
     """Manifest rows without checksums, in an order that depends on pseudonyms alone."""
-    names = Pseudonyms(source, seed, secret)
-    patients = names.patients(record.patient for record in records)
-    exams = defaultdict(set)
+    of_patient = defaultdict(set)
     for record in records:
-        exams[record.patient].add(record.exam)
-    exams = {patient: names.exams(patient, keys) for patient, keys in exams.items()}
+        of_patient[record.patient].add(record.exam)
+    patients = pseudonyms("P", of_patient, source, "patient", seed=seed, secret=secret, width=5)
+    exams = {patient: pseudonyms("E", keys, source, "exam", patient, seed=seed, secret=secret)
+             for patient, keys in of_patient.items()}
     splits = _own_split(source, records) if archive_split else split_patients(patients, heldout_fraction, seed)
     table = []
     for record in records:
@@ -154,8 +152,3 @@ def _write(frame: pd.DataFrame, out: Path, overwrite: bool) -> None:
         fresh.replace(out)
     finally:
         fresh.unlink(missing_ok=True)
-
-
-def _shortened(numbers: list[int]) -> str:
-    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
-    return ", ".join(map(str, numbers[:_SHOWN])) + more

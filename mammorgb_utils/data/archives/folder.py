@@ -1,9 +1,7 @@
-"""A folder of DICOM files with no index: what each header says of patient, exam, side, view and implant.
+"""Archives without an index: each header says what of patient, exam, side, view and implant it knows.
 
-Layout: any. PatientID and StudyInstanceUID only group the images and are never written. BI-RADS stands in no
-mammogram's header: fill the manifest's column by hand, or let the study take unknown ones (`unknown_birads: include`).
-
-Unverified: attribute names and view codes are believed to follow DICOM PS3.3 and PS3.16 CID 4014; no copy was read.
+PatientID and StudyInstanceUID only group the images and are never written. BI-RADS stands in no mammogram's header:
+fill the manifest's column by hand, or let the study take unknown ones (`unknown_birads: include`).
 """
 
 from __future__ import annotations
@@ -17,31 +15,28 @@ from pydicom.dataset import Dataset
 from tqdm import tqdm
 
 from mammorgb_utils.data import headers
-from mammorgb_utils.data.archives.base import Listing
+from mammorgb_utils.data.archives.base import AdapterError, Listing
 
-LAYOUT = "any folders of DICOM files"
-
-
-def list_images(root: Path) -> Listing:
-    """The mammograms below `root`, from their headers."""
-    return list_by_headers(root, root)
+# TCIA found images with the same pixels under two patients (D1-0202 and D2-0284, D1-0808 and D1-1292) and can't say
+# whose they are: these four aren't taken, or one woman could stand on both sides of the split.
+_DOUBTFUL = {"D1-0202", "D2-0284", "D1-0808", "D1-1292"}
 
 
-def list_by_headers(root: Path, folder: Path) -> Listing:
-    """Read the header of every file below a folder; pixels aren't touched.
+def cmmd(root: Path) -> Listing:
+    """CMMD's images, patient, exam, side and view from their headers; its table holds nothing that a manifest needs."""
+    folder = root if root.name == "CMMD" else root / "CMMD"
+    if not folder.is_dir():
+        raise AdapterError("CMMD: no such folder; ROOT must hold the folder CMMD, or be it")
+    listing = list_images(root, folder)
+    kept = [record for record in listing.records if record.patient not in _DOUBTFUL]
+    if len(kept) < len(listing.records):
+        listing.skipped["patient whose images TCIA found under another one, too"] = len(listing.records) - len(kept)
+    return Listing(kept, listing.skipped)
 
-    Args:
-        root: The archive's folder, which paths are relative to.
-        folder: The folder to search; links to folders aren't followed.
 
-    Returns:
-        CC and MLO mammograms; everything else counted. Detector values, For Processing, are taken only of a view that
-        isn't there for presentation. BI-RADS stands in no header: unknown.
-
-    Source:
-        DICOM PS3.3 C.8.11.7: View Code Sequence with its modifiers inside; it supersedes View Position.
-    """
-    files = sorted(_visible_files(folder))
+def list_images(root: Path, folder: Path | None = None) -> Listing:
+    """CC and MLO mammograms below `root`, or a folder of it; For Processing only where none is for presentation."""
+    files = sorted(_visible_files(folder or root))
     listing, detector_values = Listing(), []
     with ThreadPoolExecutor() as pool:
         read = tqdm(pool.map(_header, files), total=len(files), desc="headers", unit="file", mininterval=2,
@@ -57,26 +52,19 @@ def list_by_headers(root: Path, folder: Path) -> Listing:
                 detector_values.append(facts)
             else:
                 listing.add(**facts)
-    _add_detector_values(listing, detector_values)
-    return listing
-
-
-def _add_detector_values(listing: Listing, images: list[dict]) -> None:
     shown = {(record.patient, record.exam, record.laterality, record.view) for record in listing.records}
-    for facts in images:
+    for facts in detector_values:
         if (facts["patient"], facts["exam"], facts["laterality"], facts["view"]) in shown:
             listing.skipped["for processing, not for presentation"] += 1
-            continue
-        before = len(listing.records)
-        listing.add(**facts)
-        if len(listing.records) > before:
+        elif listing.add(**facts):
             listing.skipped["for processing (kept, but rejected by the study unless for_processing: convert)"] += 1
+    return listing
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place) / name for name in names if not name.startswith("."))
+        folders[:] = [name for name in folders if name[0] != "."]
+        yield from (Path(place) / name for name in names if name[0] != ".")
 
 
 def _header(path: Path) -> Dataset | str:

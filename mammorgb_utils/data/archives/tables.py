@@ -1,0 +1,50 @@
+"""Archives with one table that names every image, its side and its view: VinDr-Mammo, RSNA 2023, INbreast.
+
+docs/own_data.md has each one's layout, meaning and sources. Verified there against the archives' descriptions and
+other people's readers: names of files and columns, folder layouts, forms of the values. Unverified: that two visits of
+a patient of INbreast differ in Acquisition date (a month, such as 201001); seen in test data only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mammorgb_utils.data.archives.base import Listing, find_index, index_rows
+
+
+def vindr(root: Path) -> Listing:
+    """VinDr-Mammo names no patient: the exam stands for her, and two exams of one woman can't be recognised."""
+    index, listing = find_index(root, "breast-level_annotations.csv"), Listing()
+    images, splits = index.parent.relative_to(root) / "images", {"training": "train", "test": "heldout"}
+    columns = ("study_id", "image_id", "laterality", "view_position", "breast_birads")
+    for where, row in index_rows(index, columns, ["split"]):
+        listing.add(patient=row["study_id"], exam=row["study_id"], laterality=row["laterality"],
+                    view=row["view_position"], birads=row["breast_birads"], split=splits.get(row["split"]),
+                    path=images / row["study_id"] / f"{row['image_id']}.dicom", **where)
+    return listing
+
+
+def rsna(root: Path) -> Listing:
+    """RSNA's training images; those of the test carry no BI-RADS. No exam is stated: a patient's images are one."""
+    index, listing = find_index(root, "train.csv"), Listing()
+    images = index.parent.relative_to(root) / "train_images"
+    for where, row in index_rows(index, ("patient_id", "image_id", "laterality", "view", "BIRADS", "implant")):
+        listing.add(patient=row["patient_id"], exam="", laterality=row["laterality"], view=row["view"],
+                    birads=row["BIRADS"], implant=row["implant"],
+                    path=images / row["patient_id"] / f"{row['image_id']}.dcm", **where)
+    return listing
+
+
+def inbreast(root: Path) -> Listing:
+    """INbreast's column Patient ID reads "removed": the patient is the second part of a file's name."""
+    index, listing = find_index(root, "INbreast.csv"), Listing()
+    folder = index.parent / "AllDICOMs"
+    files = {path.name.split("_")[0]: path for path in sorted(folder.glob("*.dcm"))}
+    columns = ("Laterality", "View", "Acquisition date", "File Name", "Bi-Rads")
+    for where, row in index_rows(index, columns, sep=";"):
+        name = row["File Name"]
+        path = files.get(name, folder / f"{name}_absent.dcm")
+        listing.add(patient=path.stem.split("_")[1] if "_" in path.stem else "", exam=row["Acquisition date"],
+                    laterality=row["Laterality"], view=row["View"], birads=row["Bi-Rads"],
+                    path=path.relative_to(root), **where)
+    return listing
