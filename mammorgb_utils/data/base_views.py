@@ -23,19 +23,11 @@ _FINGERPRINT_SIDE = 8  # blocks a side: coarse enough to survive another CPU's r
 
 
 def base_views(n_breasts: int, seed: int, protocol: Protocol, *, cache: Path | None = None) -> np.ndarray:
-    """Preprocess both views of phantoms from the base stream, which no cohort shares.
-
-    Args:
-        n_breasts: Phantom breasts, two views each.
-        seed: First part of each breast's seed.
-        protocol: Decides the preprocessing, as for the cohort.
-        cache: `.npy` to write once and load from then on.
+    """Preprocess both views of phantoms from the base stream, which no cohort shares; `seed` begins each one's seed.
 
     Returns:
-        `(2 * n_breasts, H, W)` float32 in [0, 1], CC and MLO in turn.
-
-    Raises:
-        ValueError: `cache` holds another number of breasts.
+        `(2 * n_breasts, H, W)` float32 in [0, 1], CC and MLO in turn; written to the `.npy` `cache` once, and loaded
+        from then on.
     """
     if cache is not None and cache.is_file():
         views = np.load(cache, mmap_mode="r")
@@ -52,11 +44,9 @@ def base_views(n_breasts: int, seed: int, protocol: Protocol, *, cache: Path | N
 
 
 def fingerprint(seed: int, protocol: Protocol) -> dict[str, list]:
-    """Block means of the first few preprocessed base views.
+    """The seed and, of the first few preprocessed base `views`, 8 × 8 block means in [0, 1] to 4 decimals.
 
-    Returns:
-        `views`: a list of 8 × 8 block means in [0, 1] a view, rounded to 4 decimals. A change of phantom or
-        preprocessing that a model could notice moves them by far more than another machine's rounding.
+    A change of phantom or preprocessing that a model could notice moves them by far more than a machine's rounding.
     """
     views = np.concatenate([_both_views(case, seed=seed, protocol=protocol) for case in range(_FINGERPRINT_BREASTS)])
     blocks = [area_resize(view, (_FINGERPRINT_SIDE,) * 2) for view in views]

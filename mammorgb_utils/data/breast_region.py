@@ -8,13 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from mammorgb_utils.data.geometry import area_resize
-from mammorgb_utils.data.morphology import (
-    dilate_cross,
-    erode_cross,
-    fill_holes,
-    median3,
-    open_square,
-)
+from mammorgb_utils.data.morphology import dilate_cross, erode_cross, fill_holes, median3, open_square
 
 _MAX_SIDE = 512  # px: labels and skin line are resolved, and a full-size mammogram costs milliseconds
 _ABOVE_AIR = 0.05  # of the intensity range: between the air's noise and the skin line
@@ -34,7 +28,7 @@ _GLOW = 2  # px over which white borders, labels and the skin line fade into air
 
 @dataclass(frozen=True)
 class _Reduced:
-    """A mammogram of at most 512 px a side: smoothed, its film border, what stands out, and in which direction."""
+    """Of a mammogram of at most 512 px a side: its film border, and what stands out from air in either direction."""
 
     border: np.ndarray
     bright: np.ndarray
@@ -75,12 +69,8 @@ def chest_wall_side(region: np.ndarray) -> str:
 def foreign_objects(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
     """What stands out from air outside the breast: labels, film borders, collimator edges, blackened names.
 
-    Args:
-        pixels: `(H, W)` float, low is air.
-        region: `(H, W)` bool, the breast.
-
     Returns:
-        `(H, W)` bool, disjoint from `region`; the air's own noise isn't in it.
+        `(H, W)` bool, disjoint from the breast's `region`; the air's own noise isn't in it.
     """
     reduced = _reduce(pixels)
     # The skin line fades, and opening took slivers off it: both are breast. A label fades too: all of it goes.
@@ -90,11 +80,7 @@ def foreign_objects(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def unlike_a_breast(region: np.ndarray) -> str | None:
-    """Why a region can't be a breast, as a sentence's end; None where it can.
-
-    Args:
-        region: `(H, W)` bool, as from `breast_region`.
-    """
+    """Why a region, as from `breast_region`, can't be a breast, as a sentence's end; None where it can."""
     share, band = float(region.mean()), max(1, round(_SIDE * region.shape[1]))
     if share < _LEAST:
         return f"no breast stands out from the background: what does covers {share:.1%} of the image"
@@ -143,19 +129,16 @@ def _air_level(smooth: np.ndarray, top: float) -> float:
     low = float(smooth.min())
     width = (0.5 * (top - low) + 1e-9) / _BINS
     bins = np.minimum((smooth - np.float32(low)) * np.float32(1 / width), _BINS).astype(np.intp)
-    counts = np.bincount(bins.ravel(), minlength=_BINS)[:_BINS]
-    return low + (int(np.argmax(counts)) + 0.5) * width
+    return low + (int(np.argmax(np.bincount(bins.ravel(), minlength=_BINS)[:_BINS])) + 0.5) * width
 
 
 def _largest_on_a_side(bright: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(bright)
     if count == 0:
         return bright
-    sizes = np.bincount(labels.ravel())
-    band = max(3, round(_SIDE * bright.shape[1]))
+    sizes, band = np.bincount(labels.ravel()), max(3, round(_SIDE * bright.shape[1]))
     on_side = np.union1d(labels[:, :band], labels[:, -band:])
-    candidates = [label for label in on_side if label] or range(1, count + 1)
-    return labels == max(candidates, key=lambda label: sizes[label])
+    return labels == max(on_side[on_side > 0].tolist() or range(1, count + 1), key=sizes.__getitem__)
 
 
 def _white_border(smooth: np.ndarray, air: float) -> np.ndarray:
@@ -164,12 +147,8 @@ def _white_border(smooth: np.ndarray, air: float) -> np.ndarray:
     edges = [edge for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]) if white[edge].mean() >= _ALONG]
     if not edges:
         return np.zeros_like(white)
-    labels, count = ndimage.label(white)
-    taken = np.zeros(count + 1, bool)
-    for edge in edges:
-        taken[labels[edge]] = True
-    taken[0] = False
-    border = taken[labels]
+    labels, _ = ndimage.label(white)
+    border = white & np.isin(labels, np.concatenate([labels[edge] for edge in edges]))
     if border.mean() > _MOST_WHITE:
         return np.zeros_like(white)
     for edge in edges:
@@ -188,9 +167,7 @@ def _is_film(reduced: _Reduced, part: np.ndarray) -> bool:
 def _without_strips(part: np.ndarray, border: np.ndarray) -> np.ndarray:
     """The breast on film without the grey borders at its picture's edges, and without what a thin neck joins to it.
 
-    Args:
-        part: `(H, W)` bool, the breast and what is joined to it.
-        border: `(H, W)` bool, the white film border, already left out of `part`.
+    The white film `border` is already left out of `part`.
     """
     width = 2 * (round(_STRIP * max(part.shape)) // 2) + 1
     core = _largest_on_a_side(open_square(part, width))
@@ -202,8 +179,8 @@ def _without_strips(part: np.ndarray, border: np.ndarray) -> np.ndarray:
     ends = np.zeros(count + 1, bool)
     ends[labels[_frame(border, width)]] = True
     # The breast's own tips along the chest wall are short or end before the corner.
-    long = np.array([max(side.stop - side.start for side in box) > 1.5 * width for box in ndimage.find_objects(labels)])
-    strips = np.concatenate([[False], long]).astype(bool) & ends
+    long = [max(side.stop - side.start for side in box) > 1.5 * width for box in ndimage.find_objects(labels)]
+    strips = np.array([False, *long]) & ends
     kept &= ~strips
     kept[0] = False
     return _peeled(core | kept[labels], strips[labels], width)

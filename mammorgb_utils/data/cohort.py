@@ -12,6 +12,8 @@ from mammorgb_utils.protocol import Protocol
 FACTS = ("code", "detail", "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags",
          "voi", "voi_choices", "photometric", "bits", "transfer_syntax", "scanner")
 _COUNTS = ("voi_choices", "bits")
+_STEPS = {"manifest": ("",), "selection": ("BI-RADS unknown", "other BI-RADS grade", "implant"),
+          "reading": ("unreadable",), "pairing": ("repeated view", "missing view")}  # reasons in their order
 
 
 class CohortError(ValueError):
@@ -19,11 +21,7 @@ class CohortError(ValueError):
 
 
 def select_images(manifest: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Mark the images that the protocol excludes by what the manifest says.
-
-    Returns:
-        `manifest` with the text column `excluded`: empty, or the reason.
-    """
+    """`manifest` with the text column `excluded`: empty, or why the protocol excludes the image by these rows alone."""
     graded = manifest["birads"].notna()
     excluded = pd.Series("", index=manifest.index)
     excluded[graded & ~manifest["birads"].isin(protocol.accepted_birads)] = "other BI-RADS grade"
@@ -60,12 +58,9 @@ def record_outcome(images: pd.DataFrame, facts: dict[int, dict[str, Any]], proto
 
 
 def disagreements(images: pd.DataFrame) -> pd.Series:
-    """Where two sources tell different things of an image: manifest and header, pixels and tags.
+    """Where two sources tell different things, manifest and header, pixels and tags: a text an image, empty elsewhere.
 
     The manifest is used for laterality and view and the pixels for the chest wall; the conflict is only listed.
-
-    Returns:
-        One text an image, empty where all known facts agree.
     """
     return _sentences(header_conflicts(images), chest_wall_conflicts(images))
 
@@ -94,10 +89,7 @@ def _sentences(*columns: pd.Series) -> pd.Series:
 
 
 def pair_rows(images: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """The pairs that are left.
-
-    Args:
-        images: Of `record_outcome`.
+    """The pairs that are left of `record_outcome`'s images.
 
     Returns:
         One row a pair, sorted by split and name, so that a split is one slice of the file that stays on disk; and
@@ -113,15 +105,7 @@ def pair_rows(images: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def require_pairs(index: pd.DataFrame, images: pd.DataFrame) -> None:
-    """Check that both splits have pairs.
-
-    Args:
-        index: Of `pair_rows`.
-        images: Of `record_outcome`.
-
-    Raises:
-        CohortError: One has none.
-    """
+    """Check that both splits have pairs; a CohortError counts why images of `record_outcome` were excluded."""
     for split in ("train", "heldout"):
         if not (index["split"] == split).any():
             reasons = images["excluded"].value_counts().drop("", errors="ignore")
@@ -131,28 +115,18 @@ def require_pairs(index: pd.DataFrame, images: pd.DataFrame) -> None:
 
 
 def cohort_flow(images: pd.DataFrame) -> pd.DataFrame:
-    """How many images each reason excluded, in the order in which the reasons apply.
-
-    Args:
-        images: `pairs/images.csv`.
+    """How many images of `pairs/images.csv` each reason excluded, in the order in which the reasons apply.
 
     Returns:
         Columns `step`, `reason`, `images_excluded`, `images_left`, `pairs_left`: breasts with both views left.
     """
-    left = images.assign(excluded=images["excluded"].fillna(""))
-    order = [("selection", "BI-RADS unknown"), ("selection", "other BI-RADS grade"), ("selection", "implant"),
-             ("reading", "unreadable"), ("pairing", "repeated view"), ("pairing", "missing view")]
-    others = sorted(set(left["excluded"]) - {reason for _, reason in order} - {""})
-    order[4:4] = [("reading", reason) for reason in others]
-    rows = [{"step": "manifest", "reason": "", "images_excluded": 0} | _counts(left)]
-    for step, reason in order:
-        gone = left["excluded"] == reason
-        left = left[~gone]
-        if gone.any():
-            rows.append({"step": step, "reason": reason, "images_excluded": int(gone.sum())} | _counts(left))
-    return pd.DataFrame(rows)
-
-
-def _counts(images: pd.DataFrame) -> dict[str, int]:
-    complete = images.groupby("pair")["view"].nunique() == 2
-    return {"images_left": len(images), "pairs_left": int(complete.sum())}
+    left, rows = images.assign(excluded=images["excluded"].fillna("")), []
+    others = set(left["excluded"]).difference(*_STEPS.values())
+    for step, reasons in (_STEPS | {"reading": ("unreadable", *sorted(others))}).items():
+        for reason in reasons:
+            gone = (left["excluded"] == reason) & (reason != "")  # the manifest's own row counts all images
+            left = left[~gone]
+            if gone.any() or not reason:
+                complete = left.groupby("pair")["view"].nunique() == 2
+                rows.append((step, reason, int(gone.sum()), len(left), int(complete.sum())))
+    return pd.DataFrame(rows, columns=["step", "reason", "images_excluded", "images_left", "pairs_left"])

@@ -45,10 +45,7 @@ class MissingDecoder(RuntimeError):
 
 
 def stored_codes(dataset: Dataset) -> np.ndarray:
-    """Decode one frame at full resolution.
-
-    Returns:
-        `(H, W)` uint8 or uint16: the bit patterns as stored, signed values as two's complement.
+    """One frame at full resolution: `(H, W)` uint8 or uint16 bit patterns, signed values as two's complement.
 
     Raises:
         MissingDecoder: Nothing installed decodes the transfer syntax.
@@ -69,11 +66,7 @@ def stored_codes(dataset: Dataset) -> np.ndarray:
 
 
 def reduced_codes(dataset: Dataset, levels: int) -> tuple[np.ndarray, int] | None:
-    """Decode a JPEG 2000 or HTJ2K frame with resolution levels left out, where its codestream allows it.
-
-    Args:
-        dataset: An encapsulated image.
-        levels: How many levels may be left out; each halves the sides.
+    """Decode a JPEG 2000 or HTJ2K frame with up to `levels` resolution levels left out, each of which halves the sides.
 
     Returns:
         `(h, w)` codes as `stored_codes` and the levels left out; None where a full decode is needed: another
@@ -91,7 +84,7 @@ def reduced_codes(dataset: Dataset, levels: int) -> tuple[np.ndarray, int] | Non
 
 
 def _decoded(dataset: Dataset) -> np.ndarray:
-    """The first decoder that succeeds decides; the last one's error stands."""
+    """What the first decoder that succeeds gives; the last one's error stands."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_compressed:
         return np.asarray(pixel_array(dataset))
@@ -113,19 +106,14 @@ def _decoded(dataset: Dataset) -> np.ndarray:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a decoder in Rust panics with none of Python's exceptions
-            if plugin == chosen[-1]:
-                raise error if isinstance(error, Exception) else ValueError("its decoder gave up") from None
-    raise AssertionError("unreachable")
+            failure = error if isinstance(error, Exception) else ValueError("its decoder gave up")
+    raise failure
 
 
 def _check_frame(dataset: Dataset) -> None:
-    """Refuse what decoders and pydicom pass over: they make up the rest of a frame, and drop bits without room.
-
-    Raises:
-        ValueError: There is no end marker, which can't stand inside coded data, or there are more bits than allocated.
-    """
+    """Refuse what decoders and pydicom pass over: they make up the rest of a frame, and drop bits without room."""
     syntax, frame = dataset.file_meta.TransferSyntaxUID, next(generate_frames(dataset.PixelData, number_of_frames=1))
-    if syntax in _FILLED_UP and _END not in frame[-1024:]:
+    if syntax in _FILLED_UP and _END not in frame[-1024:]:  # it can't stand inside coded data
         raise ValueError("the codestream is cut off")
     if syntax in uid.JPEG2000TransferSyntaxes:
         depth = frame[frame.index(_SOC_SIZ) + _DEPTH]
@@ -134,14 +122,7 @@ def _check_frame(dataset: Dataset) -> None:
 
 
 def _codestream(frame: bytes, dataset: Dataset) -> tuple[int, int]:
-    """Bits a sample and number of decompositions, from the markers SIZ and COD.
-
-    Raises:
-        ValueError: The codestream isn't one plain tile of one component with the header's size and sign.
-
-    Source:
-        ISO/IEC 15444-1 A.5.1 and A.6.1.
-    """
+    """Bits a sample and decompositions of one plain tile, from SIZ and COD (ISO/IEC 15444-1 A.5.1 and A.6.1)."""
     start = frame.index(_SOC_SIZ) + 4
     width, height, left, top, tile_width, tile_height, tile_left, tile_top = struct.unpack_from(">8I", frame, start + 4)
     components, depth = struct.unpack_from(">HB", frame, start + 36)
@@ -184,12 +165,7 @@ def is_available(syntax: str) -> bool:
 
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
-    """Decode one frame by imagecodecs to little-endian integers of the size that the codestream calls for.
-
-    Raises:
-        ValueError: The codestream is damaged, rows or columns aren't those of the header, or the values aren't
-            integers of 8 or 16 bits.
-    """
+    """One frame by imagecodecs, as little-endian integers of the size that the codestream calls for."""
     frame = np.asarray(_strictly(_DECODERS[runner.transfer_syntax], source))
     if frame.shape != (runner.rows, runner.columns) or frame.dtype.kind not in "ui" or frame.itemsize > 2:
         raise ValueError("the codestream's size isn't the header's")
@@ -202,7 +178,7 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
 def _strictly(decode: Callable[[bytes], np.ndarray], source: bytes) -> np.ndarray:
     """Raise what the decoder of HTJ2K only mentions; it then returns lines that it never wrote."""
     mentioned, hook = [], sys.unraisablehook
-    sys.unraisablehook = lambda failure: mentioned.append(type(failure.exc_value).__name__)
+    sys.unraisablehook = lambda failure: mentioned.append(True)
     try:
         frame = decode(source)
     finally:

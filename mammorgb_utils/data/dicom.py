@@ -44,11 +44,7 @@ class RejectedImage(Exception):
 
 @contextmanager
 def one_file(path: Path) -> Iterator[None]:
-    """Let what goes wrong with one file's content reject that file, and not end the work on all of them.
-
-    Raises:
-        RejectedImage: In place of errors of values, sizes and files, which would name the path.
-    """
+    """Let errors of one file's content, which would name its path, reject that file and not end the work on all."""
     try:
         yield
     except (ValueError, ArithmeticError, IndexError, OSError) as error:
@@ -158,11 +154,9 @@ def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:
 
 def _shown(dataset: Dataset, min_side: int | None) -> tuple[np.ndarray, GreyScale]:
     """Displayed grey at full size, or averaged to a whole fraction of it."""
-    full = int(dataset.Rows), int(dataset.Columns)
+    full, log = (int(dataset.Rows), int(dataset.Columns)), headers.is_for_processing(dataset)
     factor = max(1, min(full) // min_side) if min_side else 1
-    shape = full[0] // factor, full[1] // factor
-    log = headers.is_for_processing(dataset)
-    levels = factor.bit_length() - 1
+    shape, levels = (full[0] // factor, full[1] // factor), factor.bit_length() - 1
     if levels and grey_scale(dataset, None, log=log).averages and (reduced := reduced_codes(dataset, levels)):
         codes, levels = reduced
         grey = grey_scale(dataset, codes, log=log)
@@ -176,12 +170,10 @@ def _shown(dataset: Dataset, min_side: int | None) -> tuple[np.ndarray, GreyScal
 def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogram:
     (view, view_conflict), (side, side_conflict) = headers.view_of(dataset), headers.laterality_of(dataset)
     chest_wall, wall_conflict = headers.chest_wall_by_tags(dataset)
-    photometric = "MONOCHROME1" if dataset.PhotometricInterpretation == "MONOCHROME1" else "MONOCHROME2"
-    return Mammogram(pixels, side, view, headers.implant_of(dataset), _spacing(dataset, pixels.shape), photometric,
-                     grey.inverted, grey.voi, (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict,
-                                                   *headers.warnings_of(dataset)),
-                     voi_choices=grey.choices, chest_wall_by_tags=chest_wall, scanner=headers.scanner_of(dataset),
-                     transfer_syntax=dataset.file_meta.TransferSyntaxUID.name, bits=int(dataset.BitsStored))
+    conflicts = *grey.conflicts, *view_conflict, *side_conflict, *wall_conflict, *headers.warnings_of(dataset)
+    return Mammogram(pixels, side, view, headers.implant_of(dataset), _spacing(dataset, pixels.shape),
+                     headers.photometric_of(dataset), grey.inverted, grey.voi, conflicts, grey.choices, chest_wall,
+                     headers.scanner_of(dataset), dataset.file_meta.TransferSyntaxUID.name, int(dataset.BitsStored))
 
 
 def _spacing(dataset: Dataset, shape: tuple[int, int]) -> tuple[float, float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy import sparse
@@ -22,9 +22,7 @@ def area_resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         Protocol: resize by area averaging. Pillow's box filter takes whole input pixels only, and skimage's
         anti-aliased resize is over ten times slower.
     """
-    rows = _area_weights(image.shape[0], shape[0])
-    columns = _area_weights(image.shape[1], shape[1])
-    return np.ascontiguousarray((columns @ (rows @ image.astype(np.float32, copy=False)).T).T)
+    return _weighted(image, *map(_area_weights, image.shape, shape))
 
 
 def block_means(images: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -46,22 +44,20 @@ def area_resize_subsampled(image: np.ndarray, levels: int, full: tuple[int, int]
         full: Rows and columns of the whole image [px].
         shape: Rows and columns of the result [px].
 
-    Returns:
-        `shape` float32 in the range of `image`.
-
     Source:
         ISO/IEC 15444-1 annex F: low-pass coefficients lie at even places.
     """
-    rows, columns = (_displaced_weights(n_in, n_out, levels, extent)
-                     for n_in, n_out, extent in zip(image.shape, shape, full, strict=True))
+    return _weighted(image, *map(partial(_displaced_weights, levels=levels), image.shape, shape, full))
+
+
+def _weighted(image: np.ndarray, rows: sparse.csr_array, columns: sparse.csr_array) -> np.ndarray:
     return np.ascontiguousarray((columns @ (rows @ image.astype(np.float32, copy=False)).T).T)
 
 
-def _displaced_weights(n_in: int, n_out: int, levels: int, extent: int) -> sparse.csr_array:
+def _displaced_weights(n_in: int, n_out: int, extent: int, levels: int) -> sparse.csr_array:
     """`(n_out, n_in)` weights; an input pixel covers 2^levels pixels about the centre of its first one."""
     pitch = 2**levels
-    edges = np.clip((np.linspace(0, extent, n_out + 1) + (pitch - 1) / 2) / pitch, 0, n_in)
-    weights = _interval_overlaps(edges, n_in)
+    weights = _interval_overlaps(np.clip((np.linspace(0, extent, n_out + 1) + (pitch - 1) / 2) / pitch, 0, n_in), n_in)
     return sparse.diags_array(1 / weights.sum(axis=1)) @ weights
 
 
@@ -85,7 +81,6 @@ def _interval_overlaps(edges: np.ndarray, n_in: int, scale: float = 1.0) -> spar
 
 def pad_to_square(image: np.ndarray, air: float = 0.0) -> np.ndarray:
     """Add air on the right, away from the chest wall, or in equal parts above and below, up to a square."""
-    height, width = image.shape
-    side = max(height, width)
+    (height, width), side = image.shape, max(image.shape)
     top = (side - height) // 2
     return np.pad(image, ((top, side - height - top), (0, side - width)), constant_values=air)

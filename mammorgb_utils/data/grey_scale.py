@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+from mammorgb_utils.data import headers
 
 _FRAME = 0.02  # of each side: the strip along the image's edge in which air is looked for
 
@@ -40,9 +43,6 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
         codes: `(H, W)` uint8 or uint16 bit patterns as stored; None asks for `averages` before anything is decoded.
         log: Treat codes as detector values For Processing: logarithm, then the sense that the header states.
 
-    Raises:
-        ValueError: A LUT or window of the header can't be applied.
-
     Source:
         DICOM PS3.3 C.11.1/C.11.2 (modality and VOI LUT): windows and VOI LUTs are alternatives, inversion comes last.
     """
@@ -57,23 +57,19 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
     inverted, conflict = _inversion(dataset, log)
     if inverted is None:
         air = air_is_bright(shown[codes]) if codes is not None else None
-        inverted = air if air is not None else dataset.PhotometricInterpretation == "MONOCHROME1"
-    table = np.where(padding, np.float32(0), 1 - shown if inverted else shown).astype(np.float32)
+        inverted = air if air is not None else headers.photometric_of(dataset) == "MONOCHROME1"
+    grey = 1 - shown if inverted else shown
+    table = np.where(padding, np.float32(0), grey).astype(np.float32)
     if not np.isfinite(table).all():
         raise ValueError("its window or rescale isn't finite")
-    harmless = not padding.any() or float(np.max(np.abs((1 - shown if inverted else shown)[padding]))) < 0.02
-    return GreyScale(table, voi, choices, inverted, harmless and not log and _is_gentle(dataset, shown),
-                     (*note, *conflict))
+    averages = not log and bool((np.abs(grey[padding]) < 0.02).all()) and _is_gentle(dataset, shown)
+    return GreyScale(table, voi, choices, inverted, averages, (*note, *conflict))
 
 
 def air_is_bright(pixels: np.ndarray) -> bool | None:
-    """Whether air, the fullest grey level along the image's edge, is brighter than the image's mean.
+    """Whether air, the fullest grey level along the edge of `(H, W)` floats in [0, 1], is brighter than their mean.
 
-    Args:
-        pixels: `(H, W)` float in [0, 1].
-
-    Returns:
-        None where no level fills a third of the edge, so that none can be called air.
+    None where no level fills a third of the edge, so that none can be called air.
     """
     rows, columns = (max(1, round(_FRAME * n)) for n in pixels.shape)
     strips = pixels[:rows], pixels[-rows:], pixels[:, :columns], pixels[:, -columns:]
@@ -93,23 +89,21 @@ def _modality_values(dataset: Dataset, size: int) -> np.ndarray:
 
 def _recorded(values: np.ndarray, codes: np.ndarray | None, padding: np.ndarray) -> tuple[np.ndarray, float, float]:
     """`values` with the lowest and highest that the image holds outside its padding."""
-    present = np.bincount(codes.ravel(), minlength=values.size) > 0 if codes is not None else ~padding
-    found = values[present & ~padding] if (present & ~padding).any() else values
-    return values, float(found.min()), float(found.max())
+    found = ~padding if codes is None else ~padding & (np.bincount(codes.ravel(), minlength=values.size) > 0)
+    recorded = values[found] if found.any() else values
+    return values, float(recorded.min()), float(recorded.max())
 
 
 def _voi_shown(dataset: Dataset, values: np.ndarray, codes: np.ndarray | None,
                padding: np.ndarray) -> tuple[np.ndarray, str, int, tuple[str, ...]]:
     """`(size,)` float32 in [0, 1] by one VOI alternative, its kind, the number of alternatives, and what was wrong."""
-    luts = len(dataset.get("VOILUTSequence") or ())
-    centre = dataset.get("WindowCenter")
-    windows = 0 if centre in (None, "") else len(centre) if hasattr(centre, "__len__") else 1
+    luts, windows = len(dataset.get("VOILUTSequence") or ()), len(_values(dataset, "WindowCenter"))
     if luts:
         high = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
         whole = values if values.dtype.kind in "ui" else np.rint(values).astype(np.int64)
         shown = apply_voi_lut(whole, dataset, index=0, prefer_lut=True)
         return _scaled(shown, 0.0, high), "lut", luts + windows, ()
-    if windows and _window_width(dataset) > 0:
+    if windows and _has_width(dataset):
         return *_windowed(dataset, values), windows, ()
     note = ("its window has no width, so the stored range is shown",) if windows else ()
     return _scaled(*_recorded(values, codes, padding)), "none", windows, note
@@ -133,11 +127,10 @@ def _windowed(dataset: Dataset, values: np.ndarray) -> tuple[np.ndarray, str]:
         setattr(asked, name, dataset[name].value)
     asked.VOILUTFunction = _function(dataset)
     # Without the rescale, which is done already: a falling slope would turn pydicom's output range upside down.
-    span = 2.0 ** int(asked.BitsStored) - 1
-    floor = -(2.0 ** (int(asked.BitsStored) - 1)) if asked.PixelRepresentation else 0.0
     shown = apply_voi_lut(values, asked, index=0, prefer_lut=False)
-    kind = "sigmoid" if asked.VOILUTFunction == "SIGMOID" else "window"
-    return _scaled(shown, floor, floor + span), kind
+    span = 2.0 ** int(asked.BitsStored)
+    floor = -span / 2 if asked.PixelRepresentation else 0.0
+    return _scaled(shown, floor, floor + span - 1), "sigmoid" if asked.VOILUTFunction == "SIGMOID" else "window"
 
 
 def _function(dataset: Dataset) -> str:
@@ -145,11 +138,15 @@ def _function(dataset: Dataset) -> str:
     return str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
 
 
-def _window_width(dataset: Dataset) -> float:
-    width = dataset.get("WindowWidth")
-    first = width[0] if hasattr(width, "__len__") and len(width) else width
-    least = 1.0 if _function(dataset) == "LINEAR" else 0.0
-    return float(first or 0) if float(first or 0) >= least else 0.0
+def _has_width(dataset: Dataset) -> bool:
+    width = float((_values(dataset, "WindowWidth") or (0,))[0])
+    return width >= 1 if _function(dataset) == "LINEAR" else width > 0
+
+
+def _values(dataset: Dataset, name: str) -> Sequence:
+    """The values of an attribute that may hold one or several; none where it is absent or empty."""
+    value = dataset.get(name)
+    return () if value in (None, "") else value if isinstance(value, Sequence) else (value,)
 
 
 def _inversion(dataset: Dataset, log: bool) -> tuple[bool | None, tuple[str, ...]]:
@@ -159,23 +156,21 @@ def _inversion(dataset: Dataset, log: bool) -> tuple[bool | None, tuple[str, ...
     """
     if log:
         return {1: True, -1: False}.get(dataset.get("PixelIntensityRelationshipSign")), ()
-    by_photometric = dataset.PhotometricInterpretation == "MONOCHROME1"
-    shape = dataset.get("PresentationLUTShape")
-    if shape in ("INVERSE", "IDENTITY") and by_photometric != (shape == "INVERSE"):
-        return None, (f"{'MONOCHROME1' if by_photometric else 'MONOCHROME2'} with Presentation LUT Shape {shape}; "
-                      "the air decides",)
-    return by_photometric, ()
+    photometric, shape = headers.photometric_of(dataset), dataset.get("PresentationLUTShape")
+    expected = "INVERSE" if photometric == "MONOCHROME1" else "IDENTITY"
+    if shape in ("INVERSE", "IDENTITY") and shape != expected:
+        return None, (f"{photometric} with Presentation LUT Shape {shape}; the air decides",)
+    return photometric == "MONOCHROME1", ()
 
 
 def _padding(dataset: Dataset, size: int) -> np.ndarray:
     """`(size,)` bool of the bit patterns that carry no signal: they become air, whatever the window made of them."""
     padding = np.zeros(size, bool)
-    value = dataset.get("PixelPaddingValue")
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is not None:
-        limit = dataset.get("PixelPaddingRangeLimit")
         low, high = sorted((int(value), int(value if limit is None else limit)))
-        low, high = max(low, -(size // 2)), min(high, size - 1)  # a value that the pixels can't have pads nothing
-        padding[np.arange(low, high + 1) % size] = True
+        # A value that the pixels can't have pads nothing.
+        padding[np.arange(max(low, -(size // 2)), min(high, size - 1) + 1) % size] = True
     return padding
 
 
@@ -185,7 +180,6 @@ def _is_gentle(dataset: Dataset, shown: np.ndarray) -> bool:
     The mean of a steep or clipped display isn't the display of the mean: noise of 1 % of the range stays below
     a grey level of 255 at this slope.
     """
-    bits = min(int(dataset.BitsStored), int(np.log2(shown.size)))
-    signed = int(dataset.PixelRepresentation)
-    stored = np.arange(2**bits) - (2 ** (bits - 1) if signed else 0)
-    return float(np.abs(np.diff(shown[stored % shown.size])).max()) * 2**bits <= 4.0
+    size = min(2 ** int(dataset.BitsStored), shown.size)
+    stored = np.arange(size) - (size // 2 if dataset.PixelRepresentation else 0)
+    return float(np.abs(np.diff(shown[stored])).max()) * size <= 4.0

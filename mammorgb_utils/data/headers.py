@@ -38,21 +38,15 @@ _MAKER_ALIASES = {"FUJI": "FUJIFILM", "IMS": "GIOTTO", "HOLOGIC,": "HOLOGIC", "K
 
 
 def read_header(path: Path, more: Sequence[str] = ()) -> Dataset:
-    """The tags that this module reads, and `more`; neither pixels nor the rest of the header.
-
-    Raises:
-        READ_ERRORS: It is no DICOM file, or a damaged one.
-    """
+    """The tags that this module reads, and `more`; one of `READ_ERRORS` where it is no DICOM file, or damaged."""
     with warnings.catch_warnings(action="ignore"):  # they quote header values
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*TAGS, *more])
 
 
 def rejection(header: Dataset) -> tuple[str, str] | None:
-    """Why a file isn't one plain mammogram, by its header.
+    """Why a file isn't one plain mammogram, by its header: a code and a sentence without any of the header's values.
 
-    Returns:
-        Code and a sentence without any value of the header, or None. For Processing, implants and the view itself
-        aren't judged here: readers and adapters treat them differently.
+    For Processing, implants and the view itself aren't judged here: readers and adapters treat them differently.
 
     Source:
         DICOM PS3.3 C.8.11.7: View Code Sequence with its modifiers inside, Image Type; Specimen Description Sequence.
@@ -64,13 +58,11 @@ def rejection(header: Dataset) -> tuple[str, str] | None:
         return "not_single_frame", "it holds more than one frame"
     if int(header.get("SamplesPerPixel") or 1) > 1:
         return "not_greyscale", "its pixels hold more than one sample, as colour does"
-    if header.get("SpecimenDescriptionSequence") or header.get("ContainerIdentifier"):
-        return "specimen", "it shows a specimen, not a breast"
-    meanings = " ".join(str(item.get("CodeMeaning", "")) for item in _modifiers(header)).lower()
-    if "specimen" in meanings:
+    meanings = " ".join(text(item, "CodeMeaning") for item in _modifiers(header)).lower()
+    if header.get("SpecimenDescriptionSequence") or header.get("ContainerIdentifier") or "specimen" in meanings:
         return "specimen", "it shows a specimen, not a breast"
     codes = {text(item, "CodeValue") for item in _modifiers(header)} - {"", *_IMPLANT_DISPLACED}
-    if codes or _magnification(header) >= _MAGNIFIED:
+    if codes or float(header.get("EstimatedRadiographicMagnificationFactor") or 1) >= _MAGNIFIED:
         return "modified_view", "its view is modified: spot, magnification, rolled, cleavage, axillary tail …"
     if _DERIVED & {str(value).strip().upper() for value in header.get("ImageType") or ()}:
         return "derived", "it was computed from other images: a synthetic or a subtracted view"
@@ -80,21 +72,20 @@ def rejection(header: Dataset) -> tuple[str, str] | None:
 def is_for_processing(header: Dataset) -> bool:
     """Whether the file holds detector values, meant for processing and not for display."""
     return (header.get("SOPClassUID") == FOR_PROCESSING
-            or str(header.get("PresentationIntentType") or "").strip().upper() == "FOR PROCESSING")
+            or text(header, "PresentationIntentType").upper() == "FOR PROCESSING")
 
 
 def implant_of(header: Dataset) -> bool | None:
     """Whether there is an implant, in the image or displaced from it; None where the header doesn't say."""
-    if any(str(item.get("CodeValue")) in _IMPLANT_DISPLACED for item in _modifiers(header)):
+    if any(text(item, "CodeValue") in _IMPLANT_DISPLACED for item in _modifiers(header)):
         return True
     return {"YES": True, "NO": False}.get(text(header, "BreastImplantPresent").upper())
 
 
 def view_of(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
-    """The view, and a sentence where two tags name different ones; View Code Sequence supersedes View Position.
+    """`"CC"`, `"MLO"`, `"other"` or None, unstated, and a sentence where two tags name different views.
 
-    Returns:
-        `"CC"`, `"MLO"`, `"other"`, or None where the header doesn't say.
+    View Code Sequence supersedes View Position.
     """
     position = text(header, "ViewPosition").upper()
     by_position = (position if position in ("CC", "MLO") else "other") if position else None
@@ -108,11 +99,7 @@ def view_of(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
 
 
 def laterality_of(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
-    """The side, and a sentence where two tags name different ones; Image Laterality goes first.
-
-    Returns:
-        `"L"`, `"R"`, `"both"`, or None where the header doesn't say.
-    """
+    """`"L"`, `"R"`, `"both"` or None, unstated, and a sentence where two tags name different sides."""
     regions = [modifier for region in header.get("AnatomicRegionSequence") or ()
                for modifier in region.get("AnatomicRegionModifierSequence") or ()]
     stated = [text(header, "ImageLaterality").upper(), text(header, "Laterality").upper(),
@@ -125,10 +112,7 @@ def laterality_of(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
 
 
 def chest_wall_by_tags(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
-    """On which side of the image the tags put the chest wall.
-
-    Returns:
-        `"left"`, `"right"` or None, and a sentence where orientation and laterality expect opposite sides.
+    """Where the tags put the chest wall, `"left"`, `"right"` or None, and a sentence where they expect opposite sides.
 
     Source:
         DICOM PS3.3 C.7.6.1.1.1: Patient Orientation names where rows and columns run to, A anterior, P posterior.
@@ -157,13 +141,14 @@ def scanner_of(header: Dataset) -> str:
     return " ".join(name for name in (*_MAKERS, *_MODELS) if name.upper() in words) or "unknown scanner"
 
 
+def photometric_of(header: Dataset) -> str:
+    """`"MONOCHROME1"`, or `"MONOCHROME2"` for every other word."""
+    return "MONOCHROME1" if header.PhotometricInterpretation == "MONOCHROME1" else "MONOCHROME2"
+
+
 def text(header: Dataset, name: str) -> str:
     """One value as stripped text, empty where absent."""
     return str(header.get(name) or "").strip()
-
-
-def _magnification(header: Dataset) -> float:
-    return float(header.get("EstimatedRadiographicMagnificationFactor") or 1)
 
 
 def _modifiers(header: Dataset) -> list[Dataset]:

@@ -50,8 +50,7 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path.name}: not a UTF-8 CSV table with a header ({error})") from error
     _check_columns(frame, path.name)
-    problems = _bad_values(frame) or _bad_groups(frame)
-    if problems:
+    if problems := _bad_values(frame) or _bad_groups(frame):
         raise ManifestError(f"{path.name}:\n  " + _listed(problems))
     birads = pd.to_numeric(frame["birads"].replace("", pd.NA)).astype("Int64")
     implant = frame["implant"].map({"true": True, "false": False}).astype("boolean")
@@ -73,30 +72,14 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def require_files(frame: pd.DataFrame, root: Path) -> None:
-    """Check that every file of a manifest is there.
-
-    Args:
-        frame: Rows of a manifest.
-        root: The folder that `path` is relative to.
-
-    Raises:
-        ManifestError: Files are absent.
-    """
+    """Check that every file of a manifest's rows is there, below the folder that `path` is relative to."""
     absent = [f"row {row + 2}, column path: no such file; copy it there, or remove the row"
               for row, path in frame["path"].items() if not (root / path).is_file()]
     _refuse(frame, absent, "are absent")
 
 
 def verify_checksums(frame: pd.DataFrame, root: Path, *, progress: bool = True) -> None:
-    """Check that every file is unchanged before anything is computed from it.
-
-    Args:
-        frame: Rows of a manifest.
-        root: The folder that `path` is relative to.
-
-    Raises:
-        ManifestError: Files are absent or their checksums differ.
-    """
+    """Check that every file of a manifest's rows is there and unchanged, before anything is computed from it."""
     require_files(frame, root)
     found = checksums(root, list(frame["path"]), progress=progress)
     rows = list(zip(frame.index, frame["sha256"], found, strict=True))
@@ -120,11 +103,9 @@ def _listed(problems: list[str]) -> str:
 
 
 def _check_columns(frame: pd.DataFrame, name: str) -> None:
-    missing = [column for column in COLUMNS if column not in frame]
-    unknown = [column for column in frame if column not in COLUMNS]
-    if missing or unknown:
-        parts = [f"column {column!r} is missing" for column in missing]
-        parts += [f"column {column!r} is unknown" for column in unknown]
+    parts = [f"column {column!r} is missing" for column in COLUMNS if column not in frame]
+    parts += [f"column {column!r} is unknown" for column in frame if column not in COLUMNS]
+    if parts:
         raise ManifestError(f"{name}, row 1: {'; '.join(parts)}. The columns are {', '.join(COLUMNS)}")
     if frame.empty:
         raise ManifestError(f"{name}: holds no rows; add one row an image")
@@ -132,17 +113,11 @@ def _check_columns(frame: pd.DataFrame, name: str) -> None:
 
 def _bad_values(frame: pd.DataFrame) -> list[str]:
     problems = []
-    for column in COLUMNS:
-        pattern, remedy = _ALLOWED[column]
-        bad = frame.index[~frame[column].str.fullmatch(pattern, flags=re.DOTALL)]
-        problems += [(row, f"row {row + 2}, column {column}: {_quoted(frame, row, column)} isn't allowed; "
-                           f"give {remedy}") for row in bad]
+    for column, (pattern, remedy) in _ALLOWED.items():
+        for row, value in frame.loc[~frame[column].str.fullmatch(pattern, flags=re.DOTALL), column].items():
+            shown = "this value" if column == "path" else repr(value[:40])  # a path may hold a name
+            problems.append((row, f"row {row + 2}, column {column}: {shown} isn't allowed; give {remedy}"))
     return [text for _, text in sorted(problems)]
-
-
-def _quoted(frame: pd.DataFrame, row: int, column: str) -> str:
-    # A path may hold a name: it isn't repeated.
-    return "this value" if column == "path" else repr(frame.at[row, column][:40])
 
 
 def _bad_groups(frame: pd.DataFrame) -> list[str]:
@@ -160,7 +135,5 @@ def _bad_groups(frame: pd.DataFrame) -> list[str]:
                  "one exam is one pair" for row, pair in again["pair"].items()]
     problems += [f"row {row + 2}, column path: an earlier row has the same file; each row is one image"
                  for row in frame.index[frame.duplicated("path")]]
-    for view in ("CC", "MLO"):
-        if not (frame["view"] == view).any():
-            problems.append(f"column view: no row is {view}; the study needs both views of a breast")
-    return problems
+    return problems + [f"column view: no row is {view}; the study needs both views of a breast"
+                       for view in ("CC", "MLO") if view not in set(frame["view"])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
@@ -11,12 +10,6 @@ from scipy import ndimage
 
 def median3(image: np.ndarray) -> np.ndarray:
     """Median of each pixel's 3 × 3 neighbourhood, edge pixels repeated; equals `scipy.ndimage.median_filter(size=3)`.
-
-    Args:
-        image: `(H, W)` float.
-
-    Returns:
-        `(H, W)`, the same type.
 
     Source:
         The median of nine is the median of three: the largest of the columns' minima, the median of their
@@ -38,31 +31,21 @@ def _median(low: np.ndarray, high: np.ndarray, third: np.ndarray) -> np.ndarray:
     return np.maximum(low, np.minimum(high, third))
 
 
-def erode_cross(mask: np.ndarray, times: int) -> np.ndarray:
-    """Remove pixels with one of four neighbours outside, `times` over; what is beyond the image is outside."""
-    return _with_neighbours(mask, times, np.logical_and)
-
-
-def dilate_cross(mask: np.ndarray, times: int) -> np.ndarray:
-    """Add the four neighbours of every pixel, `times` over."""
-    return _with_neighbours(mask, times, np.logical_or)
-
-
-def _with_neighbours(mask: np.ndarray, times: int, combine: Callable) -> np.ndarray:
-    """Five to ten times as fast as scipy's binary morphology."""
+def dilate_cross(mask: np.ndarray, times: int, combine: np.ufunc = np.logical_or) -> np.ndarray:
+    """Add the four neighbours of every pixel, `times` over, five to ten times as fast as scipy's binary morphology."""
     for _ in range(times):
         padded = np.pad(mask, 1)
         mask = reduce(combine, (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]), mask)
     return mask
 
 
-def open_square(mask: np.ndarray, side: int) -> np.ndarray:
-    """All places that a square of `side` pixels reaches within the mask and the image.
+def erode_cross(mask: np.ndarray, times: int) -> np.ndarray:
+    """Remove pixels with one of four neighbours outside, `times` over; what is beyond the image is outside."""
+    return dilate_cross(mask, times, np.logical_and)
 
-    Args:
-        mask: `(H, W)` bool.
-        side: Of the square [px]; larger than the image gives an empty mask.
-    """
+
+def open_square(mask: np.ndarray, side: int) -> np.ndarray:
+    """All places that a square of `side` pixels reaches within the mask and the image."""
     fits = ndimage.minimum_filter(mask.view(np.uint8), side, mode="constant")
     return ndimage.maximum_filter(fits, side, mode="constant", origin=side % 2 - 1).view(bool)
 

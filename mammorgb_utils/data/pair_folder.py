@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Container
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ _GREY_MODES = ("L", "I;16", "I;16B", "I")
 _SIDE_SHARE = 0.25  # of the width, at either edge, that is compared to find the chest wall
 _SIDE_STEP = 0.02  # grey, of full scale: edges that differ by less say nothing
 _BLACK, _WHITE = 0.1, 0.9  # grey, of full scale: below is air as it should be, above is air of an inverted view
-_CHUNK = 64  # pairs looked at together
 
 
 class PairFolderError(ValueError):
@@ -45,7 +45,6 @@ def load_pair_folder(path: Path, *, size: int, resize: bool = False) -> np.ndarr
         PairFolderError: Nothing is there, a view lacks its partner, shapes or values are wrong, the chest wall is on
             the right or air is white.
     """
-    path = Path(path)
     if path.suffix == ".npy" and path.is_file():
         views = _from_array(path)
     elif path.is_dir():
@@ -66,17 +65,10 @@ def pairs_digest(pairs: np.ndarray) -> str:
 
 
 def load_patients(path: Path, n: int) -> np.ndarray:
-    """Patient of each pair, from the column `patient` of a CSV with one row a pair in the same order.
-
-    Args:
-        path: Such as the `pairs/index.csv` of a study.
-        n: Number of pairs.
+    """Patient of each of `n` pairs, from the column `patient` of a CSV in their order, such as `pairs/index.csv`.
 
     Returns:
         `(n,)` whole numbers: who belongs together, and no name.
-
-    Raises:
-        PairFolderError: The column is missing or has empty cells, or the number of rows differs.
     """
     table = read_table(Path(path))
     if "patient" not in table or table["patient"].isna().any():
@@ -160,18 +152,14 @@ def _scaled(view: np.ndarray, number: int) -> np.ndarray:
 
 def _check_content(pairs: np.ndarray) -> None:
     """Most views must have more black than white, and the chest wall on the left."""
-    band = max(1, round(_SIDE_SHARE * pairs.shape[-1]))
-    steps, inverted = [], []
-    for start in range(0, len(pairs), _CHUNK):
-        part = pairs[start:start + _CHUNK]
-        steps.append(part[..., :band].mean(axis=(2, 3)) - part[..., -band:].mean(axis=(2, 3)))
-        inverted.append((part > _WHITE).mean(axis=(2, 3)) > (part < _BLACK).mean(axis=(2, 3)))
-    step, white = np.concatenate(steps), int(np.concatenate(inverted).sum())
-    right = int((step < -_SIDE_STEP).sum())
-    if white > step.size / 2:
-        raise PairFolderError(f"air is white in {white} of {step.size} views; invert them, so that 0 is air")
-    if right > step.size / 2:
-        raise PairFolderError(f"the chest wall is on the right in {right} of {step.size} views; flip them left to "
+    band, n_views, white, right = max(1, round(_SIDE_SHARE * pairs.shape[-1])), 2 * len(pairs), 0, 0
+    for view in (view for pair in pairs for view in pair):
+        white += (view > _WHITE).mean() > (view < _BLACK).mean()
+        right += view[:, :band].mean() - view[:, -band:].mean() < -_SIDE_STEP
+    if white > n_views / 2:
+        raise PairFolderError(f"air is white in {white} of {n_views} views; invert them, so that 0 is air")
+    if right > n_views / 2:
+        raise PairFolderError(f"the chest wall is on the right in {right} of {n_views} views; flip them left to "
                               "right, as every measure expects it on the left")
 
 
@@ -192,15 +180,13 @@ def export_pairs(pairs: np.ndarray, folder: Path, *, prefix: str, without: Conta
     Returns:
         Number of files written.
     """
-    written = 0
-    for number, pair in enumerate(pairs):
-        for name, view in zip(VIEWS, pair, strict=True):
-            file = folder / f"{prefix}_{number:05d}_{name}.png"
-            if pair_name(prefix, number) in without:
-                file.unlink(missing_ok=True)
-                continue
-            grey = np.rint(np.clip(view, 0.0, 1.0) * 65535.0).astype(np.uint16)
-            with atomic_path(file) as temporary:
-                Image.fromarray(grey).save(temporary, format="PNG")
-            written += 1
-    return written
+    kept = {number for number in range(len(pairs)) if pair_name(prefix, number) not in without}
+    for number, (place, name) in product(range(len(pairs)), enumerate(VIEWS)):
+        file = folder / f"{prefix}_{number:05d}_{name}.png"
+        if number not in kept:
+            file.unlink(missing_ok=True)
+            continue
+        grey = np.rint(np.clip(pairs[number, place], 0.0, 1.0) * 65535.0).astype(np.uint16)
+        with atomic_path(file) as temporary:
+            Image.fromarray(grey).save(temporary, format="PNG")
+    return 2 * len(kept)

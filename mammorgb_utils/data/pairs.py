@@ -16,13 +16,7 @@ from mammorgb_utils.data.breast_region import chest_wall_side
 from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
 from mammorgb_utils.data.dicom import RejectedImage, one_file
 from mammorgb_utils.data.manifest import load_manifest, verify_checksums
-from mammorgb_utils.data.preprocess import (
-    ReferenceCDF,
-    load_reference_cdf,
-    normalise,
-    preprocessing_steps,
-    read_view,
-)
+from mammorgb_utils.data.preprocess import ReferenceCDF, load_reference_cdf, normalise, preprocessing_steps, read_view
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_csv, write_json
 from mammorgb_utils.streams import Stream, generator
@@ -47,24 +41,20 @@ def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
     """
     with exclusive(run.pairs.parent):
         reference = load_reference_cdf(run.protocol)
-        if not _is_done(run, reference):
+        if not (run.pairs_index.is_file() and run.pairs_record.is_file()):
             _preprocess(run, reference, progress)
+        elif json.loads(run.pairs_record.read_text(encoding="utf-8"))["reference_sha256"] != reference.sha256:
+            raise CohortError("reference_cdf: its file has changed since pairs/ was made from it; give the study a "
+                              "new RUN name, or remove the run's folder")
     return read_table(run.pairs_index)
-
-
-def _is_done(run: Run, reference: ReferenceCDF) -> bool:
-    """Whether this very reference led to finished pairs; pairs of another one are refused."""
-    if not (run.pairs_index.is_file() and run.pairs_record.is_file()):
-        return False
-    if json.loads(run.pairs_record.read_text(encoding="utf-8"))["reference_sha256"] != reference.sha256:
-        raise CohortError("reference_cdf: its file has changed since pairs/ was made from it; give the study a new "
-                          "RUN name, or remove the run's folder")
-    return True
 
 
 def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
     images = select_images(load_manifest(run.manifest), run.protocol)
-    _mark_patient_data(run, images)
+    if set(images["source"]) != {"phantom"}:  # before the first view is on disk
+        text = "Made from patients' images: views, galleries, models and samples in this folder are patient data.\n"
+        with atomic_path(run.root / "DO_NOT_SHARE.txt") as temporary:
+            temporary.write_text(text, encoding="utf-8")
     used = images[images["excluded"] == ""]
     # Another reference has another record, and so starts anew.
     record = Record(run.pairs.with_name(f"views-{reference.sha256[:8]}.part.jsonl"), (run.protocol.image_size,) * 2)
@@ -83,14 +73,6 @@ def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
     write_csv(run.pairs_index, index)
     for part in run.pairs.parent.glob("views-*.part.*"):
         part.unlink()
-
-
-def _mark_patient_data(run: Run, images: pd.DataFrame) -> None:
-    """Before the first view is on disk."""
-    if set(images["source"]) != {"phantom"}:
-        text = "Made from patients' images: views, galleries, models and samples in this folder are patient data.\n"
-        with atomic_path(run.root / "DO_NOT_SHARE.txt") as temporary:
-            temporary.write_text(text, encoding="utf-8")
 
 
 def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
@@ -117,11 +99,7 @@ def _keep(record: Record, batch: dict[int, tuple | RejectedImage]) -> None:
 
 
 def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
-    """Preprocessed pairs of one split.
-
-    Args:
-        run: A study whose preprocessing is done.
-        split: `"train"`, `"heldout"` or `"all"`.
+    """Preprocessed pairs of one split, `"train"` or `"heldout"`, or of `"all"`.
 
     Returns:
         `(N, 2, H, W)` float32 in [0, 1] and the index, rows in the same order. The array stays on disk, read-only,
@@ -140,13 +118,8 @@ def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def real_pairs(run: Run) -> tuple[np.ndarray, pd.DataFrame]:
-    """The real pairs that synthetic ones are compared against: `real_split`, at most `n_real`, drawn by the seed.
-
-    Returns:
-        As `load_pairs`.
-    """
-    pairs, index = load_pairs(run, run.protocol.real_split)
-    n = run.protocol.n_real
+    """As `load_pairs`, what synthetic pairs are compared against: `real_split`, at most `n_real`, drawn by the seed."""
+    (pairs, index), n = load_pairs(run, run.protocol.real_split), run.protocol.n_real
     if n is None or n >= len(index):
         return pairs, index
     rows = np.sort(generator(run.protocol.seed, Stream.REAL_PAIRS).choice(len(index), n, replace=False))
@@ -160,11 +133,7 @@ def kept_images(run: Run) -> pd.DataFrame:
 
 
 def example_steps(run: Run, n_pairs: int) -> list[dict[str, dict[str, np.ndarray]]]:
-    """Every preprocessing stage of the first pairs, for figures.
-
-    Returns:
-        One dict a pair: view to `preprocessing_steps`.
-    """
+    """Of each of the first pairs, view to `preprocessing_steps`, for figures."""
     kept, reference = kept_images(run), load_reference_cdf(run.protocol)
     wanted = read_table(run.pairs_index)["pair"].head(n_pairs)
     return [{row.view: preprocessing_steps(read_view(run.manifest.parent / row.path, run.protocol), reference,

@@ -8,14 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mammorgb_utils.data.breast_region import (
-    air_level,
-    breast_region,
-    chest_wall_side,
-    foreign_objects,
-    frames_the_picture,
-    unlike_a_breast,
-)
+from mammorgb_utils.data import breast_region as regions
+from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
 from mammorgb_utils.data.geometry import area_resize, pad_to_square
 from mammorgb_utils.data.grey_scale import air_is_bright
@@ -75,18 +69,13 @@ def load_reference_cdf(protocol: Protocol) -> ReferenceCDF:
 def working_side(protocol: Protocol) -> int:
     """Shorter side that whole cohorts are read with at least, `min_side` of `read_mammogram` [px].
 
-    Source:
-        The breast region is found on at most 512 px; a view that is averaged from twice its size shows no difference.
+    The breast region is found on at most 512 px; a view that is averaged from twice its size shows no difference.
     """
     return max(512, 2 * protocol.image_size)
 
 
 def read_view(path: str | Path, protocol: Protocol) -> Mammogram:
-    """Read a mammogram as every stage of a study does: `for_processing` decides, at most averaged to `working_side`.
-
-    Raises:
-        RejectedImage: As `read_mammogram`.
-    """
+    """Read a mammogram as every stage of a study does: `for_processing` decides, at most averaged to `working_side`."""
     return read_mammogram(path, min_side=working_side(protocol), for_processing=protocol.for_processing)
 
 
@@ -108,14 +97,9 @@ def preprocess_view(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol:
 
 
 def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol: Protocol) -> dict[str, np.ndarray]:
-    """All stages of `preprocess_view`, by name, in order: decoded, normalised, chest wall left, matched, resized.
-
-    Raises:
-        RejectedImage: There is no breast in it (code `no_breast`).
-    """
+    """All stages of `preprocess_view`, by name, in order: decoded, normalised, chest wall left, matched, resized."""
     normalised, region = normalise(mammogram.pixels)
-    mirrored = protocol.mirror and chest_wall_side(region) == "right"
-    leftward = np.s_[:, ::-1] if mirrored else np.s_[:]
+    leftward = np.s_[:, ::-1] if protocol.mirror and chest_wall_side(region) == "right" else np.s_[:]
     upright, breast = normalised[leftward], region[leftward]
     if protocol.match_scope == "image":
         plain = without_objects(normalised, mammogram.pixels, region)[leftward]
@@ -131,15 +115,7 @@ def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, proto
 
 
 def frame_view(matched: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """A matched view on the study's square.
-
-    Args:
-        matched: `(H, W)` float32 in [0, 1], chest wall on the left unless `protocol.mirror` is off.
-        protocol: `aspect`, `match_scope` and `image_size` decide.
-
-    Returns:
-        `(image_size, image_size)` float32 in [0, 1].
-    """
+    """A matched `(H, W)` view on the study's square; `aspect`, `match_scope` and `image_size` decide."""
     if protocol.aspect == "pad":
         # Whole-image matching turns air grey: padding with black would draw the picture's frame.
         far = matched[:, -max(1, matched.shape[1] // 50):]
@@ -148,21 +124,15 @@ def frame_view(matched: np.ndarray, protocol: Protocol) -> np.ndarray:
 
 
 def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Stretch air to 0 and the breast's 99.9th percentile to 1.
-
-    Args:
-        pixels: `(H, W)` float in [0, 1], low is air.
-
-    Returns:
-        `(H, W)` float32 in [0, 1] and the breast region, `(H, W)` bool.
+    """Stretch air to 0 and the breast's 99.9th percentile to 1; the view, and the breast region, `(H, W)` bool.
 
     Raises:
         RejectedImage: No breast stands out from the background, or what does can't be one; the reason tells which.
     """
     region = breast_region(pixels)
-    if reason := unlike_a_breast(region):
+    if reason := regions.unlike_a_breast(region):
         raise RejectedImage(Path(), "no_breast", reason)
-    if frames_the_picture(region) and air_is_bright(pixels):
+    if regions.frames_the_picture(region) and air_is_bright(pixels):
         raise RejectedImage(Path(), "inverted", "its air is brighter than its breast: its grey scale is turned over")
     low, high = air_level(pixels, region), float(np.percentile(pixels[region], 99.9))
     scaled = (pixels - np.float32(low)) / np.float32(max(high - low, 1e-6))
@@ -171,19 +141,14 @@ def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def without_objects(normalised: np.ndarray, pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Labels and borders become air, so that the whole image's histogram is breast and air; air stays as recorded."""
-    return np.where(foreign_objects(pixels, region), np.float32(0), normalised)
+    return np.where(regions.foreign_objects(pixels, region), np.float32(0), normalised)
 
 
 def match_histogram(view: np.ndarray, sample: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Send each intensity to the reference's intensity at its rank within `sample`.
+    """Send each intensity of `view` to the reference's intensity at its rank within `sample`, all in [0, 1].
 
-    Args:
-        view: `(H, W)` float32 in [0, 1].
-        sample: The intensities whose distribution is matched, in [0, 1].
-        quantiles: Reference intensities at evenly spaced quantiles from 0 to 1.
-
-    Returns:
-        `(H, W)` float32 in [0, 1]. Ties share the rank of their upper end, as in skimage's `match_histograms`.
+    `quantiles` are the reference's at evenly spaced ranks from 0 to 1. Ties share the rank of their upper end, as in
+    skimage's `match_histograms`.
     """
     counts = np.bincount((sample * (_LEVELS - 1) + 0.5).astype(np.int32).ravel(), minlength=_LEVELS)
     rank = np.cumsum(counts) / max(sample.size, 1)

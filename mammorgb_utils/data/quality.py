@@ -13,7 +13,7 @@ import pandas as pd
 from pydicom import uid
 
 from mammorgb_utils.data import headers
-from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, make_cache_folder
+from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, file_stamp, make_cache_folder
 from mammorgb_utils.data.batch.resumable import Record, work_through
 from mammorgb_utils.data.batch.workers import FAILURES
 from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
@@ -55,21 +55,14 @@ def check_images(manifest: Path, protocol: Protocol, *, progress: bool = True) -
 
     Returns:
         One row an image, indexed as `load_manifest`; neither path nor checksum nor a header's free text. `row` counts
-        as in a spreadsheet. Text is empty and numbers are NaN where unknown:
-        `pair`, `laterality`, `view`, `source` of the manifest; `code`, `reason` where the image is rejected;
-        `conflicts`; `scanner`, `transfer_syntax`, `photometric`, `voi`; `bits`, `voi_choices`; `rows`, `columns` and
-        `row_spacing_mm`, `column_spacing_mm` of the whole image; `header_laterality`, `header_view`; `chest_wall` by
-        the pixels, `chest_wall_by_tags`; `region_share` of the image that is breast, `breast_cm2` its area;
-        `air_level` in [0, 1]; `saturated_share` of the breast; `opposite_share` of the edge opposite the chest wall
-        that the breast covers; `grey_levels` shown, not counted for JPEG 2000; `breast_histogram` and
-        `image_histogram` for `histograms`.
-
-    Raises:
-        ManifestError: The manifest isn't valid.
+        as in a spreadsheet. Text is empty and numbers are NaN where unknown. `code`, `reason` tell of rejected images;
+        rows, columns and spacing are of the whole image, `chest_wall` is by the pixels; `region_share` of the image is
+        breast, `breast_cm2` its area; `air_level` in [0, 1]; `saturated_share` of the breast; `opposite_share` of the
+        edge opposite the chest wall that the breast covers; `grey_levels` shown, not counted for JPEG 2000.
     """
     images, side = load_manifest(manifest), working_side(protocol)
     files = {row: manifest.parent / path for row, path in images["path"].items()}
-    stamps = {row: f"{_VERSION}-{side}-{protocol.for_processing}-{images.at[row, 'sha256'][:16]}-{_file_stamp(path)}"
+    stamps = {row: f"{_VERSION}-{side}-{protocol.for_processing}-{images.at[row, 'sha256'][:16]}-{file_stamp(path)}"
               for row, path in files.items()}
     make_cache_folder(manifest.parent / CACHE_FOLDER)
     record = Record(manifest.parent / CACHE_FOLDER / f"{manifest.name}.quality.jsonl")
@@ -86,30 +79,18 @@ def check_images(manifest: Path, protocol: Protocol, *, progress: bool = True) -
     return pd.concat([rows, images[_FROM_MANIFEST].astype(object), table.loc[images.index]], axis=1)
 
 
-def _file_stamp(path: Path) -> str:
-    try:
-        stat = path.stat()
-        return f"{stat.st_size}-{stat.st_mtime_ns}"
-    except OSError:
-        return "absent"
-
-
 def _as_facts(found: dict[str, Any] | RejectedImage) -> dict[str, Any]:
     return {"code": found.code, "reason": found.reason} if isinstance(found, RejectedImage) else found
 
 
 def image_facts(path: Path, min_side: int, for_processing: str) -> dict[str, Any]:
-    """What one image is, as `check_images` lists it; JSON can hold it.
-
-    JPEG 2000 is read at reduced resolution, as the study does; everything else whole, to count its grey levels.
-    """
+    """What one image is, as `check_images` lists it; JPEG 2000 is read reduced, all else whole to count its greys."""
     if not os.path.isfile(path):  # False, and no error, where its folder can't be entered
         return {"code": "missing_file", "reason": "the file that the manifest names isn't there"}
     facts, is_jpeg_2000 = _header_facts(path)
-    side = min_side if is_jpeg_2000 else None
     try:
         with one_file(path):
-            mammogram = read_mammogram(path, min_side=side, for_processing=for_processing)
+            mammogram = read_mammogram(path, min_side=min_side if is_jpeg_2000 else None, for_processing=for_processing)
             stated = {"code": "", "reason": "", "conflicts": "; ".join(mammogram.conflicts)}
             return facts | stated | mammogram.header_facts() | _measured(mammogram, min_side, facts, is_jpeg_2000)
     except RejectedImage as error:
@@ -123,9 +104,8 @@ def _header_facts(path: Path) -> tuple[dict[str, Any], bool]:
     try:
         header = headers.read_header(path, ("Rows", "Columns", "BitsStored", "PhotometricInterpretation"))
         syntax = header.file_meta.TransferSyntaxUID
-        inverse = header.PhotometricInterpretation == "MONOCHROME1"
         return {"scanner": headers.scanner_of(header), "transfer_syntax": syntax.name if syntax.is_transfer_syntax
-                else "unknown", "photometric": "MONOCHROME1" if inverse else "MONOCHROME2", "rows": int(header.Rows),
+                else "unknown", "photometric": headers.photometric_of(header), "rows": int(header.Rows),
                 "columns": int(header.Columns), "bits": int(header.BitsStored)}, syntax in uid.JPEG2000TransferSyntaxes
     except headers.READ_ERRORS:
         return {}, False
@@ -167,36 +147,20 @@ def _rounded(value: float) -> float:
 
 
 def histograms(images: pd.DataFrame, column: str) -> np.ndarray:
-    """Histograms of `check_images`.
-
-    Args:
-        images: Rows of it.
-        column: `"breast_histogram"` or `"image_histogram"`.
+    """`"breast_histogram"` or `"image_histogram"` of `check_images`.
 
     Returns:
         `(N, 64)` float32 shares of the pixels by displayed grey from 0 to 1; NaN where an image was rejected.
     """
-    result = np.full((len(images), BINS), np.nan, np.float32)
-    for row, text in zip(result, images[column], strict=True):
-        if text:
-            counts = np.array(text.split(), np.float64)
-            row[:] = counts / max(counts.sum(), 1)
-    return result
+    counts = np.array([text.split() or [np.nan] * BINS for text in images[column]], np.float64).reshape(-1, BINS)
+    return (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(np.float32)
 
 
 def picture(path: Path, longest: int, for_processing: str) -> tuple[np.ndarray, np.ndarray]:
-    """A small picture of one image, for thumbnails.
-
-    Args:
-        path: The file.
-        longest: Longer side of the picture [px].
-        for_processing: As in `read_mammogram`.
+    """A small picture of one image, its longer side of `longest` px, for thumbnails.
 
     Returns:
         `(H, W)` float32 in [0, 1], displayed grey, and the breast region, `(H, W)` bool, which may be empty.
-
-    Raises:
-        RejectedImage: As `read_mammogram`.
     """
     pixels = read_mammogram(path, min_side=working_side(Protocol()), for_processing=for_processing).pixels
     scale = min(1.0, longest / max(pixels.shape))
@@ -206,10 +170,7 @@ def picture(path: Path, longest: int, for_processing: str) -> tuple[np.ndarray, 
 
 
 def find_odd(images: pd.DataFrame) -> pd.DataFrame:
-    """Every reason to look at an image.
-
-    Args:
-        images: Of `check_images`.
+    """Every reason to look at an image of `check_images`.
 
     Returns:
         One row a reason and image, the most odd of a reason first: `reason`, a heading; `image`, the index in
@@ -232,10 +193,8 @@ def scanner_distances(images: pd.DataFrame) -> pd.Series:
     """How far each breast's histogram is from the median histogram of its scanner.
 
     Returns:
-        Earth mover's distance in displayed grey, 0 to 1; NaN where fewer than 20 images are of the scanner.
-
-    Source:
-        In one dimension the distance is the area between the cumulative distributions.
+        Earth mover's distance in displayed grey, 0 to 1: in one dimension, the area between the cumulative
+        distributions; NaN where fewer than 20 images are of the scanner.
     """
     curves = np.cumsum(histograms(images, "breast_histogram"), axis=1)
     distances = pd.Series(np.nan, images.index)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mammorgb_utils.runs import sha256, write_json
 
 CACHE_FOLDER = ".mammorgb-cache"  # beside the manifest; ignored by git, as it holds paths
-_HEX = 64  # digits of a digest
+
 BATCH = 256  # files hashed between two looks at the clock; a pool holds a future for each file it was given
 SAVE_EVERY = 10.0  # seconds of work that a kill may cost; each save rewrites the whole cache
 
@@ -32,16 +32,22 @@ def checksums(folder: Path, paths: Sequence[str], *, cache: Path | None = None, 
         itself would name the path, which may identify a patient.
     """
     known = _load(cache) if cache else {}
-    keys = [_key(folder, path) for path in paths] if cache else paths
+    keys = [f"{path}|{file_stamp(folder / path)}" for path in paths] if cache else paths
     todo = [(key, path) for key, path in zip(keys, paths, strict=True) if key not in known]
     saved = time.monotonic()
+
+    def digest(item: tuple[str, str]) -> str:
+        try:
+            return sha256(folder / item[1])
+        except OSError as error:
+            return error.strerror or type(error).__name__
+
     try:
         with ThreadPoolExecutor() as pool, tqdm(total=len(paths), initial=len(paths) - len(todo), desc="checksums",
                                                 unit="file", mininterval=2, disable=not progress) as bar:
             for start in range(0, len(todo), BATCH):
                 batch = todo[start:start + BATCH]
-                found = pool.map(lambda item: _digest(folder / item[1]), batch)
-                known |= dict(zip((key for key, _ in batch), found, strict=True))
+                known |= dict(zip((key for key, _ in batch), pool.map(digest, batch), strict=True))
                 bar.update(len(batch))
                 if cache and time.monotonic() - saved >= SAVE_EVERY:
                     _save(cache, known)
@@ -54,7 +60,7 @@ def checksums(folder: Path, paths: Sequence[str], *, cache: Path | None = None, 
 
 def is_digest(found: str) -> bool:
     """Whether it is a digest, and not a sentence about a file that can't be read."""
-    return len(found) == _HEX and " " not in found
+    return len(found) == 64 and " " not in found
 
 
 def make_cache_folder(folder: Path) -> None:
@@ -63,25 +69,22 @@ def make_cache_folder(folder: Path) -> None:
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
-def _digest(path: Path) -> str:
+
+def file_stamp(path: Path) -> str:
+    """Size and time of a file's last change, which a new content moves."""
     try:
-        return sha256(path)
-    except OSError as error:
-        return error.strerror or type(error).__name__
-
-
-def _key(folder: Path, path: str) -> str:
-    stat = (folder / path).stat()
-    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+        stat = path.stat()
+        return f"{stat.st_size}|{stat.st_mtime_ns}"
+    except OSError:
+        return "absent"
 
 
 def _load(cache: Path) -> dict[str, str]:
     make_cache_folder(cache.parent)
     try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return dict(json.loads(cache.read_text(encoding="utf-8")))
+    except (FileNotFoundError, TypeError, ValueError):  # a damaged cache costs time alone
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _save(cache: Path, known: dict[str, str]) -> None:

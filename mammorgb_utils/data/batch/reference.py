@@ -22,7 +22,6 @@ def reference_from_manifest(manifest: Path, protocol: Protocol, name: str, *, pr
     """Average the quantile functions of a manifest's training images that the protocol accepts.
 
     Raises:
-        ManifestError: The manifest, or a file that it names, isn't as stated.
         CohortError: No image could be read.
     """
     images = select_images(load_manifest(manifest), protocol)
@@ -55,23 +54,16 @@ def quantile_curves(mammogram: Mammogram) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         Two `(257,)` float arrays of intensities at evenly spaced quantiles.
-
-    Raises:
-        RejectedImage: There is no breast in it (code `no_breast`).
     """
     normalised, region = normalise(mammogram.pixels)
-    knots = np.linspace(0, 1, KNOTS)
     plain = without_objects(normalised, mammogram.pixels, region)
-    return np.quantile(normalised[region], knots), np.quantile(plain, knots)
+    return tuple(np.quantile(part, np.linspace(0, 1, KNOTS)) for part in (normalised[region], plain))
 
 
 def average_reference(curves: Sequence[Sequence[np.ndarray]], name: str, n_images: int = 0) -> ReferenceCDF:
-    """Average quantile functions: the barycentre of the distributions, so that no single image decides.
+    """Average `quantile_curves`: the barycentre of the distributions, so that no single image decides.
 
-    Args:
-        curves: Of `quantile_curves`.
-        name: Which images they were taken from.
-        n_images: How many images they stand for; by default one a curve.
+    They stand for `n_images`, by default one each.
     """
     foreground, image = (np.mean([pair[i] for pair in curves], axis=0).astype(np.float32) for i in (0, 1))
     return ReferenceCDF(name, n_images or len(curves), foreground, image)

@@ -52,19 +52,17 @@ class Record:
         return facts
 
     def add(self, facts: Mapping[int, dict[str, Any]], arrays: Mapping[int, np.ndarray] | None = None) -> None:
-        """Keep facts of some rows, and their arrays first; on return they are on disk.
-
-        Raises:
-            ValueError: An array has another shape.
-        """
+        """Keep facts of some rows, and their arrays first; on return they are on disk."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.shape:
             if not self.arrays.is_file():
                 self.log.unlink(missing_ok=True)  # facts without their arrays are worth nothing
             self._write(arrays or {})
         with self.log.open("ab+") as log:
-            if log.tell() and not _ends_with_a_line(log):
-                log.write(b"\n")  # a kill cut the last line short: what comes next must not be lost with it
+            if log.tell():
+                log.seek(-1, os.SEEK_END)
+                if log.read(1) != b"\n":  # a kill cut the last line short: what comes next must not be lost with it
+                    log.write(b"\n")
             log.writelines((json.dumps({"row": row} | fact) + "\n").encode() for row, fact in facts.items())
             log.flush()
             os.fsync(log.fileno())
@@ -82,11 +80,7 @@ class Record:
             os.fsync(file.fileno())
 
     def gather(self, target: Path, rows: np.ndarray) -> None:
-        """Write the arrays of chosen rows as one `.npy`, `rows.shape + shape` float32, atomically.
-
-        Raises:
-            ValueError: A row ends beyond the file's end.
-        """
+        """Write the arrays of chosen rows as one `.npy`, `rows.shape + shape` float32, atomically."""
         header = {"descr": "<f4", "fortran_order": False, "shape": (*rows.shape, *self.shape)}
         size = int(np.prod(self.shape))
         with atomic_path(target) as temporary, temporary.open("wb") as out:
@@ -100,15 +94,12 @@ class Record:
 
 def work_through(files: Mapping[int, Path], work: Callable[[Path], Any], keep: Callable[[dict[int, Any]], None], *,
                  total: int, label: str, progress: bool) -> None:
-    """Work on files in isolated processes and keep the results, a batch at a time.
+    """Work on files that aren't done yet, by row, in isolated processes and keep the results, a batch at a time.
 
     Args:
-        files: Row to its file; those that aren't done yet.
         work: As the function of `map_isolated`, which tells what can't be done by a `RejectedImage`.
         keep: Takes row to result of one batch; on its return a kill no longer costs that batch.
         total: Of all rows, done or not, for the bar.
-        label: Of the bar.
-        progress: Show a bar, on a terminal or in a notebook.
     """
     with tqdm(total=total, initial=total - len(files), desc=label, unit="image", mininterval=2,
               disable=not progress) as bar, closing(map_isolated(work, files.values())) as results:
@@ -117,7 +108,3 @@ def work_through(files: Mapping[int, Path], work: Callable[[Path], Any], keep: C
             keep(batch)
             bar.update(len(batch))
 
-
-def _ends_with_a_line(log: Any) -> bool:
-    log.seek(-1, os.SEEK_END)
-    return log.read(1) == b"\n"

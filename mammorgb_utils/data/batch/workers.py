@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -62,11 +63,13 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
     """
     processes = processes or available_cores()
     source, window, restarts = iter(items), deque(), 0
-    pool = _start(function, gigabytes, processes)
+    start = partial(ProcessPool, processes, _RENEWED, initializer=_prepare, initargs=(function, gigabytes),
+                    context=_Context())
+    pool = start()
     try:
         while True:
-            for item in islice(source, processes * _AHEAD - len(window)):
-                window.append((item, _schedule(pool, item, seconds)))
+            window.extend((item, _schedule(pool, item, seconds))
+                          for item in islice(source, processes * _AHEAD - len(window)))
             if not window:
                 return
             if not _is_finished(pool, window[0][1], seconds):
@@ -75,7 +78,7 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
                     raise WorkerError("worker processes end before they do anything; free memory or lower the number "
                                       "of processes, and see the messages above")
                 _stop(pool)
-                pool = _start(function, gigabytes, processes)
+                pool = start()
                 window = deque((item, future if _kept(future) else _schedule(pool, item, seconds))
                                for item, future in window)
                 continue
@@ -89,10 +92,6 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _start(function: Callable, gigabytes: float, processes: int) -> ProcessPool:
-    return ProcessPool(processes, _RENEWED, initializer=_prepare, initargs=(function, gigabytes), context=_Context())
 
 
 def _stop(pool: ProcessPool) -> None:
@@ -130,16 +129,12 @@ def _result(item: Any, future: ProcessFuture, seconds: float, gigabytes: float) 
     except MemoryError:
         return RejectedImage(path, "out_of_memory", f"decoding it takes more than {gigabytes:g} GB of memory")
     except ProcessExpired as error:
-        return RejectedImage(path, "decoder_crash", f"decoding it ended its worker process ({_cause(error.exitcode)})")
+        known = -error.exitcode in set(signal.Signals)
+        cause = signal.Signals(-error.exitcode).name if known else f"exit code {error.exitcode}"
+        return RejectedImage(path, "decoder_crash", f"decoding it ended its worker process ({cause})")
     except TimeoutError:
         return RejectedImage(path, "timeout", f"decoding it takes more than {seconds:g} s")
 
-
-def _cause(exitcode: int) -> str:
-    try:
-        return signal.Signals(-exitcode).name
-    except ValueError:
-        return f"exit code {exitcode}"
 
 
 # What follows runs when a worker starts, or in the worker.
@@ -148,7 +143,7 @@ def _cause(exitcode: int) -> str:
 class _Process(SpawnProcess):
     def start(self) -> None:
         """With one thread: numeric libraries read these variables when they are loaded, before an initializer runs."""
-        added = {name: "1" for name in _THREADS if name not in os.environ}
+        added = dict.fromkeys(set(_THREADS) - set(os.environ), "1")
         os.environ.update(added)
         try:
             super().start()
@@ -169,9 +164,8 @@ def _prepare(function: Callable, gigabytes: float) -> None:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if _PAGES.is_file():
-        taken = int(_PAGES.read_text().split()[0]) * resource.getpagesize()
+        limit = int(_PAGES.read_text().split()[0]) * resource.getpagesize() + int(gigabytes * 1e9)
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        limit = taken + int(gigabytes * 1e9)
         resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
