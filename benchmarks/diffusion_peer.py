@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.optimization import get_scheduler
 from PIL import Image
@@ -33,18 +34,21 @@ class Pictures(Dataset):
         return torch.from_numpy(np.asarray(picture, np.float32) / 255).permute(2, 0, 1).sub(0.5).div(0.5)
 
 
-def train(unet: UNet2DModel, rgb: np.ndarray, *, batch_size: int, steps: int) -> Iterator[float]:
+def train(unet: UNet2DModel, rgb: np.ndarray, *, batch_size: int, steps: int,
+          precision: str = "no") -> Iterator[float]:
     """Run the loop, a step each time it is asked.
 
     Args:
         unet: The model; it is trained in place.
         rgb: `(N, H, W, 3)` float in [0, 1].
         batch_size, steps: Of the loop and its schedule.
+        precision: `"no"` (the example's default) or `"bf16"`.
 
     Yields:
         Losses.
     """
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    AcceleratorState._reset_state()  # another precision than the last one's
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
     scheduler = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
     loader = DataLoader(Pictures(rgb, rgb.shape[1]), batch_size=batch_size, shuffle=True)

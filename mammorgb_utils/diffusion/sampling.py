@@ -12,11 +12,13 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
 
 from mammorgb_utils.diffusion.encoding import decode_batch
-from mammorgb_utils.diffusion.engine.base import pick_device, resolve_precision
+from mammorgb_utils.diffusion.engine.base import compiled, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.model_folder import RECORD
 from mammorgb_utils.diffusion.engine.progress import progress_bar
 from mammorgb_utils.diffusion.randomness import image_generator
 from mammorgb_utils.protocol import Protocol
+
+_WORTH_COMPILING = 10**10  # pixels times steps: some minutes of a GPU, of which compiling takes one
 
 
 class SamplingError(ValueError):
@@ -47,14 +49,16 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         raise SamplingError(f"n is {n}; at least one pair is needed")
     unet, trained = open_for_sampling(model_dir)
     bf16 = resolve_precision(protocol.precision, unet.device) == "bf16"
-    numbers = range(start, start + n)
+    numbers, work = range(start, start + n), n * protocol.sampling_steps * protocol.image_size**2
+    model = compiled(unet, "bf16" if bf16 else "fp32") if work >= _WORTH_COMPILING else unet
     what = f"sampling {json.loads((model_dir / RECORD).read_text(encoding='utf-8'))['encoding']}"
     rgb = []
     with progress_bar(what, n, show=progress, unit="pair") as bar:
         for first in range(0, n, protocol.sampling_batch):
             batch = numbers[first:first + protocol.sampling_batch]
-            scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps, unet.device)
-            rgb.append(decode_batch(denoise(unet, scheduler, seed, batch, bf16)).cpu().numpy())
+            scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
+            drawing = model if len(batch) == protocol.sampling_batch else unet  # another size is compiled anew
+            rgb.append(decode_batch(denoise(drawing, scheduler, seed, batch, bf16)).cpu().numpy())
             bar.update(len(batch))
     images = np.concatenate(rgb)
     return (images[:, :2].copy(), images[:, 2].copy()) if return_third else images[:, :2].copy()
@@ -74,12 +78,13 @@ def open_for_sampling(model_dir: Path) -> tuple[UNet2DModel, DDPMScheduler]:
     return unet, DDPMScheduler.from_pretrained(model_dir / "scheduler")
 
 
-def make_sampler(trained: DDPMScheduler, sampler: str, steps: int, device: torch.device) -> SchedulerMixin:
+def make_sampler(trained: DDPMScheduler, sampler: str, steps: int) -> SchedulerMixin:
     """The solver that walks the trained noise schedule in `steps` steps; prediction type and schedule are the model's.
 
     Args:
         trained: The noise schedule that was trained; left as it is.
-        sampler, steps, device: Which solver, in how many steps, where.
+        sampler, steps: Which solver, in how many steps; its timesteps stay on the CPU, so that no step waits for a GPU
+            before its noise is drawn.
 
     Raises:
         SamplingError: There is no such solver, or the schedule has fewer steps.
@@ -102,7 +107,7 @@ def make_sampler(trained: DDPMScheduler, sampler: str, steps: int, device: torch
         raise SamplingError(f"sampling_steps {steps}: {sampler} draws noise between steps; use 2 or more")
     if steps > trained.config.num_train_timesteps:
         raise SamplingError(f"sampling_steps {steps} exceeds the {trained.config.num_train_timesteps} trained ones")
-    scheduler.set_timesteps(steps, device=device)
+    scheduler.set_timesteps(steps)
     return scheduler
 
 

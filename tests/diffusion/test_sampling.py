@@ -45,7 +45,7 @@ def schedule(model_dir):
 
 
 def test_samplers_carry_the_trained_schedule(trained, protocol):
-    scheduler = make_sampler(schedule(trained), protocol.sampler, 4, torch.device("cpu"))
+    scheduler = make_sampler(schedule(trained), protocol.sampler, 4)
     assert scheduler.config.prediction_type == "v_prediction"
     assert scheduler.config.beta_schedule == "squaredcos_cap_v2"
     assert len(scheduler.timesteps) == 4
@@ -54,7 +54,7 @@ def test_samplers_carry_the_trained_schedule(trained, protocol):
 def test_air_stays_in_range_during_sampling(trained, tiny):
     """The predicted image is clipped to [−1, 1] at each step by every sampler."""
     for sampler in ("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"):
-        scheduler = make_sampler(schedule(trained), sampler, 4, torch.device("cpu"))
+        scheduler = make_sampler(schedule(trained), sampler, 4)
         x, t = torch.zeros(1, 3, 16, 16), scheduler.timesteps[-1]
         for t in scheduler.timesteps:
             x = scheduler.step(torch.full_like(x, -30.0), t, x).prev_sample
@@ -95,4 +95,4 @@ def test_a_model_that_has_learned_one_pair_draws_it(tmp_path, tiny):
 
 def test_the_stochastic_solver_needs_two_steps(trained, tiny):
     with pytest.raises(SamplingError, match="sampling_steps 1: sde-dpmsolver"):
-        make_sampler(schedule(trained), "sde-dpmsolver++", 1, torch.device("cpu"))
+        make_sampler(schedule(trained), "sde-dpmsolver++", 1)

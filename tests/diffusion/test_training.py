@@ -14,7 +14,7 @@ from tiny_models import SIZE, blob_pairs, equal, save_base, weights
 
 from benchmarks.paper_model import ARCHITECTURE
 from mammorgb_utils.diffusion.encoding import EncodingError
-from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.base import load_base, pick_device
 from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError, load_checkpoint
 from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS, fit
 from mammorgb_utils.diffusion.engine.model_folder import milestone_dir
@@ -180,13 +180,13 @@ def test_a_perfect_prediction_has_no_loss(tmp_path, pairs, prediction):
 
     class Oracle:
         def __call__(self, noisy, t):
-            alpha = scheduler.alphas_cumprod[t].sqrt().view(-1, 1, 1, 1)
-            sigma = (1 - scheduler.alphas_cumprod[t]).sqrt().view(-1, 1, 1, 1)
+            alpha = scheduler.alphas_cumprod.to(t.device)[t].sqrt().view(-1, 1, 1, 1)
+            sigma = (1 - scheduler.alphas_cumprod.to(t.device)[t]).sqrt().view(-1, 1, 1, 1)
             noise = (noisy - alpha * clean) / sigma
             answer = {"epsilon": noise, "v_prediction": alpha * noise - sigma * clean, "sample": clean}[prediction]
             return type("Output", (), {"sample": answer})
 
-    state = type("State", (), {"step": 0, "model": Oracle()})
+    state = type("State", (), {"step": 0, "model": Oracle(), "noise": {}})
     assert float(denoising_loss(state, scheduler, source, recipe, range(4))) < 1e-5
 
 
@@ -201,7 +201,7 @@ def test_encodings_share_images_order_timesteps_and_noise_of_the_views(pairs):
 def test_a_split_batch_has_the_loss_of_the_whole(base, pairs):
     recipe = Recipe(steps=1, batch_size=4, seed=0, learning_rate=1e-3, precision="fp32")
     unet, scheduler = load_base(str(base), SIZE)
-    state, source = State(unet, recipe, torch.device("cpu")), PairSource(pairs, "absdiff", 0.5, recipe)
+    state, source = State(unet, recipe, pick_device()), PairSource(pairs, "absdiff", 0.5, recipe)
     with torch.no_grad():
         whole, first, second = (float(denoising_loss(state, scheduler, source, recipe, part))
                                 for part in (range(4), range(0, 1), range(1, 4)))
@@ -257,7 +257,7 @@ def test_learning_rate_and_ema_schedules():
 def test_ema_is_the_recursion_written_out(base, pairs):
     recipe = Recipe(steps=3, batch_size=4, seed=0, learning_rate=1e-2, ema_decay=0.9, precision="fp32")
     unet, scheduler = load_base(str(base), SIZE)
-    state, source = State(unet, recipe, torch.device("cpu")), PairSource(pairs, "sum", 0.5, recipe)
+    state, source = State(unet, recipe, pick_device()), PairSource(pairs, "sum", 0.5, recipe)
     name = "conv_in.weight"
     average = state.weights[name].detach().clone()
     for step in range(3):

@@ -106,6 +106,14 @@ def pick_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else _CPU
 
 
+def make_repeatable(device: torch.device) -> None:
+    """On a GPU, take algorithms that give the same bits each time, so that a resumed run is the unbroken one."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+
+
 def compiled(unet: UNet2DModel, precision: str) -> torch.nn.Module:
     """The model for training: through torch.compile at bf16 on a GPU, itself elsewhere.
 

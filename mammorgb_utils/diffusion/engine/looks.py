@@ -45,7 +45,7 @@ def draw_strip(state: State, scheduler: DDPMScheduler, seed: int, folder: Path, 
         for name, average in state.ema.items():
             state.weights[name].copy_(average)
         try:
-            sampler = make_sampler(scheduler, "dpmsolver++", _SOLVER_STEPS, state.unet.device)
+            sampler = make_sampler(scheduler, "dpmsolver++", _SOLVER_STEPS)
             rgb = decode_batch(denoise(state.unet, sampler, seed, range(_PAIRS), bf16)).cpu().numpy()
         finally:
             for name, weight in kept.items():
@@ -91,7 +91,7 @@ def sample_walk(model_dir: Path, protocol: Protocol, image: int, moments: int) -
         SamplingError: `model_dir` isn't a finished model.
     """
     unet, trained = open_for_sampling(model_dir)
-    sampler = make_sampler(trained, protocol.sampler, protocol.sampling_steps, unet.device)
+    sampler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
     bf16 = resolve_precision(protocol.precision, unet.device) == "bf16"
     steps = [(t, decode_batch(x)[0, :2].cpu().numpy())
              for t, x in walk(unet, sampler, protocol.seed, range(image, image + 1), bf16)]

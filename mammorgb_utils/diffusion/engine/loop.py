@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from mammorgb_utils.diffusion.engine.base import compiled, resolve_precision
+from mammorgb_utils.diffusion.engine.base import compiled, make_repeatable, resolve_precision
 from mammorgb_utils.diffusion.engine.checkpoints import load_checkpoint, save_checkpoint
 from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.progress import peak_memory_mb, progress_bar
@@ -53,6 +53,7 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
         CheckpointError: The checkpoint is damaged or belongs to another training.
     """
     processes = processes or Processes()
+    make_repeatable(processes.device)
     _require_shares(recipe, passes, processes)
     folder.mkdir(parents=True, exist_ok=True)
     identity = identity | asdict(recipe) | {"data_sha256": source.data_sha256}

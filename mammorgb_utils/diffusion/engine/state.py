@@ -78,6 +78,7 @@ class State:
         self.ema = {name: w.detach().clone() for name, w in self.weights.items()} if recipe.ema_decay else {}
         self.optimizer = Optimizer(self.weights, recipe)
         self.step = 0
+        self.noise: dict[range, torch.Tensor] = {}  # drawn ahead for the coming step, by its members of the batch
 
     def tensors(self) -> Tensors:
         """Groups for a checkpoint."""

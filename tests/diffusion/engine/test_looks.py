@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from tiny_models import SIZE, blob_pairs
 
-from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.base import load_base, pick_device
 from mammorgb_utils.diffusion.engine.looks import draw_strip, noise_levels, sample_walk, strip_steps
 from mammorgb_utils.diffusion.engine.state import Recipe, State
 from mammorgb_utils.diffusion.learning import training_step
@@ -28,7 +28,7 @@ def test_a_training_leaves_its_strips(trained):
 def test_a_strip_shows_the_average_and_leaves_the_state_as_it_is(tmp_path, base):
     recipe = Recipe(steps=4, batch_size=4, seed=0, learning_rate=1e-2, ema_decay=0.9, precision="fp32")
     unet, scheduler = load_base(str(base), SIZE)
-    state, source = State(unet, recipe, torch.device("cpu")), PairSource(blob_pairs(8), "sum", 0.5, recipe)
+    state, source = State(unet, recipe, pick_device()), PairSource(blob_pairs(8), "sum", 0.5, recipe)
     for _ in range(3):
         training_step(state, scheduler, source, recipe)
     before = {name: weight.detach().clone() for name, weight in state.weights.items()}

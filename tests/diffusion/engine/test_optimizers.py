@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny_models import SIZE, equal, weights
 
-from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.base import load_base, pick_device
 from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError
 from mammorgb_utils.diffusion.engine.optimizers import Optimizer
 from mammorgb_utils.diffusion.engine.state import Recipe, State
@@ -15,7 +15,7 @@ OUTER = ("conv_in.", "conv_out.", "time_embedding.")
 
 def state_of(base, layout=torch.contiguous_format):
     unet, _ = load_base(str(base), SIZE)
-    state = State(unet, RECIPE, torch.device("cpu"))
+    state = State(unet, RECIPE, pick_device())
     state.unet.to(memory_format=layout)
     state.optimizer = Optimizer(state.weights, RECIPE)
     return state
@@ -63,7 +63,7 @@ def test_muon_moves_the_hidden_kernels_and_adamw_the_rest(base):
 
 def test_both_learning_rates_follow_the_schedule(base):
     unet, _ = load_base(str(base), SIZE)
-    state = State(unet, RECIPE, torch.device("cpu"))
+    state = State(unet, RECIPE, pick_device())
     before = {name: w.detach().clone() for name, w in state.weights.items()}
     for weight in state.weights.values():
         weight.grad = torch.ones_like(weight)
