@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+
+from mammorgb_utils.yaml_files import Record, read_record, validated
 
 PROFILES_DIR = Path(__file__).resolve().parent.parent / "profiles"
 
@@ -25,14 +25,12 @@ def _field(default: Any, meaning: str, **limits: Any) -> Any:
     return Field(default, description=meaning, **limits)
 
 
-class Protocol(BaseModel):
+class Protocol(Record):
     """All fields that decide a result, each with its default (the laptop study's), its meaning and its limits.
 
     Profiles in `profiles/*.yaml` hold the fields that differ. A meaning that begins with *open* marks a
     choice that the paper doesn't state.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     profile: str = _field("laptop", "name of the file in profiles/")
     seed: int = _field(2511, "of training, sampling and resampling; the cohort has its own", ge=0)
@@ -40,7 +38,7 @@ class Protocol(BaseModel):
     # cohort
     phantom_pairs: PositiveInt = _field(600, "usable pairs in the phantom cohort")
     phantom_seed: int = _field(22759, "of the phantom cohort", ge=0)
-    accepted_birads: tuple[int, ...] = _field((2,), "the paper: BI-RADS 2 only")
+    accepted_birads: tuple[int, ...] = _field((2,), "the paper: BI-RADS 2 only", min_length=1)
     unknown_birads: Literal["exclude", "include"] = _field("exclude", "what an empty BI-RADS does")
     for_processing: Literal["reject", "convert"] = _field(
         "reject", "detector values: left out, or shown by their logarithm")
@@ -58,7 +56,7 @@ class Protocol(BaseModel):
     reference_cdf: str = _field("phantom", "a packaged reference, or a path to a file of `mammorgb reference-cdf`")
 
     # encoding
-    encodings: tuple[ThirdChannel, ...] = _field(THIRD_CHANNELS, "third channels that are compared")
+    encodings: tuple[ThirdChannel, ...] = _field(THIRD_CHANNELS, "third channels that are compared", min_length=1)
     sum_scale: float = _field(0.5, "open: factor that brings CC + MLO into [0, 1]; clipped after it", gt=0.0, le=1.0)
 
     # training
@@ -94,10 +92,17 @@ class Protocol(BaseModel):
     n_bootstrap: PositiveInt = _field(2000, "draws of an interval")
     n_derangements: PositiveInt = _field(20, "shuffled pairings of the consistency null")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[field.field_name].annotation is not bool:
+            raise ValueError("a number or a text, not true or false")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Protocol:
-        if not self.encodings or len(set(self.encodings)) != len(self.encodings):
-            raise ValueError("encodings: name each of sum, absdiff, zero at most once, and at least one")
+        if len(set(self.encodings)) != len(self.encodings):
+            raise ValueError("encodings: name each of sum, absdiff, zero at most once")
         if self.image_size % 8:
             raise ValueError("image_size: must be a multiple of 8, as the UNet halves it three times or more")
         if self.sampling_weights == "ema" and self.ema_decay == 0.0:
@@ -111,53 +116,20 @@ class Protocol(BaseModel):
         """Read a profile by name (`smoke`, `laptop`, `paper`) or by path, then apply overrides.
 
         Raises:
-            ProtocolError: The profile doesn't exist or isn't YAML, or a field is unknown or out of range.
+            ProtocolError: The profile doesn't exist or can't be read, or a field is unknown or out of range.
         """
-        path = _profile_path(profile)
-        try:
-            fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ProtocolError(f"{path.name}: not valid YAML: {error}") from error
-        if not isinstance(fields, dict):
-            raise ProtocolError(f"{path.name}: must hold fields and values, such as `epochs: 3`")
-        return cls._validated({"profile": path.stem, **fields, **overrides}, source=path.name)
+        is_path = Path(profile).suffix in {".yaml", ".yml"}
+        path = PROFILES_DIR.parent / profile if is_path else PROFILES_DIR / f"{profile}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(path.stem for path in PROFILES_DIR.glob("*.yaml")))
+            raise ProtocolError(f"profile {str(profile)!r} not found; use one of {known}, or a YAML file's path "
+                                "from the project's root")
+        return read_record(path, cls, ProtocolError, {"profile": path.stem}, **overrides)
 
     def changed(self, **fields: Any) -> Protocol:
-        """This protocol with other values in some fields, for the trials of an appendix.
-
-        Raises:
-            ProtocolError: A field is unknown or out of range.
-        """
-        return self._validated({**self.model_dump(), **fields}, source="changed protocol")
+        """This protocol with other values in some fields; raises as `load`."""
+        return validated(Protocol, {**self.model_dump(), **fields}, "changed protocol", ProtocolError)
 
     def to_json(self) -> str:
         """All fields, sorted, as recorded in `runs/<name>/protocol.json`."""
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)
-
-    @classmethod
-    def _validated(cls, fields: dict[str, Any], source: str) -> Protocol:
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            lines = [_explain(item, cls) for item in error.errors()]
-            raise ProtocolError(f"{source}: " + "; ".join(lines)) from None
-
-
-def _profile_path(profile: str | Path) -> Path:
-    named = Path(profile).suffix not in {".yaml", ".yml"}
-    path = PROFILES_DIR / f"{profile}.yaml" if named else PROFILES_DIR.parent / profile
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PROFILES_DIR.glob("*.yaml")))
-        raise ProtocolError(f"profile {profile!r} not found; use one of {known}, or a YAML file's path "
-                            "from the project's root")
-    return path
-
-
-def _explain(item: dict[str, Any], cls: type[Protocol]) -> str:
-    field = ".".join(map(str, item["loc"]))
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(field, cls.model_fields, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else "mammorgb_utils/protocol.py lists them all"
-        return f"unknown field {field!r}; {remedy}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"field {field!r}: {message} (got {item.get('input')!r})" if field else message

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from mammorgb_utils.protocol import THIRD_CHANNELS
 from mammorgb_utils.runs import PROJECT_ROOT
+from mammorgb_utils.yaml_files import Record, read_record
 
 FILE = PROJECT_ROOT / "outputs.yaml"
 _ENDINGS = {"figures": ("pdf", "png"), "tables": ("csv", "tex")}
@@ -23,11 +23,7 @@ class OutputsError(ValueError):
     """The list can't be used, or doesn't have what is asked for; the message names file, entry and remedy."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Notebook(_Record):
+class Notebook(Record):
     """A notebook and its place among the others; the head of `outputs.yaml` says what each field does."""
 
     about: str
@@ -44,7 +40,7 @@ class Notebook(_Record):
         return [f"{name}_{encoding}" for encoding in encodings] if self.each else [name]
 
 
-class Figure(_Record):
+class Figure(Record):
     """Who makes a figure, and its caption."""
 
     notebook: str
@@ -65,7 +61,7 @@ class Table(Figure):
 Entry = TypeVar("Entry", Figure, Table)
 
 
-class Outputs(_Record):
+class Outputs(Record):
     """All of `outputs.yaml`, in its order."""
 
     notebooks: dict[str, Notebook]
@@ -133,19 +129,8 @@ class Outputs(_Record):
 
 @cache
 def load_outputs(path: Path = FILE) -> Outputs:
-    """Read and check the list.
-
-    Raises:
-        OutputsError: It isn't there or isn't valid; the message names every wrong entry.
-    """
-    try:
-        return Outputs.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except FileNotFoundError:
-        raise OutputsError(f"{path}: not found; it stands in the project's root") from None
-    except yaml.YAMLError as error:
-        raise OutputsError(f"{path.name}: not valid YAML: {error}") from None
-    except ValidationError as error:
-        raise OutputsError(f"{path.name}: " + "; ".join(_explain(item) for item in error.errors())) from None
+    """Read and check the list; an `OutputsError` names every wrong entry."""
+    return read_record(path, Outputs, OutputsError)
 
 
 def finished_appendices(root: Path) -> list[str]:
@@ -178,8 +163,3 @@ def _entry(entries: dict[str, Entry], kind: str, name: str) -> Entry:
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else "; list it there"
-
-
-def _explain(item: dict[str, Any]) -> str:
-    place = "".join(f"{part}." for part in item["loc"]).removesuffix(".")
-    return ": ".join(filter(None, (place, item["msg"].removeprefix("Value error, "))))

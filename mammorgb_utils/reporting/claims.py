@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, read_table
+from mammorgb_utils.yaml_files import Record, read_record
 
 CLAIMS_FILE = PROJECT_ROOT / "claims.yaml"
 VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDERPOWERED, NOT_TESTABLE, NOT_RUN = (
@@ -31,11 +31,7 @@ class Judgement(NamedTuple):
     note: str = ""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _OfSets(_Record):
+class _OfSets(Record):
     """A criterion that looks at a table's rows of the study's encodings; `decide` says what follows from them."""
 
     table: str
@@ -95,7 +91,7 @@ class RateWithin(_OfSets):
                          verdict_of((narrow & ~outside).all(), outside.any()))
 
 
-class Nearer(_Record):
+class Nearer(Record):
     """Each first set nearer to real than its second, over enough training runs to tell encoding from seed."""
 
     kind: Literal["nearer"]
@@ -121,7 +117,7 @@ class Nearer(_Record):
         return Judgement(observed, verdict_of((rows["closer_low"] > 0.0).all(), (rows["closer_high"] < 0.0).any()))
 
 
-class Consistency(_Record):
+class Consistency(Record):
     """Enough scores surely above the threshold: reproduced; too few that can still reach it: not."""
 
     kind: Literal["consistency"]
@@ -158,13 +154,13 @@ class Consistency(_Record):
         return None
 
 
-class ByAppendix(_Record):
+class ByAppendix(Record):
     """Judged by an appendix, which hands in `observed`, `verdict` and, if need be, `note`."""
 
     kind: Literal["by_appendix"]
 
 
-class Claim(_Record):
+class Claim(Record):
     """One claim of the paper with the criterion that judges it."""
 
     id: str
@@ -194,25 +190,14 @@ class Claim(_Record):
         return found
 
 
-class _ClaimsFile(_Record):
+class _ClaimsFile(Record):
     version: Literal[1]
     claims: tuple[Claim, ...] = Field(min_length=1)
 
 
 def load_claims(path: Path = CLAIMS_FILE) -> tuple[Claim, ...]:
-    """Read and validate the claims file.
-
-    Raises:
-        ClaimsError: The file is absent, isn't YAML, repeats an id, or has an unknown, missing or wrong field.
-    """
-    try:
-        claims = _ClaimsFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).claims
-    except FileNotFoundError:
-        raise ClaimsError(f"{path}: not found; it stands in the project's root as claims.yaml") from None
-    except yaml.YAMLError as error:
-        raise ClaimsError(f"{path}: not valid YAML: {error}") from error
-    except ValidationError as error:
-        raise ClaimsError(f"{path.name}: " + "; ".join(_explain(item) for item in error.errors())) from None
+    """Read the claims file; a `ClaimsError` says what is wrong with it."""
+    claims = read_record(path, _ClaimsFile, ClaimsError).claims
     ids = [claim.id for claim in claims]
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise ClaimsError(f"{path.name}: id {repeated[0]!r} stands more than once; give each claim its own")
@@ -296,11 +281,3 @@ def _both_ways(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 def _listed(rows: pd.DataFrame, template: str) -> str:
     return "; ".join(template.format(**row) for row in rows.to_dict("records"))
-
-
-def _explain(item: Mapping[str, Any]) -> str:
-    place = list(item["loc"])
-    if len(place) > 1 and place[0] == "claims":
-        place = [f"claim number {place[1] + 1}", *place[2:]]
-    message = "unknown field" if item["type"] == "extra_forbidden" else item["msg"]
-    return f"{', '.join(map(str, place)) or 'file'}: {message} (got {item.get('input')!r})"

@@ -160,10 +160,11 @@ def test_results_of_another_version_are_refused():
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda c: c["claims"][0].update(treshold=1), "claim number 1, treshold: unknown field"),
-    (lambda c: c["claims"][1]["test"].update(threshold="low"), "claim number 2, test, at_most, threshold: .*'low'"),
-    (lambda c: c["claims"][2].pop("paper"), "claim number 3, paper: Field required"),
-    (lambda c: c["claims"][3]["test"].update(kind="gut"), "claim number 4, test: .*'gut'"),
+    (lambda c: c["claims"][0].update(treshold=1), r"line \d+, unknown field 'claims.0.treshold'"),
+    (lambda c: c["claims"][1]["test"].update(threshold="low"),
+     r"line \d+, field 'claims.1.test.at_most.threshold': .*'low'"),
+    (lambda c: c["claims"][2].pop("paper"), r"line \d+, field 'claims.2.paper': Field required"),
+    (lambda c: c["claims"][3]["test"].update(kind="gut"), "field 'claims.3.test': .*'gut'"),
     (lambda c: c["claims"][4].update(id="C1"), "id 'C1' stands more than once")])
 def test_broken_claims_file_is_refused_with_its_place(tmp_path, change, message):
     content = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
