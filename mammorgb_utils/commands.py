@@ -7,15 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
 
 from mammorgb_utils.output.outputs import finished_appendices, forget_lost_stages, load_outputs, missing_files
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, read_table
+from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, exclusive, read_table
 
 DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
@@ -29,7 +28,7 @@ def reproduce(options: argparse.Namespace) -> None:
     path = PROJECT_ROOT / manifest
     require_files(load_manifest(path), path.parent)  # before anything is computed
     run = Run.open(options.run or protocol.profile, options.profile, manifest)
-    with _locked(run):
+    with exclusive(run.root, wait=0):
         forget_lost_stages(run.root)
         run_snakemake(run, options, manifest)
         _report_on(run)
@@ -44,7 +43,7 @@ def appendices(options: argparse.Namespace) -> None:
     manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
     run = Run.open(name, options.profile, manifest)
     chosen = [stage for stage in load_outputs().appendices if not options.only or stage[:2] in options.only]
-    with _locked(run):
+    with exclusive(run.root, wait=0):
         for stage in chosen:
             if any(not (run.root / file).is_file() for file in load_outputs().files([stage])):
                 (run.root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
@@ -69,16 +68,6 @@ def _report_on(run: Run) -> None:
     print(f"Done: runs/{run.root.name}/figures, runs/{run.root.name}/tables, runs/{run.root.name}/notebooks")
     if run.pairs_index.is_file():
         print(f"Report: runs/{run.root.name}/{write_report(run).name}")
-
-
-@contextmanager
-def _locked(run: Run) -> Iterator[None]:
-    try:
-        with filelock.FileLock(run.root / ".lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise RunError(f"runs/{run.root.name} is in use by another process; wait for it, or choose another "
-                       "RUN=…") from None
 
 
 def phantom(options: argparse.Namespace) -> None:

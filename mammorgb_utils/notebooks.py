@@ -29,11 +29,8 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
 
     Args:
         name: Stem of a file in `notebooks/`, such as `"02_train"`.
-        output: Where the executed copy goes. After a failure `<stem>.failed.ipynb` beside it shows the error.
+        output: The executed copy. After a failure `<stem>.failed.ipynb` beside it shows the error.
         parameters: Values for the notebook's parameters cell; text is read by the type declared there.
-
-    Raises:
-        NotebookError: The notebook or a parameter doesn't exist, or a cell failed.
     """
     source = NOTEBOOKS_DIR / f"{name}.ipynb"
     if not source.is_file():

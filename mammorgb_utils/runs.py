@@ -19,6 +19,7 @@ from typing import Any
 import filelock
 import numpy as np
 import pandas as pd
+import psutil
 
 from mammorgb_utils.protocol import Protocol
 
@@ -32,11 +33,16 @@ class RunError(ValueError):
     """A run folder can't be used; the message names folder, field and remedy."""
 
 
+def _file(place: str) -> Any:
+    """A path below a run's root, as a property."""
+    return property(lambda run: run.root / place)
+
+
 @dataclass(frozen=True)
 class Run:
     """One study's folder, protocol and manifest; the only place that knows file names.
 
-    Every path under `root` has one writer: the notebook named in the property's comment.
+    Every path under `root` has one writer: the notebook named in its comment.
     """
 
     root: Path
@@ -48,9 +54,8 @@ class Run:
         """Open `runs/<name>`, or make it; refuse it when it records another protocol or manifest.
 
         Args:
-            name: Folder below `runs/`.
-            profile: Profile name, or path of a YAML file.
-            manifest: Path of the manifest; a relative one is taken from the project's root.
+            profile: Its name, or the path of a YAML file.
+            manifest: A relative path is taken from the project's root.
             overrides: Protocol fields that replace the profile's.
 
         Raises:
@@ -69,10 +74,7 @@ class Run:
 
     @classmethod
     def recorded(cls, name: str) -> Run:
-        """Open a study that is there, by what its folder records; nothing is written, and `manifest` isn't known.
-
-        Args:
-            name: Folder below `runs/`.
+        """Open the study in `runs/<name>` by what it records; nothing is written, and `manifest` isn't known.
 
         Raises:
             RunError: There is no such study, or its record can't be read by this code.
@@ -108,31 +110,28 @@ class Run:
                            "choose another name with RUN=…, or remove the folder to start over")
 
     def encodings(self, asked: str = "all") -> tuple[str, ...]:
-        """The study's encodings, or the one asked for.
-
-        Raises:
-            RunError: The study has no such encoding.
-        """
+        """The study's encodings, or the one asked for; a `RunError` where the study doesn't have it."""
         known = self.protocol.encodings
         if asked != "all" and asked not in known:
             raise RunError(f"encoding {asked!r} isn't in this study; use all, or one of {', '.join(known)}")
         return known if asked == "all" else (asked,)
 
-    @property
-    def pairs(self) -> Path:  # 01: (N, 2, H, W) float32 in [0, 1], CC first
-        return self.root / "pairs" / "pairs.npy"
+    pairs = _file("pairs/pairs.npy")  # 01: (N, 2, H, W) float32 in [0, 1], CC first
+    pairs_index = _file("pairs/index.csv")  # 01: one row a pair, same order
+    pairs_record = _file("pairs/record.json")  # 01: which reference the pairs were matched to
+    images = _file("pairs/images.csv")  # 01: every manifest row, with the reason where it is excluded
+    overlap = _file("metrics/overlap.csv")  # 04: one row a pair of every set
+    shuffled = _file("metrics/shuffled.csv")  # 04: one row a shuffled pair of every set
+    texture = _file("metrics/texture.csv")  # 04: one row a pair of every set: texture inside the breast
+    nearest_training = _file("metrics/nearest_training.csv")  # 04: of every other pair, and whether it is flagged
+    anatomy = _file("metrics/anatomy.csv")  # 04: one row a pair of every set and of the training pairs
+    third_residuals = _file("metrics/third_residuals.csv")  # 04: drawn against computed third channel
+    reader_study = _file("reader_study")  # A4: the readers' page, its key, and their results
+    figures = _file("figures")
+    tables = _file("tables")
 
-    @property
-    def pairs_index(self) -> Path:  # 01: one row a pair, same order
-        return self.root / "pairs" / "index.csv"
-
-    @property
-    def pairs_record(self) -> Path:  # 01: which reference the pairs were matched to
-        return self.root / "pairs" / "record.json"
-
-    @property
-    def images(self) -> Path:  # 01: every manifest row, with the reason where it is excluded
-        return self.root / "pairs" / "images.csv"
+    def by_method(self, table: str) -> Path:  # 04: `overlap` and `shuffled` under every mask method
+        return self.root / "metrics" / f"{table}_by_method.csv"
 
     def model(self, encoding: str) -> Path:  # 02: a plain diffusers pipeline folder
         return self.root / "models" / encoding
@@ -143,47 +142,8 @@ class Run:
     def samples(self, encoding: str) -> Path:  # 03: (n, 2, H, W) float32 in [0, 1]
         return self.root / "samples" / encoding / "pairs.npy"
 
-    @property
-    def overlap(self) -> Path:  # 04: one row a pair of every set
-        return self.root / "metrics" / "overlap.csv"
-
-    @property
-    def shuffled(self) -> Path:  # 04: one row a shuffled pair of every set
-        return self.root / "metrics" / "shuffled.csv"
-
-    def by_method(self, table: str) -> Path:  # 04: `overlap` and `shuffled` under every mask method
-        return self.root / "metrics" / f"{table}_by_method.csv"
-
-    @property
-    def texture(self) -> Path:  # 04: one row a pair of every set: texture inside the breast
-        return self.root / "metrics" / "texture.csv"
-
-    @property
-    def nearest_training(self) -> Path:  # 04: nearest training pair of every other pair, and whether it is flagged
-        return self.root / "metrics" / "nearest_training.csv"
-
-    @property
-    def anatomy(self) -> Path:  # 04: one row a pair of every set and of the training pairs
-        return self.root / "metrics" / "anatomy.csv"
-
-    @property
-    def third_residuals(self) -> Path:  # 04: drawn against computed third channel, own and strangers'
-        return self.root / "metrics" / "third_residuals.csv"
-
     def appendix(self, name: str) -> Path:  # A1, A5, A6: trials and samples of an appendix
         return self.root / "appendices" / name
-
-    @property
-    def reader_study(self) -> Path:  # A4: the readers' page, its key, and their results
-        return self.root / "reader_study"
-
-    @property
-    def figures(self) -> Path:
-        return self.root / "figures"
-
-    @property
-    def tables(self) -> Path:
-        return self.root / "tables"
 
 
 def differences(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
@@ -211,7 +171,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{escape(path.name)}.*"):
         writer = leftover.name.removeprefix(f".{path.name}.").removesuffix(path.suffix)
-        if writer.isdigit() and not _is_alive(int(writer)):
+        if writer.isdigit() and not psutil.pid_exists(int(writer)):
             leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
@@ -221,19 +181,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process runs on this machine; where that can't be asked, yes."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -260,15 +207,15 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, wait: float = 5) -> Iterator[None]:
     """Hold a folder for one writer; the operating system frees it when the process dies.
 
-    Raises:
-        RunError: Another process holds it.
+    Args:
+        wait: Seconds until a `RunError` says that another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(folder / ".lock", timeout=5):
+        with filelock.FileLock(folder / ".lock", timeout=wait):
             yield
     except filelock.Timeout:
         raise RunError(f"{_relative(folder)} is in use by another process; wait for it, or choose another "

@@ -40,7 +40,7 @@ def failure(capsys, *arguments) -> str:
 def test_a_mistyped_profile_field_is_named(project, capsys):
     (project / "mine.yaml").write_text("learning_rat: 1.0\n")
     error = failure(capsys, "reproduce", "--profile", str(project / "mine.yaml"))
-    assert "mine.yaml: unknown field 'learning_rat'; did you mean 'learning_rate'?" in error
+    assert "mine.yaml: line 1, unknown field 'learning_rat'; did you mean 'learning_rate'?" in error
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -24,12 +24,7 @@ def cohort_flow(flow: pd.DataFrame) -> Figure:
     """A flow diagram in the manner of CONSORT: what is left after each step, and why the rest is not.
 
     Args:
-        flow: One row a reason, in order: `step`, `reason` (empty when nothing was taken out),
-            `images_excluded`, `images_left`, `pairs_left` (NA before images are paired). Consecutive rows
-            of one step share its boxes; the last of them says what is left.
-
-    Returns:
-        Boxes from top to bottom, exclusions on the right with their counts; reasons nobody met are left out.
+        flow: From `data.cohort_flow`; consecutive rows of one step share its boxes, the last says what is left.
     """
     steps = (flow["step"] != flow["step"].shift()).cumsum()
     stages = [(_left(rows.iloc[-1]), _excluded(rows)) for _, rows in flow.groupby(steps, sort=False)]
@@ -96,9 +91,6 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
     Args:
         stats: For each encoding its `stats.jsonl`: columns `step`, `loss`, `grad_norm`, one row a step.
         max_grad_norm: Where gradients are clipped, drawn as a line.
-
-    Returns:
-        Two panels: every step faint, its centred running mean bold.
     """
     figure = style.new_figure(style.DOUBLE_COLUMN, 70.0)
     panels = figure.subplots(1, 2)

@@ -15,19 +15,13 @@ _NAMED = 10  # flagged pairs that a message names
 
 
 def export_run(root: Path, *, flagged: str = "refuse") -> dict[str, int]:
-    """Write a study's synthetic pairs below `root/export`, unless some of them lie too near a training pair.
+    """Write a study's synthetic pairs below `root/export`; the number of files for each set.
 
-    Args:
-        root: The run folder.
-        flagged: What pairs flagged by notebook 04 do: `"refuse"` stops the export, `"leave out"` writes the others,
-            whose numbers stay as they are, `"include"` writes all without looking.
-
-    Returns:
-        Number of files written for each set; earlier files of flagged pairs are removed where those are left out.
+    Pairs that notebook 04 flagged stop the export (`"refuse"`), stay at home while the others keep their numbers
+    (`"leave out"`; earlier files of them go), or are written without looking (`"include"`).
 
     Raises:
-        RunError: There are no synthetic pairs, notebook 04 hasn't looked at these, its table was changed, or some are
-            flagged.
+        RunError: There are no synthetic pairs, nobody has looked at these, or some are flagged.
     """
     sets = {path.parent.name: np.load(path, mmap_mode="r") for path in sorted(root.glob("samples/*/pairs.npy"))}
     if not sets:
@@ -43,15 +37,7 @@ def export_run(root: Path, *, flagged: str = "refuse") -> dict[str, int]:
 
 
 def flagged_pairs(root: Path, sizes: dict[str, int]) -> set[str]:
-    """Synthetic pairs that notebook 04 flagged in metrics/nearest_training.csv.
-
-    Args:
-        root: The run folder.
-        sizes: Number of pairs of each synthetic set.
-
-    Raises:
-        RunError: The table is missing, damaged, changed since notebook 04 wrote it, or of other samples.
-    """
+    """Synthetic pairs that notebook 04 flagged, of sets of these sizes; a `RunError` where its table can't be used."""
     file = root / "metrics" / "nearest_training.csv"
     table = read_table(file) if file.is_file() else pd.DataFrame()
     if problem := _unusable(file, table, sizes):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -88,11 +88,7 @@ class Outputs(Record):
         return tuple(name for name, notebook in self.notebooks.items() if notebook.appendix)
 
     def figure(self, name: str) -> Figure:
-        """A figure's entry.
-
-        Raises:
-            OutputsError: It isn't listed; the message names the nearest one.
-        """
+        """A figure's entry; an `OutputsError` names the nearest one where it isn't listed."""
         return _entry(self.figures, "figure", name)
 
     def table(self, name: str) -> Table:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mammorgb_utils.output.style import rc
-from mammorgb_utils.output.tables import rounded
+from mammorgb_utils.output.tables import is_number, rounded
 from mammorgb_utils.runs import atomic_path
 
 MAX_ROWS = 60  # of a table on a page; the CSV has all
@@ -47,19 +47,10 @@ def write_page(path: Path, template: str, **content: Any) -> Path:
 
 
 def page_table(frame: pd.DataFrame, columns: list[str] | None = None) -> dict[str, Any]:
-    """A table as a template shows it: rounded as in LaTeX, numbers to the right.
-
-    Args:
-        frame: Any table.
-        columns: Those to show; others are counted.
-
-    Returns:
-        `header` and `rows` of cells, each `{"text", "number"}`; `more_rows` and `more_columns` left out; `wide`.
-    """
+    """A table as a template shows it: rounded as in LaTeX, numbers to the right; what isn't shown is counted."""
     shown = frame[[name for name in columns or [] if name in frame] or list(frame)].reset_index(drop=True)
     text = rounded(shown)
-    numeric = [pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-               for _, column in shown.items()]
+    numeric = [is_number(column) for _, column in shown.items()]
     rows = [[{"text": value, "number": number} for value, number in zip(row, numeric, strict=True)]
             for row in text.head(MAX_ROWS).to_numpy().tolist()]
     return {"header": [{"text": name, "number": number} for name, number in zip(text.columns, numeric, strict=True)],
@@ -68,15 +59,10 @@ def page_table(frame: pd.DataFrame, columns: list[str] | None = None) -> dict[st
 
 
 def page_picture(path: Path) -> dict[str, Any]:
-    """A figure's PNG for a page, in a palette and no larger than a screen needs.
-
-    Returns:
-        `uri` (data URI), `width` and `height` at which it is shown [CSS px].
-    """
+    """A figure's PNG for a page, in a palette and no larger than a screen needs, with its size there [CSS px]."""
     with Image.open(path) as image:
         picture = image.convert("RGB")
-    width = round(picture.width / _PIXELS_PER_MM * _CSS_PER_MM)
-    height = round(picture.height / _PIXELS_PER_MM * _CSS_PER_MM)
+    width, height = (round(side / _PIXELS_PER_MM * _CSS_PER_MM) for side in picture.size)
     if picture.width > _WIDEST:
         picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)), Image.Resampling.LANCZOS)
     picture = picture.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

@@ -32,12 +32,10 @@ def preprocessing_steps(views: Mapping[str, Steps]) -> Figure:
     """What each preprocessing step does to one pair.
 
     Args:
-        views: For `"CC"` and `"MLO"`, the steps in order as (title, `(H, W)` image in [0, 1]). Both views
-            have the same number of steps; sizes may differ from step to step.
+        views: For `"CC"` and `"MLO"`, the same steps in order as (title, `(H, W)` image in [0, 1]); sizes may differ.
 
     Returns:
-        A row a view, a column a step, every image in its own aspect and on the same grey scale, with its
-        size in pixels below.
+        A row a view, a column a step, every image in its own aspect and on the same grey scale.
     """
     columns = {len(steps) for steps in views.values()}
     if len(columns) != 1:
@@ -65,8 +63,7 @@ def reference_cdf(before: Sequence[Sample], after: Sequence[Sample], reference: 
         above: Of images only pixels above this value count: 0 leaves out the air. None counts all.
 
     Returns:
-        Two panels; in both the reference is bold. Each states the median over images of the largest
-        vertical distance to it, 0 = same distribution.
+        Two panels with the reference in bold; each states the median of the largest vertical distance to it.
     """
     figure = style.new_figure(style.DOUBLE_COLUMN, 66.0)
     panels = figure.subplots(1, 2, sharey=True)
@@ -111,9 +108,6 @@ def encodings(pair: np.ndarray, images: Mapping[str, np.ndarray]) -> Figure:
     Args:
         pair: `(2, H, W)` in [0, 1], CC first.
         images: For each encoding its `(H, W, 3)` image in [0, 1].
-
-    Returns:
-        CC and MLO on the left, then a column an encoding: the RGB image above its blue channel.
     """
     shown = style.present_sets(images)
     figure = style.new_figure(style.DOUBLE_COLUMN, 96.0 if len(shown) > 1 else 120.0)
@@ -137,13 +131,10 @@ def gallery(pairs: np.ndarray, captions: Sequence[str] | None = None, *, title: 
     """Pairs side by side, CC on the left of each frame and MLO on the right.
 
     Args:
-        pairs: `(n, 2, H, W)` in [0, 1], real or synthetic; all of them are shown.
+        pairs: `(n, 2, H, W)` in [0, 1], at least one.
         captions: A short line below each pair.
         columns: Pairs a row.
-        frame: Colour of the fine line around each pair, e.g. the set's in `style.COLOURS`.
-
-    Raises:
-        ValueError: There is no pair, or captions don't match the pairs one to one.
+        frame: Colour of the fine line around each pair.
     """
     if len(pairs) == 0:
         raise ValueError("a gallery needs at least one pair")
@@ -180,14 +171,7 @@ def _pair(axes: Axes, pair: np.ndarray, frame: str, *, head: bool) -> None:
 
 @style.styled
 def training_strips(folders: Mapping[str, Path]) -> Figure:
-    """What each training drew on its way, from the same noise each time.
-
-    Args:
-        folders: For each encoding the folder of its strips, `step-<step>.png`: CC above MLO, a pair a column.
-
-    Raises:
-        ValueError: A folder holds no strip.
-    """
+    """What each encoding's training drew on its way into `step-<step>.png`: CC above MLO, a pair a column."""
     found = {name: sorted(folder.glob("step-*.png")) for name, folder in folders.items()}
     if empty := [name for name, files in found.items() if not files]:
         raise ValueError(f"training/{empty[0]}/strips: no strip; remove the training's folder and train again")

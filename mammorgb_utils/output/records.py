@@ -24,25 +24,13 @@ _FOLDER = ".written"
 
 
 def record(path: Path, **more: Any) -> None:
-    """Note a file's content and study; called by whoever has just written it.
-
-    Args:
-        path: A file in a folder of a study, such as `runs/<name>/tables/claims.csv`; elsewhere nothing is noted.
-        more: What else the record shall hold.
-    """
+    """Note content and study of a file in a folder of a study, and more; called by whoever has just written it."""
     if study := study_digest(path.parent.parent):
         write_json(_record_of(path), {"sha256": sha256(path), "study": study, **more})
 
 
 def write_metric(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table of `metrics/` atomically, without its row labels, and record it with the samples it is about.
-
-    `require_unchanged` reads the record, and so does the export of samples.
-
-    Args:
-        path: Such as `runs/<name>/metrics/overlap.csv`.
-        frame: Any table.
-    """
+    """Write a table of `runs/<name>/metrics/` as `write_csv`, and record it with the samples that it is about."""
     write_csv(path, frame)
     record(path, samples=samples_digests(path.parent.parent))
 
@@ -72,26 +60,14 @@ def samples_digests(root: Path) -> dict[str, str]:
 
 
 def require_unchanged(path: Path, stage: str) -> None:
-    """Refuse a file that isn't what its stage wrote; one without a record passes.
-
-    Raises:
-        ValueError: It was changed, or is of another study; the message names the stage to run again.
-    """
+    """Refuse, with a `ValueError`, a file that isn't what its stage wrote; one without a record passes."""
     found = state(path)
     if found in (CHANGED, FOREIGN):
         raise ValueError(f"{path.parent.name}/{path.name} is {found}; remove it and run {stage} again")
 
 
 def require_written(root: Path, stage: str) -> None:
-    """Refuse a study in which a file that an executed notebook wrote for later ones isn't as it was written.
-
-    Args:
-        root: The run folder.
-        stage: Such as `"04_metrics"`; `outputs.yaml` lists what it writes.
-
-    Raises:
-        ValueError: As `require_unchanged`.
-    """
+    """`require_unchanged` for all that a stage such as `"04_metrics"` wrote for later ones, by `outputs.yaml`."""
     for file in load_outputs().notebooks[stage].writes:
         require_unchanged(root / file, stage)
 

@@ -23,7 +23,6 @@ def present(study: Run, name: str, *parts: pd.DataFrame | Figure, shown: pd.Data
     """Save a table, a figure or both under one name in the study's folder, and show them in the notebook.
 
     Args:
-        study: Whose `tables/` and `figures/` they go to.
         name: As in `outputs.yaml`, which also says the caption and the columns that are shown.
         parts: Tables and figures, shown in this order.
         shown: What is displayed in the table's place: some of its rows, in the same columns as the table would be,
@@ -49,16 +48,9 @@ def present(study: Run, name: str, *parts: pd.DataFrame | Figure, shown: pd.Data
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write `folder/name.pdf` (fonts embedded as TrueType) and `folder/name.png` (300 dpi), atomically.
+    """Write `folder/name.pdf` (fonts embedded as TrueType) and `folder/name.png` (300 dpi), as `outputs.yaml` lists it.
 
-    The bytes depend on the figure alone: the files hold no date, path or user. The figure stays open.
-
-    Args:
-        folder: For a study `Run.figures`; it is made when missing.
-        name: As in `outputs.yaml`.
-
-    Raises:
-        OutputsError: `name` isn't listed there.
+    The bytes depend on the figure alone: the files hold no date, path or user.
     """
     load_outputs().figure(name)
     with plt.rc_context(rc()):
@@ -69,17 +61,9 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
 
 
 def save_table(frame: pd.DataFrame, folder: Path, name: str, *, remark: str = "") -> None:
-    """Write `folder/name.csv` (every digit) and `folder/name.tex` (rounded; needs booktabs alone), atomically.
+    """Write `folder/name.csv` (every digit and column) and `folder/name.tex` (rounded; needs booktabs alone).
 
-    Args:
-        frame: One row a line; a named index becomes columns.
-        folder: For a study `Run.tables`; it is made when missing.
-        name: As in `outputs.yaml`, which says the caption and the columns that LaTeX prints; the CSV has every one.
-        remark: A sentence that follows the caption.
-
-    Raises:
-        OutputsError: `name` isn't listed there.
-        ValueError: A text holds a character that LaTeX can't set.
+    `outputs.yaml` says the caption, which `remark` follows, and the columns that LaTeX prints.
     """
     entry, frame = load_outputs().table(name), flat(frame)
     shown = [column for column in entry.columns if column in frame] or list(frame)

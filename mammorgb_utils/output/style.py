@@ -57,11 +57,7 @@ def rc() -> dict[str, Any]:
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Run a figure function in the study's style and fix its layout.
-
-    The layout is computed once and frozen, so that saving a figure twice gives the same bytes, and
-    whoever draws it later needn't have the style active.
-    """
+    """Run a figure function in the study's style, and freeze its layout: saved twice it gives the same bytes."""
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with plt.rc_context(rc()):
@@ -73,10 +69,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` × `height` mm that lays itself out.
+    """An empty figure of `width` × `height` mm that lays itself out, taken out of pyplot's list at once.
 
-    It is taken out of pyplot's list at once: a notebook shows it where a cell ends in it, not a second
-    time on its own, and a long session doesn't pile figures up.
+    So a notebook shows it where a cell ends in it, not a second time, and a long session doesn't pile figures up.
     """
     figure = plt.figure(figsize=(width * _MM, height * _MM), layout="constrained")
     plt.close(figure)

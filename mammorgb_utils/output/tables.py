@@ -51,7 +51,7 @@ def show_table(frame: pd.DataFrame) -> Styler:
     """The table as a notebook shows it: rounded as in LaTeX, readable headers, sets by their names."""
     frame = flat(frame)
     shown = rounded(frame)
-    numeric = [header for header, column in zip(shown, frame, strict=True) if _is_number(frame[column])]
+    numeric = [header for header, column in zip(shown, frame, strict=True) if is_number(frame[column])]
     style = shown.style.hide(axis="index").format(escape="html").format_index(escape="html", axis=1)
     style = style.set_properties(**{"text-align": "left", "vertical-align": "top"})
     style = style.set_properties(subset=numeric, **{"text-align": "right"})
@@ -91,7 +91,8 @@ def latex_escape(text: str) -> str:
     return escaped
 
 
-def _is_number(column: pd.Series) -> bool:
+def is_number(column: pd.Series) -> bool:
+    """Whether a column holds numbers, and no truth values."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
@@ -105,7 +106,7 @@ def _header(name: str) -> str:
 
 
 def _text(name: str, column: pd.Series) -> list[str]:
-    if _is_number(column):
+    if is_number(column):
         return _numbers(name, column)
     if name in _SET_COLUMNS:
         column = column.replace(NAMES)
@@ -165,5 +166,5 @@ def _column_widths(frame: pd.DataFrame, text: pd.DataFrame) -> list[str]:
     words = [max((len(word) for cell in text.iloc[:, i] for word in cell.split()), default=0) * 0.0125
              for i in range(text.shape[1])]
     return [f"p{{{max(room * wide / sum(long), word):.2f}\\textwidth}}" if wide
-            else "r" if _is_number(frame[column]) else "l"
+            else "r" if is_number(frame[column]) else "l"
             for wide, word, column in zip(long, words, frame, strict=True)]

@@ -16,14 +16,10 @@ PACKAGE = "mammorgb_utils"
 
 
 def source_digest(notebook: str, root: Path) -> str:
-    """A digest of what a notebook's results follow from, apart from the notebooks before it.
+    """A digest of what a notebook's results follow from, apart from the notebooks before it, in a run folder.
 
     Its own cells, its entries in `outputs.yaml`, the files that it `reads`, and, unless what it computed is `kept`,
     the modules that it uses.
-
-    Args:
-        notebook: Such as `"04_metrics"`.
-        root: The run folder.
     """
     outputs = load_outputs()
     entry, file = outputs.notebooks[notebook], PROJECT_ROOT / "notebooks" / f"{notebook}.ipynb"
@@ -41,13 +37,9 @@ def source_digest(notebook: str, root: Path) -> str:
 
 
 def used_files(sources: Iterable[Path], *, stop: Iterable[str] = ()) -> list[Path]:
-    """The library's files that notebooks or modules import, directly or through others.
+    """The library's files that notebooks or modules import, directly or through others, modules among them.
 
-    Of a room that is attached lazily only the names that are used count.
-
-    Args:
-        sources: Notebooks, or modules of the library, which are then among the result.
-        stop: Dotted names below the package, such as `"diffusion.engine"`, whose files don't count.
+    Of a room that is attached lazily only the names that are used count, of dotted names in `stop` nothing does.
     """
     stop = [PROJECT_ROOT / PACKAGE / name.replace(".", "/") for name in stop]
     found, waiting = set(), list(sources)
@@ -70,9 +62,9 @@ def _used_names(path: Path) -> frozenset[str]:
                 names.add(name)
                 bound[alias] = name
     for node in ast.walk(tree):
-        first, *attributes = _chain(node)
-        if first in bound:
-            names.add(".".join([bound[first], *attributes]))
+        if isinstance(node, (ast.Attribute, ast.Name)):
+            first, *attributes = ast.unparse(node).split(".")
+            names.add(".".join([bound.get(first, ""), *attributes]))
     return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
 
 
@@ -84,17 +76,10 @@ def _code(path: Path) -> str:
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
+    of_module = isinstance(node, ast.ImportFrom)
     for name in node.names:
-        whole = f"{node.module}.{name.name}" if isinstance(node, ast.ImportFrom) else name.name
-        yield whole, name.asname or (name.name if isinstance(node, ast.ImportFrom) else name.name.split(".")[0])
-
-
-def _chain(node: ast.AST) -> list[str]:
-    """`a.b.c` as its names; of anything else one empty name."""
-    if isinstance(node, ast.Attribute):
-        first = _chain(node.value)
-        return [*first, node.attr] if first[0] else first
-    return [node.id if isinstance(node, ast.Name) else ""]
+        yield (f"{node.module}.{name.name}" if of_module else name.name,
+               name.asname or (name.name if of_module else name.name.split(".")[0]))
 
 
 def _files_of(name: str) -> Iterator[Path]:
@@ -117,7 +102,7 @@ def _attached(init: Path) -> dict[str, str]:
     if not init.is_file():
         return {}
     calls = [node for node in ast.walk(ast.parse(init.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-             and _chain(node.func)[-1] == "attach"]
+             and ast.unparse(node.func).endswith("attach")]
     modules = [literal for call in calls for literal in [*call.args[2:], *(k.value for k in call.keywords)]
                if isinstance(literal, ast.Dict)]
     return {name: module for literal in modules for module, names in ast.literal_eval(literal).items()

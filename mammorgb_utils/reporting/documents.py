@@ -16,14 +16,7 @@ _LIST = re.compile(r"(<!-- outputs: (?P<which>study|appendices) -->\n).*?(<!-- e
 
 
 def fill_documents(root: Path) -> None:
-    """Fill the tables of `README.md` and `docs/*.md`; a wrong block leaves all of them as they are.
-
-    Args:
-        root: The project's folder.
-
-    Raises:
-        ValueError: As `fill_tables`.
-    """
+    """Fill the tables of `README.md` and `docs/*.md` below `root`; a wrong block leaves all of them as they are."""
     documents = [*root.glob("README.md"), *root.glob("docs/*.md")]
     filled = [fill_tables(document.read_text(encoding="utf-8"), root) for document in documents]
     for document, text in zip(documents, filled, strict=True):
@@ -37,10 +30,7 @@ def fill_tables(text: str, root: Path) -> str:
         text: Markdown with blocks `<!-- table: figures/claims.csv columns: id,verdict where: measure=iou -->` …
             `<!-- end -->`; columns and where are optional, commas part several. After the path, `exact` shows the
             file's text unrounded. `<!-- outputs: study -->`, or `appendices`, lists notebooks and what each makes.
-        root: The folder that the paths are relative to.
-
-    Returns:
-        The text with every block filled; a block whose file isn't there keeps what it has.
+        root: The folder that the paths are relative to; a block whose file isn't there keeps what it has.
 
     Raises:
         ValueError: A block asks for a column that its file doesn't have.

@@ -16,16 +16,7 @@ _NAMES = {"real": "Real", CANDIDATE: "Candidate"}
 
 @style.styled
 def score_overlap(overlap: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
-    """Cumulative distributions of IoU.
-
-    Args:
-        overlap: One row a pair of the sets `real` and `candidate`: `set`, `iou`, `iou_no_muscle`.
-        shuffled: The same of shuffled pairs.
-
-    Returns:
-        A panel with the whole mask, one without the muscle; solid lines are pairs, dashed ones shuffled pairs. NaN
-        is left out.
-    """
+    """Cumulative distributions of IoU of the pairs, and dashed of shuffled ones; NaN is left out."""
     figure = style.new_figure(_WIDTH, _HEIGHT)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, measure, title in zip(panels, ("iou", "iou_no_muscle"), ("whole breast mask", "without muscle"),

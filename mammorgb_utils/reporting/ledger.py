@@ -26,8 +26,8 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
         tables: A study's `tables/`; what was changed there since it was written, or is another study's, isn't read.
 
     Returns:
-        One row a claim, by id: `id`, `claim`, `paper`, `criterion`, `observed`, `verdict`, `note`, `judged_by` (the
-        notebook), `also` (what notebook 05 said where an appendix judged after it); text, empty where nothing is known.
+        One row a claim, by id: the columns of `evaluate_claims`, `judged_by` (the notebook), `also` (what notebook 05
+        said where an appendix judged after it); text, empty where nothing is known.
     """
     listed = load_outputs().tables
     rows: dict[str, dict[str, str]] = {}

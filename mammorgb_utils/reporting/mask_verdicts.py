@@ -30,12 +30,7 @@ class MaskVerdicts(NamedTuple):
 
 
 def verdicts_of_study(study: Run) -> MaskVerdicts:
-    """`verdicts_by_method` for a study whose notebooks 04 and 05 are done.
-
-    Raises:
-        FileNotFoundError: One of them hasn't run.
-        ValueError: A table of notebook 05 isn't as it was written.
-    """
+    """`verdicts_by_method` for a study whose notebooks 04 and 05 are done; refuses tables changed since."""
     for name in _TABLES:
         require_unchanged(study.tables / f"{name}.csv", "05_stats")
     own = {name: read_table(study.tables / f"{name}.csv") for name in _TABLES}
@@ -47,13 +42,10 @@ def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: 
                        cohort_source: str, own: Mapping[str, pd.DataFrame] | None = None) -> MaskVerdicts:
     """Distances, effects, contrasts and consistency under every mask method, judged as the ledger judges them.
 
-    Under other methods than the study's own, permutations and bootstrap draws are at most `MAX_DRAWS`.
-
     Args:
         overlap, shuffled: What `overlap_by_method` returned.
-        protocol: As in notebook 05; its own mask method's verdicts are those of the ledger.
-        claims_path: `claims.yaml`.
-        cohort_source: Source of the cohort, as in the manifest.
+        protocol: As in notebook 05; other methods than its own get at most `MAX_DRAWS` draws.
+        claims_path, cohort_source: As for `evaluate_claims`.
         own: The study's tables `distances`, `effects`, `contrasts` and `consistency`, which hold for its own method;
             made anew where they aren't given.
 
@@ -62,9 +54,6 @@ def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: 
         method), `observed`, `verdict`, `changed` (another verdict than under the study's method). `effects`: one row
         a method and set: `mask_method`, `set`, `n`, `median` (IoU), `shift` (Hodges–Lehmann, to real), `gain` (paired
         − shuffled), `score`, each with 95 % interval where it has one; `emd`, `ks`, to real.
-
-    Raises:
-        ValueError: The tables hold no row of the study's own method.
     """
     if protocol.mask_method not in set(overlap["mask_method"]):
         raise ValueError(f"metrics/overlap_by_method.csv: no rows of the study's own mask method "

@@ -42,17 +42,8 @@ def quality_folder(manifest: Path) -> Path:
 def report_quality(manifest: Path, protocol: Protocol, *, progress: bool = True) -> list[str]:
     """Read every image of a manifest and write `quality.csv`, `report.html` and `DO_NOT_SHARE.txt` beside it.
 
-    Images that are rejected or odd don't stop the check; a killed call continues.
-
-    Args:
-        manifest: The file.
-        protocol: As in `check_images`.
-
-    Returns:
-        Sentences for the terminal: counts, and no name, identifier, date or path.
-
-    Raises:
-        ManifestError: The manifest isn't valid.
+    Images that are rejected or odd don't stop the check; a killed call continues. Returns sentences for the terminal:
+    counts, and no name, identifier, date or path.
     """
     images = check_images(manifest, protocol, progress=progress)
     odd = find_odd(images)
@@ -144,14 +135,9 @@ def _charts(read: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
 
 @styled
 def scanner_intensities(breast: np.ndarray, image: np.ndarray) -> Figure:
-    """Histograms of one scanner: breasts, with their spread, and whole images.
+    """Median histograms of one scanner's breasts, with their 5th to 95th percentile, and of its whole images.
 
-    Args:
-        breast, image: `(N, B)` shares of the pixels by displayed grey from 0 to 1; rows sum to 1.
-
-    Returns:
-        Medians over the images, and for breasts a band from the 5th to the 95th percentile. Shares are per 1 % of
-        the grey range; the peak of air is cut off.
+    `breast` and `image` hold `(N, B)` shares of the pixels by displayed grey; the peak of air is cut off.
     """
     figure = new_figure(65.0, 40.0)  # mm; shown at 1.4 times this, so that the text is of a page's size
     axes, scale = figure.subplots(), breast.shape[1]

@@ -27,12 +27,7 @@ def write_report(run: Run) -> Path:
     """Write `runs/<name>/report.html`; what the study doesn't hold yet is named as missing.
 
     A figure or table that was changed since it was written, or is of another study, isn't shown: its place says so.
-
-    Args:
-        run: A study whose notebook 01 is done at least; `Run.recorded(name)` opens one that is there.
-
-    Returns:
-        The file. It loads nothing from elsewhere and needs no scripts.
+    The page loads nothing from elsewhere and needs no scripts.
     """
     executed = stages(run.root)
     items = [_item(run, kind, name, entry) for kind in ("figures", "tables")

@@ -43,7 +43,8 @@ def changed(tmp_path, change):
     (lambda c: c["figures"]["distances"].update(notebook="05_stat"),
      "figures.distances.notebook: '05_stat' isn't among the notebooks; did you mean '05_stats'"),
     (lambda c: c["notebooks"]["05_stats"].update(needs=["03_sample_red"]), "notebooks.05_stats.needs: '03_sample_red'"),
-    (lambda c: c["figures"]["distances"].update(sentence="no end"), "field 'figures.distances.sentence': String should match"),
+    (lambda c: c["figures"]["distances"].update(sentence="no end"),
+     "field 'figures.distances.sentence': String should match"),
 ])
 def test_a_mistake_is_named_with_its_entry(tmp_path, change, message):
     with pytest.raises(OutputsError, match=re.escape(message)):
