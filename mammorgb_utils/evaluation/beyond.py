@@ -53,12 +53,8 @@ def texture_rows(sets: StudySets) -> pd.DataFrame:
 def nearest_rows(sets: StudySets, *, planted: bool = False) -> pd.DataFrame:
     """The nearest training pair of every held-out and synthetic pair: metrics/nearest_training.csv.
 
-    Args:
-        sets: What is compared; its `train` and `heldout` are searched.
-        planted: Search for copies of training pairs too, planted to show what would be found.
-
-    Raises:
-        ValueError: There are no training pairs, or none held out of training.
+    With `planted` copies of training pairs, too, to show what would be found. Without training pairs, or pairs held out
+    of training, a ValueError says so.
     """
     searched = {TRAIN: sets.train, HELDOUT: sets.heldout}
     searched |= {name: (pairs, sets.index[name]) for name, pairs in sets.pairs.items() if name not in (REAL, TRAIN)}

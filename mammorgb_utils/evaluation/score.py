@@ -86,39 +86,31 @@ def score_tables(sets: StudySets, progress: Callable[[str], None] = lambda step:
     Raises:
         ScoreError: A patient holds more than half of a set.
     """
-    tables: Tables = {}
-    for name, step in STEPS.items():
-        progress(name)
-        tables |= step(sets, tables)
+    progress("overlap")
+    overlap = overlap_table(sets)
+    progress("shuffled pairs")
+    try:
+        shuffled = shuffled_table(sets)
+    except ValueError as error:
+        raise ScoreError(f"no shuffled pairs: {error}") from None
+    progress("comparison with real")
+    tables = {"overlap": overlap, "overlap_summary": overlap_summary(overlap), "shuffled": shuffled,
+              "distances": distance_table(overlap, sets.protocol), "effects": effect_table(overlap, sets.protocol),
+              "consistency": consistency_table(overlap, shuffled, sets.protocol)}
+    for step, measure in (("anatomy", _anatomy), ("texture", _texture), ("artefacts", _artefacts)):
+        progress(step)
+        tables |= measure(sets)
     progress("card")
     return tables | {"card": score_card(tables)}
 
 
-def _overlap(sets: StudySets, tables: Tables) -> Tables:
-    overlap = overlap_table(sets)
-    return {"overlap": overlap, "overlap_summary": overlap_summary(overlap)}
-
-
-def _shuffled(sets: StudySets, tables: Tables) -> Tables:
-    try:
-        return {"shuffled": shuffled_table(sets)}
-    except ValueError as error:
-        raise ScoreError(f"no shuffled pairs: {error}") from None
-
-
-def _compared(sets: StudySets, tables: Tables) -> Tables:
-    return {"distances": distance_table(tables["overlap"], sets.protocol),
-            "effects": effect_table(tables["overlap"], sets.protocol),
-            "consistency": consistency_table(tables["overlap"], tables["shuffled"], sets.protocol)}
-
-
-def _anatomy(sets: StudySets, tables: Tables) -> Tables:
+def _anatomy(sets: StudySets) -> Tables:
     measured = anatomy_rows(sets)
     return {"anatomy": measured, "anatomy_consistency": anatomy_table(measured, sets.protocol),
             "match_test": match_table(measured, sets.protocol)}
 
 
-def _texture(sets: StudySets, tables: Tables) -> Tables:
+def _texture(sets: StudySets) -> Tables:
     found = {"fidelity": fidelity_table(texture_rows(sets), sets.protocol)}
     if len(sets.train[0]) and len(sets.heldout[0]):
         nearest = nearest_rows(sets)
@@ -126,80 +118,71 @@ def _texture(sets: StudySets, tables: Tables) -> Tables:
     return found
 
 
-def _artefacts(sets: StudySets, tables: Tables) -> Tables:
+def _artefacts(sets: StudySets) -> Tables:
     flags = sets.rows(artefact_flags)
     return {"artefact_flags": flags, "artefacts": artefact_rates(flags)}
-
-
-STEPS: dict[str, Callable[[StudySets, Tables], Tables]] = {
-    "overlap": _overlap, "shuffled pairs": _shuffled, "comparison with real": _compared, "anatomy": _anatomy,
-    "texture": _texture, "artefacts": _artefacts}
 
 
 def score_card(tables: Tables) -> pd.DataFrame:
     """The figures that a score is reported by, each with its interval and what real pairs give.
 
-    Args:
-        tables: What the steps of `score_tables` returned.
-
     Returns:
         One row a figure: `figure`, `value`, `low`, `high` (95 % interval; of a distance the 95 % null band), `real`
         (the same of real pairs; of a distance the median noise floor, real against real), `p`, `n`, `note`.
     """
-    rows = [*_overlap_rows(tables), *_distance_rows(tables["distances"]), *_effect_rows(tables["effects"]),
-            *_consistency_rows(tables["consistency"]), *_match_rows(tables["match_test"]),
-            *_fidelity_rows(tables["fidelity"])]
+    rows = [*_overlap_rows(tables["overlap_summary"].set_index("set")), *_distance_rows(tables["distances"]),
+            *_effect_rows(tables["effects"]), *_consistency_rows(tables["consistency"]),
+            *_match_rows(tables["match_test"]), *_fidelity_rows(tables["fidelity"])]
     if "memorisation" in tables:
         found = tables["memorisation"][tables["memorisation"]["distance"] == EITHER].set_index("set")
-        row = found.loc[CANDIDATE].rename({"flagged_low": "low", "flagged_high": "high"})
-        rows.append(_row("memorised", row, "flagged", found.loc[HELDOUT, "flagged"], "of the study's training pairs"))
+        rows.append(_row("memorised", found.loc[CANDIDATE], "flagged", "flagged_", real=found.loc[HELDOUT, "flagged"],
+                         note="of the study's training pairs"))
     found = tables["artefacts"][tables["artefacts"]["artefact"] == ANY].set_index("set")
-    rows.append(_row("artefacts", found.loc[CANDIDATE], "rate", found.loc[REAL, "rate"], ""))
+    rows.append(_row("artefacts", found.loc[CANDIDATE], "rate", real=found.loc[REAL, "rate"]))
     table = pd.DataFrame(rows, columns=["figure", "value", "low", "high", "real", "p", "n", "note"])
     return table.assign(n=table["n"].fillna(0).astype(int), note=table["note"].fillna(""))
 
 
-def _overlap_rows(tables: Tables) -> list[Row]:
-    summary = tables["overlap_summary"].set_index("set")
-    own, real = (summary.loc[name].to_dict() for name in (CANDIDATE, "real"))
+def _row(figure: str, row: pd.Series, value: str, bounds: str = "", **more: object) -> Row:
+    """A figure from a column of a table's row, with the interval in `<bounds>low` and `<bounds>high`."""
+    return {"figure": figure, "value": row[value], "low": row[f"{bounds}low"], "high": row[f"{bounds}high"],
+            "n": row["n"]} | more
+
+
+def _overlap_rows(summary: pd.DataFrame) -> list[Row]:
+    own, real = (summary.loc[name].to_dict() for name in (CANDIDATE, REAL))
     missing = f"{own['n_nan']:.0f} of {own['n']:.0f} pairs without a breast mask" if own["n_nan"] else ""
     rows = [{"figure": f"{measure}_median", "value": own[f"{measure}_median"], "real": real[f"{measure}_median"],
              "n": own["n"] - own["n_nan"], "note": missing if measure == PRIMARY else ""}
             for measure in MEASURES if not measure.startswith("dsc")]
-    return [*rows, {"figure": "plausible", "value": own["plausible"], "low": own["plausible_low"],
-                    "high": own["plausible_high"], "real": real["plausible"], "n": own["n"]}]
+    return [*rows, _row("plausible", own, "plausible", "plausible_", real=real["plausible"])]
 
 
 def _distance_rows(table: pd.DataFrame) -> list[Row]:
-    rows = table[table["measure"] == PRIMARY].to_dict("records")
-    return [{"figure": row["statistic"], "value": row["value"], "low": row["band_low"], "high": row["band_high"],
-             "real": row.get("floor_median", np.nan), "p": row["p"], "n": row["n"], "note": row["note"]}
-            for row in rows]
+    return [_row(row["statistic"], row, "value", "band_", real=row.get("floor_median", np.nan), p=row["p"],
+                 note=row["note"]) for row in table[table["measure"] == PRIMARY].to_dict("records")]
 
 
 def _effect_rows(table: pd.DataFrame) -> list[Row]:
     row = table[table["measure"] == PRIMARY].iloc[0]
     margin = "" if pd.isna(row["margin"]) else f" at a margin of ±{row['margin']:g}"
-    notes = [row["equivalence"] + margin, row["note"] or ""]
+    shift = {"note": "; ".join(filter(None, [row["equivalence"] + margin, row["note"] or ""]))}
     real = np.nan if pd.isna(row["hodges_lehmann"]) else 0.0
-    return [{"figure": name, "value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"], "real": real,
-             "p": row["p"] if name == "cliffs_delta" else np.nan, "n": row["n"],
-             "note": "; ".join(filter(None, notes)) if name == "hodges_lehmann" else ""}
-            for name in ("hodges_lehmann", "cliffs_delta")]
+    return [_row(name, row, name, f"{name}_", real=real, **more)
+            for name, more in (("hodges_lehmann", shift), ("cliffs_delta", {"p": row["p"]}))]
 
 
 def _consistency_rows(table: pd.DataFrame) -> list[Row]:
     rows = table[table["measure"] == PRIMARY].set_index("set").reindex(
         columns=["n", "gain", "gain_low", "gain_high", "p", "score", "score_low", "score_high", "nearest_area_median",
                  "paired_median"])
-    own, real = rows.loc[CANDIDATE], rows.loc["real"]
+    own, real = rows.loc[CANDIDATE], rows.loc[REAL]
     reason = _why_no_score(own, real)
     size = real["nearest_area_median"] >= real["paired_median"] and not np.isnan(own["gain"])
-    return [{"figure": "gain", "value": own["gain"], "low": own["gain_low"], "high": own["gain_high"],
-             "real": real["gain"], "p": own["p"], "n": own["n"], "note": reason if np.isnan(own["gain"]) else ""},
-            {"figure": "consistency_score", "value": own["score"], "low": own["score_low"], "high": own["score_high"],
-             "real": np.nan if np.isnan(own["score"]) else 1.0, "n": own["n"],
-             "note": "; ".join(filter(None, [reason, _SAME_SIZE if size else ""]))}]
+    return [_row("gain", own, "gain", "gain_", real=real["gain"], p=own["p"],
+                 note=reason if np.isnan(own["gain"]) else ""),
+            _row("consistency_score", own, "score", "score_", real=np.nan if np.isnan(own["score"]) else 1.0,
+                 note="; ".join(filter(None, [reason, _SAME_SIZE if size else ""])))]
 
 
 def _why_no_score(own: pd.Series, real: pd.Series) -> str:
@@ -218,16 +201,10 @@ def _match_rows(table: pd.DataFrame) -> list[Row]:
     if CANDIDATE not in chosen.index:
         return []
     own = chosen.loc[CANDIDATE]
-    real = chosen["accuracy"].get("real", np.nan)
     note = own["note"] if isinstance(own["note"], str) and own["note"] else f"chance: {own['chance']:g}"
-    return [_row("match", own, "accuracy", real, note)]
+    return [_row("match", own, "accuracy", real=chosen["accuracy"].get(REAL, np.nan), note=note)]
 
 
 def _fidelity_rows(table: pd.DataFrame) -> list[Row]:
     rows = table.set_index("metric").reindex([name for name in FIDELITY if name in set(table["metric"])])
-    return [_row(name, row, "value", row["null_median"], row["note"]) for name, row in rows.iterrows()]
-
-
-def _row(figure: str, row: pd.Series, value: str, real: float, note: str) -> Row:
-    return {"figure": figure, "value": row[value], "low": row["low"], "high": row["high"], "real": real, "n": row["n"],
-            "note": note}
+    return [_row(name, row, "value", real=row["null_median"], note=row["note"]) for name, row in rows.iterrows()]

@@ -55,24 +55,18 @@ class StudySets:
             protocol: Gives the mask method, the shufflings and their seed.
             train, heldout: For what `beyond` measures.
         """
-        known = {name: indexed(name, given) for name, given in sets.items()}
+        pairs, index = ({name: indexed(name, given)[part] for name, given in sets.items()} for part in (0, 1))
+        masks = {name: pair_masks(views, protocol.mask_method) for name, views in pairs.items()}
         empty = np.zeros((0, 2, protocol.image_size, protocol.image_size), np.float32)
-        return cls(pairs={name: pairs for name, (pairs, _) in known.items()},
-                   masks={name: pair_masks(pairs, protocol.mask_method) for name, (pairs, _) in known.items()},
-                   index={name: index for name, (_, index) in known.items()}, protocol=protocol,
-                   train=indexed(TRAIN, empty if train is None else train),
-                   heldout=indexed(HELDOUT, empty if heldout is None else heldout))
+        others = (indexed(name, empty if given is None else given)
+                  for name, given in ((TRAIN, train), (HELDOUT, heldout)))
+        return cls(pairs, masks, index, protocol, *others)
 
     def with_set(self, name: str, pairs: np.ndarray, index: pd.DataFrame | None = None) -> StudySets:
         """These and one set more, as `of` takes it; only its masks are made."""
         more = StudySets.of({name: pairs if index is None else (pairs, index)}, self.protocol)
         return replace(self, **{part: getattr(self, part) | getattr(more, part)
                                 for part in ("pairs", "masks", "index")})
-
-    @property
-    def names(self) -> dict[str, np.ndarray]:
-        """`(N,)` text: the pairs of each set."""
-        return {name: index["pair"].to_numpy() for name, index in self.index.items()}
 
     @property
     def patients(self) -> dict[str, np.ndarray]:
@@ -99,11 +93,8 @@ def study_sets(run: Run, *, with_train: bool = False) -> StudySets:
     """What a study compares: real pairs of the protocol's split, and the synthetic ones of each encoding.
 
     Args:
-        run: A study whose pairs are preprocessed and drawn.
+        run: A study whose pairs are preprocessed (else a CohortError is raised) and drawn.
         with_train: Put the training pairs before them, as a set `train`.
-
-    Raises:
-        CohortError: Notebook 01 hasn't run.
     """
     train = load_pairs(run, TRAIN)
     sets = ({TRAIN: train} if with_train else {}) | {REAL: real_pairs(run)}
@@ -146,7 +137,7 @@ def shuffled_table(sets: StudySets) -> pd.DataFrame:
 
 def overlap_by_method(sets: StudySets,
                       masks: Mapping[str, Mapping[str, PairMasks]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`overlap_table` and `shuffled_table` as they would be under each mask method, each led by `mask_method`.
+    """`overlap_table` and `shuffled_table` under each mask method, each led by `mask_method`.
 
     Args:
         sets: What is compared; strangers are the same ones under every method.

@@ -22,10 +22,7 @@ def parts_on_every_core(work: Callable[..., Result], *stacks: np.ndarray) -> Ite
 
     Args:
         work: Takes a part of each stack.
-        stacks: `(N, …)` each, of one length; the first is `(N, 2, H, W)` and decides into how many parts they are cut.
-
-    Raises:
-        Exception: Whatever the function raised.
+        stacks: `(N, …)` each; the first is `(N, 2, H, W)` and decides into how many parts they are cut.
     """
     rows = max(1, _PIXELS // int(np.prod(stacks[0].shape[2:])))
     parts = [tuple(stack[first:first + rows] for stack in stacks) for first in range(0, len(stacks[0]), rows)]

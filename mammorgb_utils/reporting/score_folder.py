@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
 
 from mammorgb_utils.data.pair_folder import pairs_digest
 from mammorgb_utils.evaluation.sets import StudySets
 from mammorgb_utils.evaluation.statistics import CANDIDATE
+from mammorgb_utils.output import style
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.pages import figure_uri, page_table, write_page
 from mammorgb_utils.output.records import study_digest
-from mammorgb_utils.reporting.figures_score import score_overlap
 from mammorgb_utils.runs import NAME, Run, atomic_path, provenance, read_table, sha256, write_csv, write_json
 
 PROVENANCE = "provenance.json"  # written last: a folder without it isn't a score
@@ -41,22 +43,14 @@ class ScoreFolderError(ValueError):
 
 
 def score_folder(run: Run, label: str, out: Path | None = None) -> Path:
-    """Where a score goes: `out`, or `runs/<name>/scores/<label>`.
-
-    Raises:
-        ScoreFolderError: The label isn't one.
-    """
+    """Where a score goes: `out`, or `runs/<name>/scores/<label>`; a label that isn't one is refused."""
     if not re.fullmatch(NAME, label):
         raise ScoreFolderError(f"--name {label!r}: use letters, digits, '.', '_' and '-', a letter first")
     return Path(out) if out else run.root / "scores" / label
 
 
 def require_free(folder: Path, pairs: np.ndarray, run: Run) -> None:
-    """Refuse a folder that holds the score of other pairs, or against another study.
-
-    Raises:
-        ScoreFolderError: It does; the message says what differs.
-    """
+    """Refuse a folder that holds the score of other pairs, or against another study; the message says what differs."""
     if not (folder / PROVENANCE).is_file():
         return
     facts = _facts(folder)
@@ -77,8 +71,8 @@ def write_score(run: Run, folder: Path, label: str, sets: StudySets, tables: Map
         label: What the pairs are called.
         sets: What was compared.
         tables: From `score.score_tables`.
-        of_patients: The candidate's pairs are those of patients. Where they or the study's real pairs are, the page
-            and a note beside it say so, and the page leaves out their digest, which would tell who holds the same.
+        of_patients: The candidate's pairs are those of patients. Where they or the study's real pairs are, the page and
+            a note beside it say so, and the page leaves out their digest, which would tell who holds the same.
 
     Returns:
         The page. It holds no image of a pair, and of real pairs nothing but figures of the whole set.
@@ -197,3 +191,22 @@ def _write_page(run: Run, folder: Path, facts: dict[str, Any], tables: Mapping[s
     return write_page(folder / "score.html", "score.html", facts=facts, protocol=run.protocol, card=page_table(card),
                       tables=shown, provenance=page_table(pd.DataFrame(list(what.items()), columns=["What", "Value"])),
                       picture=figure_uri(score_overlap(tables["overlap"], tables["shuffled"])))
+
+
+@style.styled
+def score_overlap(overlap: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
+    """Cumulative distributions of IoU with and without muscle, small enough for phones.
+
+    Solid lines are pairs, dashed ones shuffled pairs; NaN is left out.
+    """
+    figure = style.new_figure(140.0, 58.0)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, measure, title in zip(panels, ("iou", "iou_no_muscle"), ("whole breast mask", "without muscle"),
+                                    strict=True):
+        for name, label, look in (("real", "Real", "real"), (CANDIDATE, "Candidate", "sum")):
+            for table, line, word in ((overlap, "-", ""), (shuffled, (0, (3, 1.5)), ", shuffled")):
+                sns.ecdfplot(table[table["set"] == name], x=measure, ax=axes, color=style.COLOURS[look], linestyle=line,
+                             label=label + word)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"IoU, {title}", ylabel="Share of pairs below")
+    panels[0].legend(loc="upper left", handlelength=2.2)
+    return figure

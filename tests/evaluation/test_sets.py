@@ -32,7 +32,7 @@ def sets(pairs):
 
 
 def test_a_set_without_an_index_is_numbered_and_each_pair_its_own_patient(sets):
-    assert sets.names["drawn"].tolist() == sets.patients["drawn"].tolist() == [f"drawn-{i:05d}" for i in range(6)]
+    assert (sets.index["drawn"] == np.array([[f"drawn-{i:05d}"] * 2 for i in range(6)])).all(axis=None)
     assert sets.patients["real"].tolist() == list("ppqrst") and sets.train[1]["pair"].iloc[2] == "train-00002"
 
 
@@ -50,7 +50,7 @@ def test_every_set_is_measured_by_the_same_masks_and_judged_by_the_real_ones(set
 def test_a_set_more_leaves_the_others_as_they_are(sets, pairs):
     more = sets.with_set("late", pairs[:2])
     assert list(more.pairs) == ["real", "drawn", "late"] and more.masks["real"] is sets.masks["real"]
-    assert "late" not in sets.pairs and more.names["late"].tolist() == ["late-00000", "late-00001"]
+    assert "late" not in sets.pairs and more.index["late"]["pair"].tolist() == ["late-00000", "late-00001"]
     pd.testing.assert_frame_equal(overlap_table(more).head(12), overlap_table(sets))
 
 
@@ -79,7 +79,7 @@ def test_a_study_brings_its_splits_and_its_encodings(tmp_path, monkeypatch):
     for seed, name in enumerate(run.encodings()):
         write_array(run.samples(name), drawn_pairs(3, seed))
     found = study_sets(run)
-    assert list(found.pairs) == ["real", "sum", "zero"] and found.names["real"][0] == "P0000"
+    assert list(found.pairs) == ["real", "sum", "zero"] and found.index["real"]["pair"].iloc[0] == "P0000"
     assert (len(found.train[0]), found.train[1]["pair"].iloc[0], len(found.heldout[0])) == (N, f"P{N:04d}", N)
     assert list(study_sets(run, with_train=True).pairs) == ["train", "real", "sum", "zero"]
 

@@ -34,24 +34,13 @@ _COLUMNS = ("measure", "set", "null", "valid", "n", "n_nan", "r", "paired", "shu
 
 
 def strata_of(anatomy: pd.DataFrame) -> np.ndarray:
-    """Area × density stratum of each pair of one set, from both views' means.
-
-    Args:
-        anatomy: Rows of metrics/anatomy.csv of one set.
-
-    Returns:
-        `(N,)` int.
-    """
+    """Area × density stratum, `(N,)` int, of each pair of one set, from both views' means in metrics/anatomy.csv."""
     area, density = (anatomy[[f"cc_{name}", f"mlo_{name}"]].mean(axis=1).to_numpy() for name in ("area", "dense"))
     return area_density_strata(area, density, patients=patient_of(anatomy))
 
 
 def usual_differences(real: pd.DataFrame) -> dict[str, float]:
-    """By how much the MLO of a real breast exceeds its CC, usually: the median of each measure but the profile.
-
-    Args:
-        real: Anatomy of real pairs.
-    """
+    """By how much the MLO of a real breast exceeds its CC: the median of each measure but the profile."""
     rows = np.arange(len(real))
     return {name: float(np.nanmedian(_difference(real, rows, rows, name))) if len(real) else 0.0
             for name in MEASURES if name != "profile"}
@@ -59,13 +48,7 @@ def usual_differences(real: pd.DataFrame) -> dict[str, float]:
 
 def disagreement(anatomy: pd.DataFrame, cc: np.ndarray, mlo: np.ndarray, measure: str,
                  usual: Mapping[str, float]) -> np.ndarray:
-    """How far CC views and MLO views are from showing the same anatomy.
-
-    Args:
-        anatomy: Anatomy of one set.
-        cc, mlo: `(n,)` row numbers of the views that are compared.
-        measure: A name in `MEASURES`.
-        usual: What `usual_differences` gives of the real set.
+    """How far CC views and MLO views of one set, by row numbers `cc` and `mlo`, are from showing the same anatomy.
 
     Returns:
         `(n,)`, 0 = agreement: |difference − usual| of MLO and CC, of logarithms in `RATIOS`; for `profile` one minus
@@ -92,21 +75,20 @@ def anatomy_table(anatomy: pd.DataFrame, protocol: Protocol, *, residuals: pd.Da
     """Agreement of the two views of a pair, against strangers' views, in one form for every measure.
 
     Args:
-        anatomy: metrics/anatomy.csv: what `anatomy` gives, with `set`, `pair`, `patient`.
+        anatomy: metrics/anatomy.csv.
         protocol: Gives encodings, bootstrap draws and seed.
-        residuals: metrics/third_residuals.csv: what `third_residuals` gives, with `set`.
+        residuals: metrics/third_residuals.csv.
         valid: What `validity` says of each measure.
 
     Returns:
         One row a measure, null (`global`: any other patient's MLO; `strata`: one of like area and density) and set:
         `valid` (`exact` for the third channel, which needs no truth); `n`, `n_nan`; `r` (Spearman's, of the views);
         `paired`, `shuffled` (median `disagreement`); `gain` (shuffled − paired: what pairing adds) with `gain_low`,
-        `gain_high`; `p` of the derangement null and its `n_draws`; `score` (gain over the real gain) with
-        `score_low`, `score_high`; `note`. A set too small, or one in which a patient holds more than half of the
-        pairs, so that nothing can be shuffled, has values of NaN and a note.
+        `gain_high`; `p` of the derangement null and its `n_draws`; `score` (gain over the real gain) with `score_low`,
+        `score_high`; `note`. A set that is too small or half one patient's has values of NaN and a note.
 
     Source:
-        The score is that of `consistency_score`. The offset that real breasts show between the views is taken out.
+        The score is that of `score_of_gains`. The offset that real breasts show between the views is taken out.
     """
     found = set(anatomy["set"]) if "set" in anatomy else set()
     names = sets_in(anatomy, protocol, with_real=True) if "real" in found else []
@@ -195,16 +177,7 @@ def _rank_correlation(part: pd.DataFrame, measure: str) -> float:
 
 
 def computed_third(pairs: np.ndarray, encoding: str, *, sum_scale: float) -> np.ndarray:
-    """The third channel that the encoding makes of the views.
-
-    Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first.
-        encoding: A third channel's name.
-        sum_scale: As for `encode_pair`.
-
-    Returns:
-        `(N, H, W)` of the pairs' dtype, in [0, 1].
-    """
+    """`(N, H, W)` in [0, 1], of the dtype of the pairs: the third channel that an encoding makes of them."""
     third = np.empty((len(pairs), *pairs.shape[2:]), pairs.dtype)  # a list of channels would keep whole images alive
     for row, (cc, mlo) in zip(third, pairs, strict=True):
         row[:] = encode_pair(cc, mlo, encoding, sum_scale=sum_scale)[..., 2]
@@ -217,19 +190,16 @@ def third_residuals(pairs: np.ndarray, third: np.ndarray | None, masks: PairMask
 
     Args:
         pairs: `(N, 2, H, W)` float32 in [0, 1], CC first; the first `MAX_THIRDS` count.
-        third: `(N, H, W)` third channel that was drawn with each pair; None for real pairs, whose own is computed.
-        masks: Masks of the pairs; the residual is taken where either view shows breast.
+        third: `(N, H, W)`, drawn with each pair; None for real pairs, whose own is computed.
+        masks: Of the pairs; the residual is taken where either view shows breast.
         encoding: What the third channel is meant to be.
         protocol: `sum_scale`, `n_derangements` and `seed`.
-        names, patients, strata: Identifier, patient and stratum of each pair.
+        names, patients, strata: Of each pair.
 
     Returns:
-        `measure` (`third_<encoding>`), `null` (`own`: the pair's third channel; `global`, `strata`: another's),
-        `draw`, `cc_pair` (whose views), `mlo_pair` (whose third channel), `residual`: over the standard deviation of
-        the computed channel inside the breast; where that is 0, as for `zero`, of the intensity range.
-
-    Raises:
-        ValueError: A third channel is missing for some pair.
+        `measure` (`third_<encoding>`), `null` (`own`: the pair's third channel; `global`, `strata`: another's), `draw`,
+        `cc_pair` (whose views), `mlo_pair` (whose third channel), `residual`: over the standard deviation of the
+        computed channel inside the breast; where that is 0, as for `zero`, of the intensity range.
     """
     if third is not None and len(third) != len(pairs):
         raise ValueError(f"third: {len(third)} channels for {len(pairs)} pairs; draw both in one run (notebook 03)")

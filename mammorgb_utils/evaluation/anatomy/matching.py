@@ -36,20 +36,13 @@ class TooFewPairs(ValueError):
 
 @dataclass(frozen=True)
 class Matcher:
-    """Predicts MLO features from CC features; a candidate scores by how much likelier it is than any MLO.
+    """Predicts MLO features from CC features; a candidate scores by how much likelier it is than any MLO."""
 
-    Attributes:
-        names: Names of its features, without the view.
-        regression: From CC features to MLO features that `target` has standardised.
-        target: Fills and standardises MLO features.
-        precision, usual: Inverse covariance of the regression's residuals, and of MLO features.
-    """
-
-    names: tuple[str, ...]
-    regression: Pipeline
+    names: tuple[str, ...]  # of its features, without the view
+    regression: Pipeline  # from CC features to MLO features that `target` has filled and standardised
     target: Pipeline
-    precision: np.ndarray
-    usual: np.ndarray
+    precision: np.ndarray  # inverse covariance of the regression's residuals
+    usual: np.ndarray  # that of MLO features
 
     def scores(self, frame: pd.DataFrame, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """`(len(rows), N)` log likelihood ratio, up to a constant, of every pair's MLO for the CC of each of `rows`."""
@@ -60,15 +53,7 @@ class Matcher:
 
 
 def fit_matcher(train: pd.DataFrame, features: str = "anatomy") -> Matcher:
-    """Learn from training pairs how CC and MLO features of one breast go together.
-
-    Args:
-        train: Anatomy of at least `MIN_FIT` pairs, disjoint in patients from those it will be used on.
-        features: A name in `FEATURES`; `anatomy` includes the depth profile.
-
-    Raises:
-        TooFewPairs: So few that have a mask in both views.
-    """
+    """Learn from pairs of other patients how CC and MLO features of one breast go together."""
     names = FEATURES[features] + (tuple(c.removeprefix("cc_") for c in PROFILES["cc"]) if features == "anatomy" else ())
     train = train[_measured(train)]
     if len(train) < MIN_FIT:
@@ -85,16 +70,16 @@ def match_table(measured: pd.DataFrame, protocol: Protocol, *, candidates: Seque
     """Top-1 accuracy of picking each CC's own MLO among K, by anatomy and, to compare with, by area alone.
 
     Args:
-        measured: metrics/anatomy.csv; the matcher learns from its set `train`, or, where that is too small or is
-            among the real pairs, from the other folds of each set. Pairs without a mask count for nothing.
+        measured: metrics/anatomy.csv; the matcher learns from its set `train`, or, where that is too small or is among
+            the real pairs, from the other folds of each set. Pairs without a mask count for nothing.
         protocol: Gives encodings, bootstrap draws over patients and seed.
         candidates: The K.
 
     Returns:
         One row a set, `features` (`anatomy` | `area`), null (`global`; `strata`: strangers of like area and density)
-        and K: `set`, `features`, `null`, `k`, `chance`, `n`, `n_nan`, `accuracy` with `low`, `high` (95 %; at an
-        accuracy of 0 or 1 Wilson's, with patients as its number), `note`. NaN where no CC has a stranger to be told
-        from. A set that is too small, or too small to learn from, has one row whose `note` says so.
+        and K: `chance`, `n`, `n_nan`, `accuracy` with `low`, `high` (95 %; at an accuracy of 0 or 1 Wilson's, with
+        patients as its number), `note`. NaN where no CC has a stranger to be told from. A set that is too small, or too
+        small to learn from, has one row whose `note` says so.
     """
     train, rows = measured[measured["set"] == "train"], []
     own_folds = _measured(train).sum() < MIN_FIT or protocol.real_split != "heldout"

@@ -42,9 +42,7 @@ class _Lines(NamedTuple):
 def height_over_width(protocol: Protocol) -> float:
     """Height over width of the field that a study's square images show; decides what is perpendicular.
 
-    Source:
-        `Protocol.aspect`: padding keeps the ratio, squashing takes away that of the detector, which isn't recorded
-        and taken as `SQUASHED_RATIO`.
+    Padding keeps the ratio; squashing takes away that of the detector, which isn't recorded.
     """
     return SQUASHED_RATIO if protocol.aspect == "squash" else 1.0
 
@@ -60,12 +58,11 @@ def anatomy(pairs: np.ndarray, masks: PairMasks, *, ratio: float = SQUASHED_RATI
     Returns:
         One row a pair. For CC and MLO, with the prefix `cc_` or `mlo_`: `area` (fraction of the image, MLO with
         muscle); `nipple_line` (from the nipple, the point farthest from the chest wall, to the image's edge, in MLO
-        perpendicular to the pectoral edge where that was found; fraction of the image's width); `nipple_row`
-        (fraction of the height); `centroid` (mean depth of what is brighter than the breast's mean, weighted by how
-        much; fraction of the nipple line); `dense` (share of the breast above `DENSE_LEVEL`); `mass_depth` (depth of
-        the brightest compact blob, an estimate of a mass's; fraction of the nipple line); `profile_00` … (mean
-        intensity in `BINS` classes of depth). The muscle counts for area alone. `pectoral`: the edge was found.
-        NaN without a mask.
+        perpendicular to the pectoral edge where that was found; fraction of the width); `nipple_row` (fraction of the
+        height); `centroid` (mean depth of what is brighter than the breast's mean, weighted by how much) and
+        `mass_depth` (depth of the brightest compact blob, an estimate of a mass's), fractions of the nipple line;
+        `dense` (share of the breast above `DENSE_LEVEL`); `profile_00` … (mean intensity in `BINS` classes of depth).
+        The muscle counts for area alone. `pectoral`: the edge was found. NaN without a mask.
 
     Raises:
         ValueError: The masks belong to other pairs.
@@ -107,12 +104,7 @@ def _nipple_lines(masks: PairMasks, ratio: float) -> _Lines:
 
 
 def _pectoral_edge(widths: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and start of the line `x = start − slope·y` along the muscle's edge; 0 where there is no muscle.
-
-    Args:
-        widths: `(N, H)` extent of the muscle in each row, in widths.
-        y: `(H,)` rows, in widths.
-    """
+    """Slope and start of the line `x = start − slope·y` along the edge of a muscle `(N, H)` wide; 0 without one."""
     used = (widths > 0).astype(float)
     count = np.maximum(used.sum(axis=1), 1.0)
     mean_y, mean_x = used @ y / count, (used * widths).sum(axis=1) / count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.phantom import make_breast
 from mammorgb_utils.data.phantom.geometry import SHAPE, SPACING_MM
-from mammorgb_utils.data.phantom.render import project
+from mammorgb_utils.data.phantom.render import Projection, project
 from mammorgb_utils.evaluation.anatomy.agreement import MEASURES
 from mammorgb_utils.evaluation.anatomy.measure import BINS, PROFILES, VIEWS
 from mammorgb_utils.protocol import Protocol
@@ -30,24 +29,17 @@ NO_TRUTH = "no truth: the pairs aren't phantoms"
 
 
 def phantom_folders(run: Run) -> list[Path]:
-    """Folders of the phantom cohorts that the study's manifest names, where their truth lies; none without phantoms.
-
-    Args:
-        run: A study; its manifest's paths lead to `<cohort>/<folder of images>/<file>`.
-    """
+    """Folders of the phantom cohorts that the manifest names as `<cohort>/<folder of images>/<file>`."""
     manifest = load_manifest(run.manifest)
     paths = manifest.loc[manifest["source"] == "phantom", "path"]
     return sorted({(run.manifest.parent / path).parent.parent for path in paths})
 
 
 def true_anatomy(run: Run) -> pd.DataFrame:
-    """What is known of the study's phantom pairs, from the `truth.csv` of the cohorts that the manifest names.
-
-    Args:
-        run: A study; its manifest's paths lead to the cohort's folder.
+    """What is known of the study's phantom pairs, no rows where no pair is a phantom.
 
     Returns:
-        Rows of `truth.csv` without artefact and excluded kinds; no rows where no pair is a phantom.
+        Rows of the cohorts' `truth.csv` without artefact and excluded kinds.
     """
     files = [folder / "truth.csv" for folder in phantom_folders(run)]
     tables = [pd.read_csv(file, keep_default_na=False, dtype={"pair": str, "patient": str})
@@ -69,13 +61,13 @@ def truth_table(anatomy: pd.DataFrame, truth: pd.DataFrame, protocol: Protocol) 
     Returns:
         One row a measure and view (CC, MLO; for the nipple line also MLO − CC, with the shares `within_1cm` and
         `within_1cm_truth`): `unit`, `n`, `n_nan`, `truth_mean`, `truth_sd`, `measured_mean`, `r` (Pearson's) with its
-        Fisher interval `r_low`, `r_high`, `bias` (measured − true) with the 95 % limits of agreement
-        `agreement_low`, `agreement_high`; `valid` (yes | no). Of a cohort without truth one row says so in `note`.
+        Fisher interval `r_low`, `r_high`, `bias` (measured − true) with the 95 % limits of agreement `agreement_low`,
+        `agreement_high`; `valid` (yes | no). Of a cohort without truth one row says so in `note`.
 
     Source:
-        Bland and Altman 1986. Density is known as a share of volume, measured as a share of area: its bias is
-        no error. Masses are compared where one alone was planted; centroid and profile with the projected gland of
-        the first `RENDERED` pairs, the profile after its mean over pairs was taken out.
+        Bland and Altman 1986. Density is known as a share of volume, measured as a share of area: its bias is no error.
+        Masses are compared where one alone was planted; centroid and profile with the projected gland of the first
+        `RENDERED` pairs, the profile after its mean over pairs was taken out.
     """
     known = anatomy[anatomy["set"].isin(("real", "train"))].drop_duplicates("pair").merge(truth, on="pair")
     if len(known) < MIN_KNOWN:
@@ -86,26 +78,15 @@ def truth_table(anatomy: pd.DataFrame, truth: pd.DataFrame, protocol: Protocol) 
             rows.append(_agreement(measure, view.upper(), measured, true))
     rows.append(_nipple_difference(known, protocol))
     rows += _rendered_rows(known.head(RENDERED)) if RENDERED else []
-    table = pd.DataFrame(rows, columns=list(_COLUMNS)).sort_values("measure", key=_order, kind="stable")
-    return table.reset_index(drop=True)
+    rows.sort(key=lambda row: MEASURES.index(row["measure"]))
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
 def validity(table: pd.DataFrame) -> dict[str, str]:
-    """Whether each measure agrees with the truth in both views.
-
-    Args:
-        table: What `truth_table` gives.
-
-    Returns:
-        Measure to `yes` or `no`; `no truth` where it couldn't be compared.
-    """
+    """By measure whether it agrees with the truth in both views: yes, no, or `no truth` to compare with."""
     per_view = table[table["view"].isin([view.upper() for view in VIEWS])]
     worst = per_view.groupby("measure")["valid"].agg(lambda v: "yes" if (v == "yes").all() else "no")
     return {name: worst.get(name, "no truth") for name in MEASURES}
-
-
-def _order(measures: pd.Series) -> pd.Series:
-    return measures.map({name: i for i, name in enumerate(MEASURES)})
 
 
 def _field(protocol: Protocol) -> tuple[float, float]:
@@ -134,28 +115,25 @@ def _nipple_difference(known: pd.DataFrame, protocol: Protocol) -> dict[str, obj
 
 def _rendered_rows(known: pd.DataFrame) -> list[dict[str, object]]:
     """Centroid and profile of the gland itself, projected from the breast's seed."""
-    true: Mapping[str, list] = {f"{view}_{name}": [] for view in VIEWS for name in ("centroid", "profile")}
-    for key in known["seed_key"]:
-        breast = make_breast([int(part) for part in str(key).split()])
-        for view in VIEWS:
-            shown = project(breast, view.upper())
-            inside = shown.frame.body & (shown.frame.u >= 0)
-            u, gland = shown.frame.u[inside], shown.gland[inside]
-            bins = np.minimum((u * BINS).astype(int), BINS - 1)
-            above = np.maximum(gland - gland.mean(), 0.0)
-            true[f"{view}_centroid"].append(float((u * above).sum() / max(above.sum(), 1e-9)))
-            count = np.maximum(np.bincount(bins, minlength=BINS), 1)
-            true[f"{view}_profile"].append(np.bincount(bins, gland, BINS) / count)
-    rows = []
+    breasts, rows = [make_breast([int(part) for part in str(key).split()]) for key in known["seed_key"]], []
     for view in VIEWS:
-        centroids = known[f"{view}_centroid"], pd.Series(true[f"{view}_centroid"])
-        rows.append(_agreement("centroid", view.upper(), *centroids))
-        both = [np.asarray(values, float) for values in (known[PROFILES[view]], true[f"{view}_profile"])]
-        off = [(values - np.nanmean(values, axis=0)).ravel() for values in both]
-        row = _agreement("profile", view.upper(), *map(pd.Series, off)) | {"bias": np.nan, "agreement_low": np.nan}
+        centroids, profiles = zip(*(_gland(project(breast, view.upper())) for breast in breasts), strict=True)
+        rows.append(_agreement("centroid", view.upper(), known[f"{view}_centroid"], centroids))
+        both = [np.asarray(values, float) for values in (known[PROFILES[view]], profiles)]
+        row = _agreement("profile", view.upper(), *((values - np.nanmean(values, axis=0)).ravel() for values in both))
         independent = _interval(row.get("r", np.nan), len(known))  # bins of one pair aren't independent
-        rows.append(row | {"n": len(known), "n_nan": 0, "agreement_high": np.nan} | independent)
+        rows.append(row | {"n": len(known), "n_nan": 0, "bias": np.nan, "agreement_low": np.nan,
+                           "agreement_high": np.nan} | independent)
     return rows
+
+
+def _gland(shown: Projection) -> tuple[float, np.ndarray]:
+    """Depth of a projected gland's centroid, and its depth profile."""
+    inside = shown.frame.body & (shown.frame.u >= 0)
+    u, gland = shown.frame.u[inside], shown.gland[inside]
+    above, bins = np.maximum(gland - gland.mean(), 0.0), np.minimum((u * BINS).astype(int), BINS - 1)
+    count = np.maximum(np.bincount(bins, minlength=BINS), 1)
+    return float((u * above).sum() / max(above.sum(), 1e-9)), np.bincount(bins, gland, BINS) / count
 
 
 def _agreement(measure: str, view: str, measured: pd.Series, true: pd.Series) -> dict[str, object]:

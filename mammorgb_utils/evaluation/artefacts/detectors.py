@@ -44,38 +44,19 @@ _PERIODS = (2, 4)  # px: the grids that doubling once or twice leaves
 
 @dataclass(frozen=True)
 class Look:
-    """One pair as the detectors see it.
+    """One pair as the detectors see it, CC first, 0 = air, chest wall on the left; all but `full` of about 128 px."""
 
-    Attributes:
-        full: `(2, H, W)` float32 in [0, 1], CC first, 0 = air, chest wall on the left.
-        views: The same, averaged to a side of about 128 px where it is larger; so are the masks.
-        breast: `(2, h, w)` bool.
-        muscle: `(h, w)` bool, of the MLO view.
-        body: `(2, h, w)` bool, the breast without what hangs on it by a thin part.
-        air: `(2, h, w)` bool, outside the body and its blur.
-        level: Intensity of each view's air.
-    """
-
-    full: np.ndarray
-    views: np.ndarray
-    breast: np.ndarray
-    muscle: np.ndarray
-    body: np.ndarray
-    air: np.ndarray
-    level: tuple[float, float]
+    full: np.ndarray  # (2, H, W) float32 in [0, 1]
+    views: np.ndarray  # (2, h, w), the same, averaged where it is larger
+    breast: np.ndarray  # (2, h, w) bool, as body and air
+    muscle: np.ndarray  # (h, w) bool, of the MLO view
+    body: np.ndarray  # the breast without what hangs on it by a thin part
+    air: np.ndarray  # outside the body and its blur
+    level: tuple[float, float]  # intensity of each view's air
 
 
 def look_at(pair: np.ndarray, breast: np.ndarray, muscle: np.ndarray) -> Look:
-    """What every detector needs, computed once a pair.
-
-    Args:
-        pair: `(2, H, W)` float in [0, 1], CC first.
-        breast: `(2, H, W)` bool.
-        muscle: `(H, W)` bool.
-
-    Raises:
-        ValueError: A view holds values that aren't finite.
-    """
+    """What every detector needs of a pair and its masks, computed once; a ValueError where values aren't finite."""
     views = np.asarray(pair, dtype=np.float32)
     if not np.isfinite(views).all():
         raise ValueError("pairs: a view holds NaN or infinity; preprocess or draw it again")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,23 +22,20 @@ _COLUMNS = 5  # pairs a row
 
 @style.styled
 def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> Figure:
-    """Rate of each artefact in each set, with its interval.
+    """Rate of each artefact in each set, with its interval: a row an artefact, a dot a set.
 
     Args:
-        rates: `set`, `artefact`, `n`, `rate`, `low`, `high`; the artefact `any` is drawn apart.
+        rates: From `artefact_rates`; the artefact `any` is drawn apart.
         paper: The range of the rate that the paper states, low and high; it is drawn beside `any`.
-
-    Returns:
-        A row an artefact, a dot a set, in one panel.
     """
     sets = [name for name in _SETS if (rates["set"] == name).any()]
     kinds = list(dict.fromkeys(rates["artefact"]))
     figure = style.new_figure(style.DOUBLE_COLUMN, 29.0 + 9.5 * len(kinds))
     axes = figure.subplots()
-    for y, kind in enumerate(kinds):
-        for i, name in enumerate(sets):
-            row = rates[(rates["set"] == name) & (rates["artefact"] == kind)].iloc[0]
-            _dot(axes, row, y + _APART * (i - (len(sets) - 1) / 2), name)
+    for row in rates[rates["set"].isin(sets)].itertuples():
+        y = kinds.index(row.artefact) + _APART * (sets.index(row.set) - (len(sets) - 1) / 2)
+        axes.plot([row.low, row.high], [y, y], color=_FILLS[row.set], linewidth=1.2, zorder=3, clip_on=False)
+        axes.plot(row.rate, y, linestyle="", zorder=5, clip_on=False, **_mark(row.set))
     if paper is not None and kinds[-1] == "any":
         axes.fill_betweenx([len(kinds) - 1.5, len(kinds) - 0.5], *paper, color=style.BAND, linewidth=0, zorder=0)
     axes.axhline(len(kinds) - 1.5, color=style.QUIET, linewidth=0.4)
@@ -48,25 +44,17 @@ def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> F
     axes.set_xlim(0, max(0.05, 1.05 * float(np.nanmax(rates["high"]))))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.tick_params(axis="y", length=0)
-    figure.legend(handles=_handles(sets, rates, paper), loc="outside lower center", ncols=3)
+    sizes = rates.groupby("set")["n"].max()
+    handles = [Line2D([], [], linewidth=1.2, label=f"{style.NAMES[name]}, n = {sizes[name]:,}", **_mark(name))
+               for name in sets]
+    handles += [Patch(facecolor=style.BAND, label="The paper's range")] if paper is not None else []
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
-
-
-def _dot(axes: Axes, row: pd.Series, y: float, name: str) -> None:
-    axes.plot([row["low"], row["high"]], [y, y], color=_FILLS[name], linewidth=1.2, zorder=3, clip_on=False)
-    axes.plot(row["rate"], y, linestyle="", zorder=5, clip_on=False, **_mark(name))
 
 
 def _mark(name: str) -> dict[str, object]:
     own = {"marker": "v", "color": _FILLS[name]} if name == TRAINING else {}
     return style.mark("real" if own else name, 4.2) | own
-
-
-def _handles(sets: list[str], rates: pd.DataFrame, paper: Sequence[float] | None) -> list:
-    sizes = rates.groupby("set")["n"].max()
-    handles = [Line2D([], [], linewidth=1.2, label=f"{style.NAMES[name]}, n = {sizes[name]:,}", **_mark(name))
-               for name in sets]
-    return handles if paper is None else [*handles, Patch(facecolor=style.BAND, label="The paper's range")]
 
 
 @style.styled

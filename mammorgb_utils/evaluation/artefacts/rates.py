@@ -17,15 +17,13 @@ _QUARTILES = (0.25, 0.75)  # of the areas of all pairs
 def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
     """How many patients' pairs carry each artefact, by set.
 
-    By the rule of `rates.rate`, as plausible masks: a patient of several pairs counts once, by the share of them that
-    is flagged.
-
     Args:
         flags: One row a pair: `set`, `patient` (a synthetic pair's is its own), and bool columns of `artefact_flags`.
 
     Returns:
-        One row a set and artefact, `any` last: `set`, `artefact`, `n` (patients), `count` (sum of the
-        patients' shares), `rate`, `low`, `high` (95 % Wilson interval).
+        One row a set and artefact, `any` last: `set`, `artefact`, `n` (patients), `count`, `rate`, `low`, `high` (95 %
+        Wilson interval) as `statistics.rate` has them: a patient of several pairs counts once, by the share of them
+        that is flagged.
 
     Raises:
         ValueError: `flags` lacks a column.
@@ -47,15 +45,12 @@ def rate_differences(rates: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Every set's artefact rates minus those of one set.
 
     Args:
-        rates: From `artefacts.artefact_rates`.
-        reference: The set that the others are compared with.
+        rates: From `artefact_rates`.
+        reference: The set that the others are compared with; without rows of it a ValueError is raised.
 
     Returns:
         One row a set and artefact: `set`, `artefact`, `rate`, `reference_rate`, `difference`, `low`, `high` (95 %).
         Many intervals are shown and none is corrected: they explore.
-
-    Raises:
-        ValueError: `rates` has no rows of the reference.
 
     Source:
         Newcombe 1998, method 10: the difference's interval from the two Wilson intervals.
@@ -76,13 +71,13 @@ def rates_by_fact(flagged: pd.Series, facts: pd.DataFrame, patients: pd.Series) 
 
     Args:
         flagged: Bool by pair.
-        facts: Bool columns with the same index; NaN where a fact isn't known of a pair.
-        patients: Patient of each pair, with the same index.
+        facts: Bool columns by pair; NaN where a fact isn't known of it.
+        patients: Patient by pair.
 
     Returns:
         One row a fact: `fact`, `n_with`, `n_without` (patients), `rate_with`, `rate_without`, `difference`, `low`,
-        `high` (95 %; NaN where no pair is on one side). By patient on each side, as `rates.rate` counts; a patient
-        with pairs on both counts on both, though the interval takes the two rates for independent.
+        `high` (95 %; NaN where no pair is on one side). A patient with pairs on both sides counts on both, though the
+        interval takes the two rates for independent.
     """
     rows = []
     for name, known in ((name, facts[name].dropna().astype(bool)) for name in facts):
@@ -97,14 +92,14 @@ def facts_of_pairs(images: pd.DataFrame, metrics: pd.DataFrame, audit: pd.DataFr
     """What preprocessing and masks say of each real pair.
 
     Args:
-        images: `pairs/images.csv`: `pair`, `excluded`, `detail`, `photometric`, `chest_wall`, `chest_wall_by_tags`.
+        images: `pairs/images.csv`.
         metrics: `pair_metrics` of the pairs with `plausible`, indexed by pair.
         audit: `pairs/audit.csv`, where it was made.
 
     Returns:
-        Bool columns by pair, in the order of `metrics`; in the last one NaN where the audit left a pair out: a tag
-        contradicts another or the pixels, grey scale inverted in the file, implausible mask, breast small or large
-        (CC area outside the quartiles), areas that depend on the matching's scope.
+        Bool columns by pair, in the order of `metrics`: a tag contradicts another or the pixels, grey scale inverted in
+        the file, implausible mask, breast small or large (CC area outside the quartiles), areas that depend on the
+        matching's scope (NaN where the audit left a pair out).
     """
     kept = images[images["excluded"].fillna("") == ""]
     conflict = kept["detail"].fillna("").ne("")
@@ -130,8 +125,8 @@ def drawn_pairs(scores: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
         seed: The study's.
 
     Returns:
-        The drawn rows in the order of `scores` with `kinds` (names of the flagged artefacts, separated by commas) and
-        `excess` (largest score over its threshold).
+        The drawn rows in their order with `kinds` (names of the flagged artefacts) and `excess` (largest score over its
+        threshold).
     """
     rng = generator(seed, Stream.ARTEFACT_LOOK)
     drawn = pd.concat([part.iloc[np.sort(rng.permutation(len(part))[:n])]
@@ -148,9 +143,9 @@ def detector_performance(results: pd.DataFrame) -> pd.DataFrame:
         results: `benchmarks/results/artefact_detectors.csv`.
 
     Returns:
-        One row a detector and image size: `artefact`, `image_size`, `threshold`; of planted pairs `n_planted`,
-        `found`, `found_low`, `found_high`; of clean ones `n_clean`, `false_positives`, `_low`, `_high`; of real
-        mammograms `n_mammograms`, `flagged_mammograms` (0 and NaN where none were read).
+        One row a detector and image size: `artefact`, `image_size`, `threshold`; of planted pairs `n_planted`, `found`,
+        `found_low`, `found_high`; of clean ones `n_clean`, `false_positives`, `_low`, `_high`; of real mammograms
+        `n_mammograms`, `flagged_mammograms` (0 and NaN where none were read).
     """
     whole = results[results["variant"] == "all"].set_index(["artefact", "image_size"])
     planted, clean = (whole[(whole["cohort"] == "scored") & (whole["origin"] == origin)]

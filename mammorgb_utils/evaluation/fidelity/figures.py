@@ -20,6 +20,8 @@ DISTANCES = {"pixel": "Distance to the nearest training pair,\npixels of both vi
              "Distance to the nearest training pair,\ndetail of one view"}
 _BINS = 30
 _ORDER = ("heldout", *THIRD_CHANNELS)
+_LOOKS = {"color": style.COLOURS, "linestyle": style.LINES}
+_FLAGGED = {"color": style.EDGE, "linewidth": 0.9, "linestyle": (0, (1, 1))}
 
 
 @style.styled
@@ -27,9 +29,8 @@ def fidelity(table: pd.DataFrame, shift: pd.DataFrame) -> Figure:
     """Fidelity and diversity beside real against real, and the features behind them.
 
     Args:
-        table: Columns `set`, `metric` (a key of `METRICS`), `value`, `low`, `high`, `null_low`, `null_median`,
-            `null_high`, `note`; NaN where halves were too small.
-        shift: One row a feature (`feature`), one column a set: difference of medians in real standard deviations.
+        table: From `fidelity_table`.
+        shift: From `texture_shift`.
 
     Returns:
         Above, a panel a metric: value and interval of each set on the band of real against real. Below, the shift of
@@ -41,8 +42,7 @@ def fidelity(table: pd.DataFrame, shift: pd.DataFrame) -> Figure:
     panels = upper.subplots(1, len(METRICS), sharey=True)
     for axes, metric in zip(panels, METRICS, strict=True):
         for y, name in enumerate(sets):
-            rows = table[(table["set"] == name) & (table["metric"] == metric)]
-            for row in rows.itertuples():
+            for row in table[(table["set"] == name) & (table["metric"] == metric)].itertuples():
                 _value(axes, row, y)
         axes.set_xlabel(METRICS[metric])
         axes.tick_params(axis="y", length=0)
@@ -95,7 +95,7 @@ def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
     Args:
         nearest: metrics/nearest_training.csv.
         thresholds: For each of `DISTANCES`, below which a pair is flagged.
-        examples: Title, synthetic pair and its nearest training pair, `(2, H, W)` each, nearest first.
+        examples: From `closest_pairs`.
 
     Returns:
         Above, the distributions of both distances; below, a column an example: the synthetic pair over its training
@@ -104,47 +104,32 @@ def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
     figure = style.new_figure(style.DOUBLE_COLUMN, 66.0 + (50.0 if examples else 0.0))
     parts = figure.subfigures(2, 1, height_ratios=(66.0, 50.0)) if examples else [figure.subfigures(1, 1)]
     panels = parts[0].subplots(1, len(DISTANCES))
-    sets = [name for name in _ORDER if (nearest["set"] == name).any()]
+    looks = {name: {look: values[name.replace("heldout", "real")] for look, values in _LOOKS.items()}
+             for name in _ORDER if (nearest["set"] == name).any()}
     planted = nearest[nearest["set"].str.startswith("planted")]
     for axes, distance in zip(panels, DISTANCES, strict=True):
-        _distances(axes, nearest, sets, planted, distance)
-        axes.axvline(thresholds[distance], color=style.EDGE, linewidth=0.9, linestyle=(0, (1, 1)))
-        axes.set_xlabel(DISTANCES[distance])
+        edges = np.linspace(0.0, float(nearest[f"{distance}_distance"].quantile(0.999)), _BINS + 1)
+        if len(planted):
+            _histogram(axes, planted[f"{distance}_distance"], edges, color=style.BAND, fill=True)
+        for name, look in looks.items():
+            _histogram(axes, nearest.loc[nearest["set"] == name, f"{distance}_distance"], edges, linewidth=1.2, **look)
+        axes.axvline(thresholds[distance], **_FLAGGED)
+        axes.set(xlim=(0.0, edges[-1]), xlabel=DISTANCES[distance])
     panels[0].set_ylabel("Share of the set")
-    parts[0].legend(handles=_legend(sets, len(planted)), loc="outside lower center", ncols=3)
+    handles = [Line2D([], [], label="Real pairs held out of training" if name == "heldout" else style.NAMES[name],
+                      **look) for name, look in looks.items()]
+    if len(planted):
+        handles.append(Patch(facecolor=style.BAND, label=f"Planted copies of training pairs (n = {len(planted)})"))
+    handles.append(Line2D([], [], label="Flagged below", **_FLAGGED))
+    parts[0].legend(handles=handles, loc="outside lower center", ncols=3)
     if examples:
         _examples(parts[1], examples)
     style.panel_letters(panels)
     return figure
 
 
-def _distances(axes: Axes, nearest: pd.DataFrame, sets: Sequence[str], planted: pd.DataFrame, distance: str) -> None:
-    column = f"{distance}_distance"
-    values = nearest[column]
-    edges = np.linspace(0.0, float(values.quantile(0.999)) if len(values) else 1.0, _BINS + 1)
-    if len(planted):
-        _histogram(axes, planted[column], edges, color=style.BAND, fill=True)
-    for name in sets:
-        _histogram(axes, nearest.loc[nearest["set"] == name, column], edges, **_line(name), linewidth=1.2)
-    axes.set_xlim(0.0, edges[-1])
-
-
-def _line(name: str) -> dict[str, object]:
-    own = "real" if name == "heldout" else name
-    return {"color": style.COLOURS[own], "linestyle": style.LINES[own]}
-
-
 def _histogram(axes: Axes, values: pd.Series, edges: np.ndarray, **look: object) -> None:
-    if len(values):
-        axes.stairs(np.histogram(values, edges)[0] / len(values), edges, **look)
-
-
-def _legend(sets: Sequence[str], n_planted: int) -> list:
-    handles = [Line2D([], [], label="Real pairs held out of training" if name == "heldout" else style.NAMES[name],
-                      **_line(name)) for name in sets]
-    if n_planted:
-        handles.append(Patch(facecolor=style.BAND, label=f"Planted copies of training pairs (n = {n_planted})"))
-    return [*handles, Line2D([], [], color=style.EDGE, linewidth=0.9, linestyle=(0, (1, 1)), label="Flagged below")]
+    axes.stairs(np.histogram(values, edges)[0] / len(values), edges, **look)
 
 
 def _examples(part: Figure, examples: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:

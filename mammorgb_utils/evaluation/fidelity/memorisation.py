@@ -33,15 +33,11 @@ _BLOCK = 512  # pairs compared at once
 def planted_copies(train: np.ndarray, *, seed: int, n: int = N_PLANTED) -> dict[str, np.ndarray]:
     """Training pairs, slightly altered: what the search has to find; and disguised, to show what it misses.
 
-    Args:
-        train: `(N, 2, H, W)` training pairs in [0, 1].
-        seed: Chooses the pairs and the noise.
-        n: Copies of each kind; at most N.
-
     Returns:
-        For each name in `PLANTED` `(n, 2, H, W)` float32: noise of SD 0.02, both views moved by one 64th of the width,
-        intensities times 0.85, a Gaussian blur of one 64th of the width, and each CC with the next one's MLO. For each
-        in `DISGUISED` both views moved by two 64ths, mirrored top to bottom, CC and MLO swapped, intensities squared.
+        For each name in `PLANTED` `(≤ n, 2, H, W)` float32 of pairs chosen by the seed: noise of SD 0.02, both views
+        moved by one 64th of the width, intensities times 0.85, a Gaussian blur of one 64th of the width, and each CC
+        with the next one's MLO. For each in `DISGUISED` both views moved by two 64ths, mirrored top to bottom, CC and
+        MLO swapped, intensities squared.
     """
     rng = generator(seed, Stream.PLANTED_COPIES)
     chosen = np.asarray(train[np.sort(rng.choice(len(train), min(n, len(train)), replace=False))], dtype=np.float32)
@@ -67,8 +63,7 @@ def nearest_training(sets: Mapping[str, np.ndarray], names: Mapping[str, Sequenc
 
     Returns:
         One row a pair of each set but `train`: `set`, `pair`, and for both distances `_distance` (in [0, 2]), `_pair`
-        (the training pair's pseudonym), `_flag` (nearer than `MARGIN` times the smallest held-out distance); `flagged`
-        under either. Held-out pairs that repeat a training pair set no threshold and are flagged.
+        (the training pair's pseudonym), `_flag` (nearer than `flag_threshold`); `flagged` under either.
 
     Raises:
         ValueError: A set is missing, empty, of another image size, or has another number of names.
@@ -92,12 +87,7 @@ def nearest_training(sets: Mapping[str, np.ndarray], names: Mapping[str, Sequenc
 def flag_threshold(nearest: pd.DataFrame, distance: str) -> float:
     """Distance below which a pair is flagged: `MARGIN` times the smallest distance of a held-out pair.
 
-    Args:
-        nearest: What `nearest_training` returns.
-        distance: A name in `DISTANCES`.
-
-    Source:
-        Ours; a held-out pair nearer than `COPIES` times their median repeats a training pair and sets no threshold.
+    A held-out pair nearer than `COPIES` times their median repeats a training pair and sets no threshold. Ours.
     """
     values = nearest.loc[nearest["set"] == HELDOUT, f"{distance}_distance"].to_numpy(float)
     return MARGIN * float(values[values >= COPIES * np.median(values)].min())
@@ -110,11 +100,11 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
         nearest: What `nearest_training` returns.
 
     Returns:
-        One row a set and distance: `n`, `median`, `smallest`, `n_flagged`, `n_below`, `chance`
-        (pairs expected below the smallest held-out distance by chance, n / (held-out + 1)), `flagged` (share) and
-        `below` (share under the held-out 1st percentile, expected 0.01), both with `_low` and `_high` (Wilson),
-        `threshold`, `n_heldout`; and one row a set for `EITHER` distance, with `n`, `n_flagged` and `flagged` alone.
-        The rows of planted and disguised copies tell how much the search would miss.
+        One row a set and distance: `n`, `median`, `smallest`, `n_flagged`, `n_below`, `chance` (pairs expected below
+        the smallest held-out distance by chance, n / (held-out + 1)), `flagged` (share) and `below` (share under the
+        held-out 1st percentile, expected 0.01), both with `_low` and `_high` (Wilson), `threshold`, `n_heldout`; and
+        one row a set for `EITHER` distance, with `n`, `n_flagged` and `flagged` alone. The rows of planted and
+        disguised copies tell how much the search would miss.
 
     Raises:
         ValueError: There is no held-out pair.
@@ -130,11 +120,13 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
             below, flagged = values < reference.quantile(LOW_SHARE), part[f"{distance}_flag"].astype(bool)
             rows.append({"set": name, "distance": distance, "n": len(part), "median": values.median(),
                          "smallest": values.min(), "n_flagged": int(flagged.sum()), "n_below": int(below.sum()),
-                         "chance": len(part) / (len(heldout) + 1), **_share("flagged", flagged),
-                         **_share("below", below), "threshold": flag_threshold(nearest, distance),
-                         "n_heldout": len(heldout)})
-        rows.append({"set": name, "distance": EITHER, "n": len(part), "n_flagged": int(part["flagged"].sum()),
-                     "n_heldout": len(heldout), **_share("flagged", part["flagged"])})
+                         "chance": len(part) / (len(heldout) + 1),
+                         **wilson(int(flagged.sum()), len(part)).columns("flagged"),
+                         **wilson(int(below.sum()), len(part)).columns("below"),
+                         "threshold": flag_threshold(nearest, distance), "n_heldout": len(heldout)})
+        n_flagged = int(part["flagged"].sum())
+        rows.append({"set": name, "distance": EITHER, "n": len(part), "n_flagged": n_flagged,
+                     "n_heldout": len(heldout), **wilson(n_flagged, len(part)).columns("flagged")})
     return pd.DataFrame(rows)
 
 
@@ -149,8 +141,8 @@ def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_n
         n: Pairs of each set.
 
     Returns:
-        Title of two lines (pair; distance, whether it is flagged), synthetic pair and training pair, `(2, H, W)` each.
-        A pair that the detail distance alone flags stands beside the training pair that it found.
+        Title (pair; distance, whether it is flagged), synthetic pair and training pair, `(2, H, W)` each. A pair that
+        the detail distance alone flags stands beside the training pair that it found.
     """
     place, shown = {name: row for row, name in enumerate(train_names)}, []
     for name in (name for name in sets if name not in (TRAIN, HELDOUT, *PLANTED, *DISGUISED)):
@@ -161,10 +153,6 @@ def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_n
             title = f"{pair['pair']}\n{by} {pair[f'{by}_distance']:.2f}" + (" (flagged)" if pair["flagged"] else "")
             shown.append((title, np.asarray(sets[name][row]), np.asarray(sets[TRAIN][place[pair[f"{by}_pair"]]])))
     return shown
-
-
-def _share(name: str, found: pd.Series) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), wilson(int(found.sum()), len(found)), strict=True))
 
 
 def _check(sets: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> None:

@@ -19,16 +19,9 @@ CLIP = 10.0  # real standard deviations: one outlying feature doesn't decide a c
 
 
 def kid(x: np.ndarray, y: np.ndarray) -> float:
-    """Kernel distance: unbiased squared maximum mean discrepancy under `(x·y/d + 1)³`.
+    """Kernel distance: unbiased squared maximum mean discrepancy of standardised features under `(x·y/d + 1)³`.
 
-    Args:
-        x, y: `(N, d)` and `(M, d)` standardised features, finite, at least two rows each.
-
-    Returns:
-        About 0 for one distribution, and then below 0 as often as above; unitless.
-
-    Raises:
-        ValueError: Fewer than two rows, or different numbers of features.
+    About 0 for one distribution, and then below 0 as often as above; unitless.
 
     Source:
         Bińkowski et al. 2018, there on Inception features; figures of other feature sets can't be compared.
@@ -40,17 +33,9 @@ def kid(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def density(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> float:
-    """How many real neighbourhoods a synthetic pair lies in, over `k`: fidelity.
+    """How many real neighbourhoods, to the k-th nearest real pair, a synthetic pair lies in, over `k`: fidelity.
 
-    Args:
-        real, synthetic: `(N, d)` and `(M, d)` standardised features, finite.
-        k: A real pair's neighbourhood reaches to its k-th nearest real pair.
-
-    Returns:
-        ≥ 0; about 1 for one distribution, above it where synthetic pairs crowd in typical places.
-
-    Raises:
-        ValueError: `k` rows or fewer, or different numbers of features.
+    About 1 for one distribution, above it where synthetic pairs crowd in typical places.
 
     Source:
         Naeem et al. 2020.
@@ -60,16 +45,9 @@ def density(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> flo
 
 
 def coverage(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> float:
-    """Share of real pairs with a synthetic pair in their neighbourhood: diversity.
+    """Share of real pairs with a synthetic pair in their neighbourhood, as `density` has it: diversity.
 
-    Args:
-        real, synthetic, k: As in `density`.
-
-    Returns:
-        In [0, 1]; about `1 − 2⁻ᵏ` for two samples of one distribution and size, 1 for a copied set.
-
-    Raises:
-        ValueError: `k` rows or fewer, or different numbers of features.
+    About `1 − 2⁻ᵏ` for two samples of one distribution and size, 1 for a copied set.
 
     Source:
         Naeem et al. 2020.
@@ -79,23 +57,14 @@ def coverage(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> fl
 
 
 def nearest_distance(x: np.ndarray) -> float:
-    """Mean distance of a pair to the nearest other pair of its set; near 0 where a model repeats itself.
-
-    Args:
-        x: `(N, d)` standardised features, finite, at least two rows.
-    """
+    """Mean distance of a pair to the nearest other pair of its set; near 0 where a model repeats itself."""
     return float(_reach(x, 1).mean())
 
 
 def effective_number(x: np.ndarray) -> float:
-    """Vendi score: the number of clearly different pairs that a set amounts to.
+    """Vendi score: the number of clearly different pairs that a set amounts to, from 1, all alike, to N.
 
-    Args:
-        x: `(N, d)` standardised features, finite. Pairs one real standard deviation apart in every feature have
-            a likeness of exp(−1/2).
-
-    Returns:
-        From 1, all alike, to N, all different.
+    Pairs one real standard deviation apart in every feature have a likeness of exp(−1/2).
 
     Source:
         Friedman and Dieng 2023, with a Gaussian kernel.
@@ -127,18 +96,13 @@ def fidelity_table(texture: pd.DataFrame, protocol: Protocol, *, n_subsets: int 
         ValueError: A feature is missing, or there is no real pair.
     """
     rows, (real, *others) = [], _by_set(texture, protocol).values()
-    scale = _scale(real[feature_columns()].to_numpy(float))
     for number, synthetic in enumerate(others):
-        rng = generator(protocol.seed, Stream.FIDELITY, number)
-        rows += _rows_of(synthetic, real, scale, rng, (n_subsets, protocol.alpha))
+        rows += _rows_of(synthetic, real, generator(protocol.seed, Stream.FIDELITY, number), n_subsets, protocol.alpha)
     return pd.DataFrame(rows)
 
 
 def texture_shift(texture: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """How far each feature of the synthetic sets lies from the real one: what the metrics see.
-
-    Args:
-        texture, protocol: As in `fidelity_table`.
 
     Returns:
         One row a feature (`cc_` or `mlo_` first), one column a set: difference of the medians in real standard
@@ -157,10 +121,9 @@ def _by_set(texture: pd.DataFrame, protocol: Protocol) -> dict[str, pd.DataFrame
     return {name: texture[texture["set"] == name] for name in sets_in(texture, protocol, with_real=True)}
 
 
-def _rows_of(synthetic: pd.DataFrame, real: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray],
-             rng: np.random.Generator, draws: tuple[int, float]) -> list[dict]:
-    x, x_owner = _standardised(synthetic, scale)
-    y, y_owner = _standardised(real, scale)
+def _rows_of(synthetic: pd.DataFrame, real: pd.DataFrame, rng: np.random.Generator, n_draws: int,
+             alpha: float) -> list[dict]:
+    (y, y_owner), (x, x_owner) = (_standardised(part, real) for part in (real, synthetic))
     size = min(np.unique(x_owner).size, np.unique(y_owner).size) // 2
     facts = {"n": len(x), "n_real": len(y), "n_nan": len(synthetic) + len(real) - len(x) - len(y), "n_subset": size,
              "feature_set": FEATURE_SET, "note": ""}
@@ -169,14 +132,13 @@ def _rows_of(synthetic: pd.DataFrame, real: pd.DataFrame, scale: tuple[np.ndarra
         values = null = np.full((1, len(METRICS)), np.nan)
     else:
         values = np.array([_metrics(y[_draw(y_owner, size, rng)], x[_draw(x_owner, size, rng)])
-                           for _ in range(draws[0])])
+                           for _ in range(n_draws)])
         null = np.array([_metrics(y[rows[:size]], y[rows[size:]]) for rows in
-                         (_draw(y_owner, 2 * size, rng) for _ in range(draws[0]))])
-    tail = (draws[1] / 2.0, 1.0 - draws[1] / 2.0)
+                         (_draw(y_owner, 2 * size, rng) for _ in range(n_draws))])
     table = []
-    for column, metric in enumerate(METRICS):
-        value, (low, high) = values[:, column].mean(), np.quantile(values[:, column], tail)
-        bottom, median, top = np.quantile(null[:, column], (tail[0], 0.5, tail[1]))
+    for metric, found, by_chance in zip(METRICS, values.T, null.T, strict=True):
+        value, (low, high) = found.mean(), np.quantile(found, (alpha / 2.0, 1.0 - alpha / 2.0))
+        bottom, median, top = np.quantile(by_chance, (alpha / 2.0, 0.5, 1.0 - alpha / 2.0))
         side = "" if np.isnan(value) else "above" if value > top else "below" if value < bottom else "within"
         table.append({"set": synthetic["set"].iloc[0], "metric": metric, "value": value, "low": low, "high": high,
                       "null_low": bottom, "null_median": median, "null_high": top, "against_null": side, **facts})
@@ -196,15 +158,11 @@ def _draw(owner: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return order[rng.permutation(first)[:size]]
 
 
-def _scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.nanmean(features, axis=0), np.nanstd(features, axis=0)
-
-
-def _standardised(frame: pd.DataFrame, scale: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _standardised(frame: pd.DataFrame, real: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Features in real standard deviations, constant ones left out, and patients, of the rows that know them all."""
-    mean, spread = scale
-    used = spread > 1e-12
-    values = (frame[feature_columns()].to_numpy(float)[:, used] - mean[used]) / spread[used]
+    features, reference = (part[feature_columns()].to_numpy(float) for part in (frame, real))
+    spread = np.nanstd(reference, axis=0)
+    values = ((features - np.nanmean(reference, axis=0)) / np.where(spread > 1e-12, spread, np.nan))[:, spread > 1e-12]
     known = np.isfinite(values).all(axis=1)
     return np.clip(values[known], -CLIP, CLIP), patient_of(frame)[known]
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 from skimage.feature import graycomatrix, graycoprops
 
-from mammorgb_utils.evaluation.masks import breast_mask
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.threads import parts_on_every_core
 
@@ -45,52 +43,39 @@ FEATURES: dict[str, str] = {  # of one view; where IBSI defines it, its name and
 }
 
 
-def texture_features(pairs: np.ndarray, masks: PairMasks | None = None, *, method: str = "background") -> pd.DataFrame:
+def texture_features(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
     """Texture of both views of every pair, inside the breast away from its rim; the muscle counts as breast.
 
     Args:
         pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
-        masks: Masks of these pairs; without them only the breast masks are made here.
-        method: Mask method when no masks are given.
+        masks: Masks of these pairs.
 
     Returns:
-        One row a pair: `cc_` and `mlo_` before each name in `FEATURES`, float64. NaN for a view that has fewer
-        than `MIN_PIXELS`, and in `spectral_slope` where no square of `MIN_PATCH` fits. Features of
-        two image sizes can't be compared, as lengths are in pixels.
+        One row a pair: `cc_` and `mlo_` before each name in `FEATURES`, float64. NaN for a view that has fewer than
+        `MIN_PIXELS`, and in `spectral_slope` where no square of `MIN_PATCH` fits. Features of two image sizes can't be
+        compared, as lengths are in pixels.
 
     Raises:
-        ValueError: The array isn't `(N, 2, H, W)`, or the masks belong to other pairs.
+        ValueError: The masks belong to other pairs.
 
     Source:
-        Definitions of the Image Biomarker Standardisation Initiative where `FEATURES` gives a code, on 2D
-        images with a fixed bin width; Haralick 1973.
+        Definitions of the Image Biomarker Standardisation Initiative where `FEATURES` gives a code, on 2D images with a
+        fixed bin width; Haralick 1973.
     """
-    if pairs.ndim != 4 or pairs.shape[1] != 2:
-        raise ValueError(f"pairs: expected (N, 2, H, W), CC first, got shape {pairs.shape}")
-    if masks is not None and masks.breast.shape != pairs.shape:
+    if masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
-    stacks = [pairs] if masks is None else [pairs, masks.breast]
-    rows = np.concatenate(list(parts_on_every_core(partial(_textures, method=method), *stacks)))
+    rows = np.concatenate(list(parts_on_every_core(_textures, pairs, masks.breast)))
     return pd.DataFrame(rows.reshape(len(pairs), 2 * len(FEATURES)), columns=feature_columns())
 
 
-def _textures(pairs: np.ndarray, breast: np.ndarray | None = None, *, method: str) -> np.ndarray:
-    rows = np.full((len(pairs), 2, len(FEATURES)), np.nan)
-    for i, pair in enumerate(pairs):
-        for side, view in enumerate(np.asarray(pair, dtype=np.float32)):
-            rows[i, side] = view_texture(view, breast_mask(view, method) if breast is None else breast[i, side])
-    return rows
+def _textures(pairs: np.ndarray, breast: np.ndarray) -> np.ndarray:
+    rows = [view_texture(np.asarray(view, np.float32), mask) for pair in zip(pairs, breast, strict=True)
+            for view, mask in zip(*pair, strict=True)]
+    return np.array(rows).reshape(len(pairs), 2, len(FEATURES))
 
 
 def feature_columns(frame: pd.DataFrame | None = None) -> list[str]:
-    """Names of the features of a pair, CC first.
-
-    Args:
-        frame: When given, it is checked to hold them.
-
-    Raises:
-        ValueError: A feature's column is missing.
-    """
+    """Names of the features of a pair, CC first; a frame that lacks one is refused with a ValueError."""
     names = [f"{view}_{name}" for view in ("cc", "mlo") for name in FEATURES]
     missing = [name for name in names if frame is not None and name not in frame]
     if missing:
@@ -100,19 +85,10 @@ def feature_columns(frame: pd.DataFrame | None = None) -> list[str]:
 
 
 def view_texture(view: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Texture of one view.
-
-    Args:
-        view: `(H, W)` float32 in [0, 1].
-        mask: `(H, W)` bool.
-
-    Returns:
-        `(len(FEATURES),)` float64 in the order of `FEATURES`; NaN where the mask is too small.
-    """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if rows.size == 0:
+    """The features of one view in the order of `FEATURES`, float64; NaN where the mask is too small."""
+    if not mask.any():
         return np.full(len(FEATURES), np.nan)
-    box = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    box, = ndimage.find_objects(mask.astype(np.uint8))
     patch, rim = round(PATCH * view.shape[0]), max(1, round(RIM * view.shape[1]))
     view, mask = view[box], mask[box]
     depth = ndimage.distance_transform_cdt(np.pad(mask, 1), "chessboard")[1:-1, 1:-1]  # px to the nearest pixel outside

@@ -84,14 +84,12 @@ def test_a_view_without_a_breast_is_unknown_and_the_other_is_not():
     cc, mlo = (table.filter(regex=f"^{name}_") for name in ("cc", "mlo"))
     assert cc.iloc[1].isna().all() and mlo.notna().all().all() and cc.iloc[0].notna().all()
     assert list(table) == feature_columns() and MIN_PIXELS > 0
-    assert table.equals(texture_features(pairs))
 
 
 def test_wrong_shapes_and_missing_features_are_named():
     pairs = pairs_of([(0.6, 0.7)])
-    with pytest.raises(ValueError, match=r"expected \(N, 2, H, W\)"):
-        texture_features(pairs[0])
-    with pytest.raises(ValueError, match="masks: made for pairs of shape"):
-        texture_features(np.concatenate([pairs, pairs]), pair_masks(pairs))
+    for others in (pairs[0], np.concatenate([pairs, pairs])):
+        with pytest.raises(ValueError, match="masks: made for pairs of shape"):
+            texture_features(others, pair_masks(pairs))
     with pytest.raises(ValueError, match="'mlo_glcm_entropy_4' of mammorgb-texture-1 is missing"):
-        feature_columns(texture_features(pairs).drop(columns="mlo_glcm_entropy_4"))
+        feature_columns(texture_features(pairs, pair_masks(pairs)).drop(columns="mlo_glcm_entropy_4"))
