@@ -32,8 +32,8 @@ def artefacts(rates: pd.DataFrame, *, paper: Sequence[float] | None = None) -> F
     kinds = list(dict.fromkeys(rates["artefact"]))
     figure = style.new_figure(style.DOUBLE_COLUMN, 29.0 + 9.5 * len(kinds))
     axes = figure.subplots()
-    for row in rates[rates["set"].isin(sets)].itertuples():
-        y = kinds.index(row.artefact) + _APART * (sets.index(row.set) - (len(sets) - 1) / 2)
+    for i, row in ((i, row) for i, name in enumerate(sets) for row in rates[rates["set"] == name].itertuples()):
+        y = kinds.index(row.artefact) + _APART * (i - (len(sets) - 1) / 2)
         axes.plot([row.low, row.high], [y, y], color=_FILLS[row.set], linewidth=1.2, zorder=3, clip_on=False)
         axes.plot(row.rate, y, linestyle="", zorder=5, clip_on=False, **_mark(row.set))
     if paper is not None and kinds[-1] == "any":
