@@ -11,27 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mammorgb_utils.evaluation.statistics.figures import MEASURES, remark, rows_of
-from mammorgb_utils.output.style import (
-    COLOURS,
-    DOUBLE_COLUMN,
-    EDGE,
-    LABELS,
-    MARKERS,
-    QUIET,
-    new_figure,
-    panel_letters,
-    present_sets,
-    styled,
-)
+from mammorgb_utils.output import style
 
 
-@styled
+@style.styled
 def consistency(table: pd.DataFrame, *, references: Sequence[float] = (0.7, 1.0), measure: str = "iou") -> Figure:
     """Whether the two views of a pair belong together, beyond what any two views share.
 
     Args:
-        table: One row a set: `set`, `paired_median`, `shuffled_median`, `score`, `score_low`, `score_high`
-            (paired − shuffled, synthetic over real; NaN for real, whose score is 1 by definition).
+        table: From `consistency_table`.
         measure: Whose medians these are, a key of `MEASURES`; of a table with a column `measure` these rows are
             drawn.
         references: Scores marked by a vertical line: the target, and 1 = as consistent as real.
@@ -40,36 +28,37 @@ def consistency(table: pd.DataFrame, *, references: Sequence[float] = (0.7, 1.0)
         Paired beside shuffled medians, and the score with its interval.
     """
     table = rows_of(table, measure, ("paired_median", "shuffled_median", "score", "score_low", "score_high"))
-    table = table.set_index("set").loc[present_sets(table["set"])]
-    figure = new_figure(DOUBLE_COLUMN, 24.0 + 7.5 * len(table))
+    table = table.set_index("set").loc[style.present_sets(table["set"])]
+    figure = style.new_figure(style.DOUBLE_COLUMN, 24.0 + 7.5 * len(table))
     medians, scores = panels = figure.subplots(1, 2, sharey=True)
     for y, (name, row) in enumerate(table.iterrows()):
-        mark = {"marker": MARKERS[name], "markersize": 5, "markeredgecolor": EDGE, "markeredgewidth": 0.8}
+        mark = style.mark(name, 5) | {"markeredgewidth": 0.8}
         if row[["paired_median", "shuffled_median"]].notna().all():
-            _dumbbell(medians, row["paired_median"], row["shuffled_median"], y, {"color": COLOURS[name], **mark})
+            _dumbbell(medians, row["paired_median"], row["shuffled_median"], y, mark)
         if not np.isnan(row["score"]):
-            scores.plot([row["score_low"], row["score_high"]], [y, y], color=EDGE, linewidth=1.1, solid_capstyle="butt")
-            scores.plot(row["score"], y, color=COLOURS[name], zorder=5, **mark)
+            scores.plot([row["score_low"], row["score_high"]], [y, y], color=style.EDGE, linewidth=1.1,
+                        solid_capstyle="butt")
+            scores.plot(row["score"], y, zorder=5, **mark)
             remark(scores, f"{row['score']:.2f}", (row["score"], y), (0, 5), ha="center", va="baseline")
     for reference in references:
-        scores.axvline(reference, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+        scores.axvline(reference, color=style.QUIET, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
         remark(scores, f"{reference:g}", (reference, 1), (0, 0), xycoords=("data", "axes fraction"), ha="center",
-               va="bottom", fontsize=6.5, color=QUIET)
-    medians.set_yticks(range(len(table)), [LABELS[name] for name in table.index])
+               va="bottom", fontsize=6.5, color=style.QUIET)
+    medians.set_yticks(range(len(table)), [style.LABELS[name] for name in table.index])
     medians.set(xlabel=f"Median {MEASURES[measure]} of CC and MLO mask", ylim=(len(table) - 0.4, -0.6))
     medians.margins(x=0.2)
     scores.set_xlabel("Consistency score: (paired − shuffled), synthetic over real")
     for axes in panels:
         axes.tick_params(axis="y", length=0)
-    figure.legend(handles=[Line2D([], [], linestyle="", marker="o", color=colour, markeredgecolor=EDGE, markersize=4.5,
-                                  label=label) for label, colour in (("paired", EDGE), ("shuffled", "white"))],
-                  loc="outside lower center", ncols=2)
-    panel_letters(panels)
+    handles = [Line2D([], [], linestyle="", marker="o", color=colour, markeredgecolor=style.EDGE, markersize=4.5,
+                      label=label) for label, colour in (("paired", style.EDGE), ("shuffled", "white"))]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    style.panel_letters(panels)
     return figure
 
 
 def _dumbbell(axes: Axes, paired: float, shuffled: float, y: int, mark: dict) -> None:
-    axes.plot([shuffled, paired], [y, y], color=QUIET, linewidth=0.9, zorder=1)
+    axes.plot([shuffled, paired], [y, y], color=style.QUIET, linewidth=0.9, zorder=1)
     axes.plot(shuffled, y, **{**mark, "color": "white"})
     axes.plot(paired, y, **mark)
     outward = 1 if paired >= shuffled else -1

@@ -8,17 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr
 
+from mammorgb_utils.evaluation import statistics
 from mammorgb_utils.evaluation.overlap import PairMasks
-from mammorgb_utils.evaluation.statistics import (
-    LEVEL,
-    MIN_PAIRS,
-    UNKNOWN,
-    Effect,
-    patient_of,
-    patient_weights,
-    sets_in,
-    weighted_median,
-)
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
@@ -34,8 +25,7 @@ def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Seq
 
     Args:
         masks: Masks of N pairs.
-        n_draws: Derangements; each uses every CC and every MLO once.
-        seed: Seed of the derangements.
+        n_draws, seed: Derangements, each of which uses every CC and every MLO once, and their seed.
         patients: Patient of each pair; by default each pair is a patient.
         pairs: Identifier of each pair; by default its row number.
 
@@ -46,37 +36,23 @@ def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Seq
         ValueError: A patient holds more than half of the pairs, so that no derangement exists.
     """
     rng = generator(seed, Stream.DERANGEMENTS)
-    partners = [derangement(len(masks), rng, patients=patients) for _ in range(n_draws)]
-    tables = [_paired_with(masks, partner, draw, pairs) for draw, partner in enumerate(partners)]
+    tables = [_paired_with(masks, derangement(len(masks), rng, patients=patients), draw, pairs)
+              for draw in range(n_draws)]
     return pd.concat(tables, ignore_index=True)
 
 
 def nearest_area_overlap(masks: PairMasks, *, patients: Sequence | None = None,
                          pairs: Sequence | None = None) -> pd.DataFrame:
-    """Overlap of each CC mask with another patient's MLO mask of the nearest area: the trivial baseline.
-
-    Args:
-        masks: Masks of N real pairs.
-        patients: Patient of each pair; by default each pair is a patient.
-        pairs: Identifier of each pair; by default its row number.
-
-    Returns:
-        The columns of `shuffled_overlap`, draw 0.
-    """
+    """Overlap of each CC mask with another patient's MLO mask of the nearest area, as draw 0 of `shuffled_overlap`: the
+    trivial baseline."""
     area = masks.breast.mean(axis=(2, 3))
     return _paired_with(masks, nearest_area_pairing(area[:, 0], area[:, 1], patients=patients), 0, pairs)
 
 
 def nearest_area_pairing(cc_area: np.ndarray, mlo_area: np.ndarray, *,
                          patients: Sequence | None = None) -> np.ndarray:
-    """For each CC view, the row of the MLO view of another patient whose area is nearest to the CC's.
-
-    Args:
-        cc_area, mlo_area: `(N,)` areas of the masks, in one unit.
-        patients: Patient of each row; by default each row is a patient.
-
-    Returns:
-        `(N,)` row numbers; an MLO may be used more than once.
+    """For each CC view, the row of the MLO view of another patient whose area is nearest to the CC's; one may be used
+    more than once.
 
     Raises:
         ValueError: All pairs are of one patient.
@@ -192,52 +168,46 @@ def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: i
     Args:
         paired: One row a pair with `pair`, `patient` and `measure`.
         shuffled: What `shuffled_overlap` returns, with the same pair identifiers.
-        n_bootstrap: Bootstrap draws; a shuffled pair weighs as both its patients do.
-        seed: Seed of the bootstrap.
+        n_bootstrap, seed: Draws, `(n_bootstrap,)`, and their seed; a shuffled pair weighs as both its patients do.
         measure: Column to compare; rows with NaN are left out.
-
-    Returns:
-        `(gain, draws)`; `draws` has shape `(n_bootstrap,)`.
     """
     position = {pair: row for row, pair in enumerate(paired["pair"])}
     missing = set(shuffled["cc_pair"]).union(shuffled["mlo_pair"]) - position.keys()
     if missing:
         raise ValueError(f"shuffled: pair {sorted(map(str, missing))[0]} isn't among the paired ones; "
                          "make both tables from one set")
-    owner = np.unique(patient_of(paired), return_inverse=True)[1]
+    owner = np.unique(statistics.patient_of(paired), return_inverse=True)[1]
     own = paired.assign(owner=owner).dropna(subset=measure).sort_values(measure)
     other = shuffled.dropna(subset=measure).sort_values(measure)
     cc, mlo = (owner[other[column].map(position).to_numpy(int)] for column in ("cc_pair", "mlo_pair"))
     values = own[measure].to_numpy(), other[measure].to_numpy()
     rng = generator(seed, Stream.CONSISTENCY_BOOTSTRAP)
-    draws = [weighted_median(values[0], weight[own["owner"].to_numpy()])
-             - weighted_median(values[1], weight[cc] * weight[mlo])
-             for weight in patient_weights(int(owner.max()) + 1, n_bootstrap, rng, n_values=max(map(len, values)))]
+    weights = statistics.patient_weights(int(owner.max()) + 1, n_bootstrap, rng, n_values=max(map(len, values)))
+    draws = [statistics.weighted_median(values[0], weight[own["owner"].to_numpy()])
+             - statistics.weighted_median(values[1], weight[cc] * weight[mlo]) for weight in weights]
     return float(np.median(values[0]) - np.median(values[1])), np.concatenate(draws)
 
 
-def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.ndarray], *,
-                   level: float = LEVEL) -> Effect:
+def score_of_gains(synthetic: tuple[float, np.ndarray], real: tuple[float, np.ndarray]) -> statistics.Effect:
     """Share of the real pairing gain that synthetic pairs reach: (paired − shuffled) over the same of real.
 
     Args:
         synthetic, real: What `pairing_gain` returns, from different seeds.
-        level: Coverage of the percentile interval.
 
     Returns:
-        Score and interval; all NaN when pairing adds nothing in the real set, bounds NaN when that can't be
-        excluded at the given level (the ratio's interval is then unbounded).
+        All NaN when pairing adds nothing in the real set; the 95 % bounds are NaN when that can't be excluded (the
+        ratio's interval is then unbounded).
     """
     (gain_syn, draws_syn), (gain_real, draws_real) = synthetic, real
     if not gain_real > 0.0:
-        return UNKNOWN
-    tail = (1.0 - level) / 2.0
+        return statistics.UNKNOWN
+    tail = (1.0 - statistics.LEVEL) / 2.0
     if np.mean(~(draws_real > 0.0)) > tail:
-        return Effect(gain_syn / gain_real, np.nan, np.nan)
+        return statistics.Effect(gain_syn / gain_real, np.nan, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(draws_real > 0.0, draws_syn / draws_real, np.inf)
     low, high = np.quantile(ratio, [tail, 1.0 - tail], method="inverted_cdf")
-    return Effect(float(gain_syn / gain_real), float(low), float(high))
+    return statistics.Effect(float(gain_syn / gain_real), float(low), float(high))
 
 
 def consistency_table(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -257,7 +227,7 @@ def consistency_table(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: P
     rows, baseline = [], shuffled[shuffled["set"] == NEAREST_AREA]
     for stream, measure in enumerate(("iou", "iou_no_muscle")):
         gains: dict[str, tuple[float, np.ndarray]] = {}
-        for name in sets_in(overlap, protocol, with_real=True):
+        for name in statistics.sets_in(overlap, protocol, with_real=True):
             paired, other = (table[table["set"] == name] for table in (overlap, shuffled))
             row = {"set": name, "measure": measure} | _gain_row(name, measure, paired, other, gains, protocol,
                                                                 protocol.seed + 10 * stream + (name == "real"))
@@ -275,7 +245,7 @@ def _gain_row(name: str, measure: str, paired: pd.DataFrame, other: pd.DataFrame
     gain, draws = gains[name] = pairing_gain(paired, other, n_bootstrap=protocol.n_bootstrap, seed=seed,
                                              measure=measure)
     by_draw, median = other.groupby("draw")[measure].median(), paired[measure].median()
-    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else UNKNOWN
+    score = score_of_gains(gains[name], gains["real"]) if name != "real" and "real" in gains else statistics.UNKNOWN
     low, high = np.nanquantile(draws, [0.025, 0.975])
     return row | {"paired_median": median, "shuffled_median": other[measure].median(), "gain": gain,
                   "gain_low": low, "gain_high": high, "p": ((by_draw >= median).sum() + 1) / (len(by_draw) + 1),
@@ -285,8 +255,8 @@ def _gain_row(name: str, measure: str, paired: pd.DataFrame, other: pd.DataFrame
 def _intensity(rows: pd.DataFrame) -> dict[str, float]:
     """Correlation of the two views' mean intensity with Fisher's interval; NaN where nothing varies."""
     known = rows.reindex(columns=["cc_intensity", "mlo_intensity"]).dropna()
-    if len(known) < MIN_PAIRS or (known.nunique() < 2).any():
+    if len(known) < statistics.MIN_PAIRS or (known.nunique() < 2).any():
         return dict.fromkeys(("intensity_r", "intensity_r_low", "intensity_r_high"), np.nan)
     found = pearsonr(known["cc_intensity"], known["mlo_intensity"])
-    low, high = found.confidence_interval(LEVEL)
+    low, high = found.confidence_interval(statistics.LEVEL)
     return {"intensity_r": found.statistic, "intensity_r_low": low, "intensity_r_high": high}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -32,12 +33,12 @@ def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Proto
         masks: Set name to what `masks_by_method` gave for it.
         protocol: Gives bootstrap draws and seed.
         patients: Patient of each pair by set, where it isn't the pair itself.
-        truth: Set name to `(N, 2, H, W)` bool, the true masks of its pairs, as `true_masks` reads them.
+        truth: Set name to the `true_masks` of its pairs.
 
     Returns:
-        One row a set, view and two methods: `set`, `view` (CC | MLO), `first`, `second` (a method, or `truth`); `n`,
-        `n_nan` (views where both masks are empty, left out); `iou_median` with `iou_low`, `iou_high` (95 %, bootstrap
-        over patients), `iou_p5` (5th percentile), `below` (share under `LOW_AGREEMENT`); `area_bias` (median of the
+        `AGREEMENT_COLUMNS`, one row a set, view (CC | MLO) and two methods, `first` and `second` (a method, or
+        `truth`): `n_nan` (views where both masks are empty, left out); `iou_median` with its 95 % interval by bootstrap
+        over patients, `iou_p5` (5th percentile), `below` (share under `LOW_AGREEMENT`); `area_bias` (median of the
         second's area − the first's, in percent of the image).
     """
     patients, truth = patients or {}, truth or {}
@@ -71,11 +72,7 @@ def _agreement_row(first: np.ndarray, second: np.ndarray, owner: np.ndarray,
 
 
 def true_masks(run: Run, index: pd.DataFrame) -> np.ndarray | None:
-    """True masks of phantom pairs on the study's grid, as the cohort's folder holds them.
-
-    Args:
-        run: A study whose preprocessing is done.
-        index: Rows of `pairs/index.csv`.
+    """True masks of the phantom pairs in `pairs/index.csv` on the study's grid, as the cohort's folder holds them.
 
     Returns:
         `(N, 2, image_size, image_size)` bool, CC first; None where the pairs aren't all phantoms of one cohort, its
@@ -116,16 +113,10 @@ def mask_examples(sets: Mapping[str, np.ndarray],
     examples = []
     for name, share, title in wanted:
         breasts = [found.breast for found in masks[name].values()]
-        agreement = _counts(np.logical_and, breasts) / np.maximum(_counts(np.logical_or, breasts), 1)
+        all_hold, any_holds = (np.count_nonzero(reduce(join, breasts), axis=(1, 2, 3))
+                               for join in (np.logical_and, np.logical_or))
+        agreement = all_hold / np.maximum(any_holds, 1)
         row = np.argsort(agreement, kind="stable")[int(share * (len(agreement) - 1))]
         chosen = {method: found.breast[row] for method, found in masks[name].items()}
         examples.append((title, np.asarray(sets[name][row]), chosen))
     return examples
-
-
-def _counts(join: np.ufunc, breasts: Sequence[np.ndarray]) -> np.ndarray:
-    """`(N,)` pixels that all, or any, of the methods' masks hold; one array in memory, not all of them stacked."""
-    joined = breasts[0].copy()
-    for breast in breasts[1:]:
-        join(joined, breast, out=joined)
-    return np.count_nonzero(joined, axis=(1, 2, 3))

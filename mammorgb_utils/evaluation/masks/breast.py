@@ -21,17 +21,11 @@ SURE_TISSUE = 0.25  # from it on, for tissue; what lies between is flooded up to
 
 
 class Component(NamedTuple):
-    """The breast among the components of a foreground, and what tells whether it is plausible.
+    """The breast among the components of a foreground, and what tells whether it is plausible."""
 
-    Attributes:
-        mask: `(H, W)` bool, the largest component that reaches the left edge, holes filled; empty when none does.
-        left: The largest component of all touches the left edge.
-        share: Of all foreground pixels, what the largest component holds; 0 without any.
-    """
-
-    mask: np.ndarray
-    left: bool
-    share: float
+    mask: np.ndarray  # `(H, W)` bool, the largest component that reaches the left edge, holes filled; or empty
+    left: bool  # the largest component of all touches the left edge
+    share: float  # of all foreground pixels, what the largest component holds; 0 without any
 
 
 def breast_mask(view: np.ndarray, method: str = "background") -> np.ndarray:
@@ -50,29 +44,17 @@ def breast_mask(view: np.ndarray, method: str = "background") -> np.ndarray:
     Source:
         Protocol field `mask_method`; the paper doesn't state its algorithm.
     """
-    return breast_component(foreground(view, method)).mask
-
-
-def foreground(view: np.ndarray, method: str = "background") -> np.ndarray:
-    """`(H, W)` bool, what one of the `foregrounds` takes for tissue."""
-    return foregrounds(view, (method,))[method]
+    return breast_component(foregrounds(view, (method,))[method]).mask
 
 
 def foregrounds(view: np.ndarray, methods: Iterable[str]) -> dict[str, np.ndarray]:
-    """Every pixel that a method takes for tissue, before a component is picked; under several methods.
+    """Every pixel that each method takes for tissue, `(H, W)` bool, before a component is picked.
 
     A 3 × 3 median comes first: it takes away the pixel noise that generated air has and, unlike a
     Gaussian, leaves a straight skin line where it is.
 
     Args:
-        view: `(H, W)` float in [0, 1], 0 = air, chest wall on the left.
-        methods: Names in `METHODS`.
-
-    Returns:
-        Method to `(H, W)` bool.
-
-    Raises:
-        ValueError: The view isn't two-dimensional and finite, or the method is unknown.
+        view, methods: As `breast_mask` takes them.
     """
     methods = tuple(methods)
     for method in methods:
@@ -85,22 +67,15 @@ def foregrounds(view: np.ndarray, methods: Iterable[str]) -> dict[str, np.ndarra
 
 
 def background_foreground(view: np.ndarray) -> np.ndarray:
-    """What is brighter than `air + AIR_MARGIN · (q − air)`, q being the 99.5th percentile.
-
-    Source:
-        Plain Otsu finds dense tissue instead of the breast; 5 % of range finds the skin line.
-    """
+    """Brighter than the air by `AIR_MARGIN` of the range: finds the skin line where plain Otsu finds dense tissue."""
     air, span = _air_and_span(view)
     return view > air + AIR_MARGIN * span
 
 
 def watershed_foreground(view: np.ndarray) -> np.ndarray:
-    """Tissue as a marker-based watershed finds it: up to the steepest edge, at whatever level that lies.
+    """Tissue as a marker-based watershed (Beucher and Lantuéjoul 1979) finds it: up to the steepest edge, at any level.
 
     The gradient is that of the square root, so that the step at a dim skin line outweighs one inside bright tissue.
-
-    Source:
-        Beucher and Lantuéjoul 1979; levels `SURE_AIR` and `SURE_TISSUE` place the markers.
     """
     air, span = _air_and_span(view)
     level = np.clip((view - air) / span, 0.0, 1.0)

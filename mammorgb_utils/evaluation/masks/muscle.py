@@ -23,22 +23,14 @@ _MIN_EDGE_SHARE = 0.80  # of the edge's length that must show the contrast's sig
 
 
 class Lines(NamedTuple):
-    """Straight lines from the top edge to the left edge, and where the image is looked at beside them.
+    """Straight lines from the top edge to the left edge, and where the image is looked at beside them."""
 
-    Attributes:
-        top, bottom: `(L,)` where each line meets the top and the left image edge, as fractions of width and height.
-        drop: `(L · 32, 64 · 64)` sparse; times the image it gives intensity inside minus outside at each point.
-        beside: `(2 · steps, L · 32)` pixels nearest to the places compared.
-        inside: `(L · 32,)` bool, the point lies in the image.
-        width: `(L, 64)` columns of each row that lie in the corner which the line cuts off.
-    """
-
-    top: np.ndarray
-    bottom: np.ndarray
-    drop: sparse.csr_array
-    beside: np.ndarray
-    inside: np.ndarray
-    width: np.ndarray
+    top: np.ndarray  # `(L,)` where each line meets the top image edge, as fraction of the width
+    bottom: np.ndarray  # `(L,)` where it meets the left one, as fraction of the height
+    drop: sparse.csr_array  # `(L · 32, 64 · 64)`; times the image it gives intensity inside minus outside at each point
+    beside: np.ndarray  # `(2 · steps, L · 32)` pixels nearest to the places compared
+    inside: np.ndarray  # `(L · 32,)` bool, the point lies in the image
+    width: np.ndarray  # `(L, 64)` columns of each row that lie in the corner which the line cuts off
 
 
 def pectoral_mask(view: np.ndarray, breast: np.ndarray | None = None) -> np.ndarray:
@@ -55,8 +47,6 @@ def pectoral_mask(view: np.ndarray, breast: np.ndarray | None = None) -> np.ndar
     Returns:
         `(H, W)` bool; empty when no such edge is found.
 
-    Raises:
-        ValueError: The view isn't two-dimensional and finite.
     """
     view = checked_view(view)
     height, width = view.shape
@@ -123,9 +113,8 @@ def _bilinear(places: np.ndarray) -> sparse.csr_array:
     lower = np.minimum(np.floor(places).astype(int), _FIT_SIZE - 2)
     share, number = places - lower, np.arange(places.shape[1])
     matrix = sparse.csr_array((number.size, _FIT_SIZE**2))
-    for down in (0, 1):
-        for right in (0, 1):
-            weight = (share[0] if down else 1.0 - share[0]) * (share[1] if right else 1.0 - share[1])
-            pixel = (lower[0] + down) * _FIT_SIZE + lower[1] + right
-            matrix = matrix + sparse.csr_array((weight, (number, pixel)), shape=matrix.shape)
+    for down, right in np.ndindex(2, 2):
+        weight = np.abs(1 - down - share[0]) * np.abs(1 - right - share[1])
+        pixel = (lower[0] + down) * _FIT_SIZE + lower[1] + right
+        matrix = matrix + sparse.csr_array((weight, (number, pixel)), shape=matrix.shape)
     return matrix

@@ -13,26 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from mammorgb_utils.output.style import (
-    BAND,
-    COLOURS,
-    DOUBLE_COLUMN,
-    EDGE,
-    HATCHES,
-    LABELS,
-    LINES,
-    QUIET,
-    bare,
-    new_figure,
-    panel_letters,
-    present_sets,
-    styled,
-)
+from mammorgb_utils.output import style
 
-_SHORT = {**LABELS, "absdiff": "Abs. diff."}
+_SHORT = {**style.LABELS, "absdiff": "Abs. diff."}
 
 
-@styled
+@style.styled
 def mask_overlap(pair: np.ndarray, cc: np.ndarray, mlo: np.ndarray) -> Figure:
     """One pair, the masks of its views, and what the two masks share.
 
@@ -44,34 +30,33 @@ def mask_overlap(pair: np.ndarray, cc: np.ndarray, mlo: np.ndarray) -> Figure:
         Both views with the outline of their mask; the masks over one another, the intersection dark, what else belongs
         to the union pale.
     """
-    figure = new_figure(DOUBLE_COLUMN, 62.0)
+    figure = style.new_figure(style.DOUBLE_COLUMN, 62.0)
     panels = figure.subplots(1, 3)
     for axes, view, mask, title in zip(panels, pair, (cc, mlo), ("CC", "MLO"), strict=False):
         axes.imshow(view, vmin=0.0, vmax=1.0)
-        axes.contour(mask, levels=[0.5], colors=[COLOURS["zero"]], linewidths=1.2)
+        axes.contour(mask, levels=[0.5], colors=[style.COLOURS["zero"]], linewidths=1.2)
         axes.set_title(title)
-    parts = {"Intersection": (cc & mlo, COLOURS["sum"]), "CC alone": (cc & ~mlo, BAND), "MLO alone": (mlo & ~cc, QUIET)}
+    parts = {"Intersection": (cc & mlo, style.COLOURS["sum"]), "CC alone": (cc & ~mlo, style.BAND),
+             "MLO alone": (mlo & ~cc, style.QUIET)}
     image = np.ones((*cc.shape, 3))
     for mask, colour in parts.values():
         image[mask] = to_rgb(colour)
     panels[2].imshow(image)
     panels[2].set_title("One over the other")
     for axes in panels:
-        bare(axes, frame=QUIET)
+        style.bare(axes, frame=style.QUIET)
     figure.legend(handles=[Patch(facecolor=colour, label=f"{label}, {np.count_nonzero(mask):,} px")
                            for label, (mask, colour) in parts.items()], loc="outside lower center", ncols=3)
     return figure
 
 
-@styled
+@style.styled
 def overlap_distributions(overlap: pd.DataFrame, shuffled: pd.DataFrame | None = None) -> Figure:
     """How much the CC and the MLO mask of a pair overlap, real beside synthetic.
 
     Args:
-        overlap: One row a pair: `set`, `iou`, `dsc` and, where the muscle was found, `iou_no_muscle` and
-            `dsc_no_muscle`. NaN marks a pair without a mask: it is left out, and counted under its set.
-        shuffled: One row a shuffled pair (CC of one breast, MLO of another): `set`, `iou` and, if there is one,
-            `iou_no_muscle`. Its DSC follows from the IoU.
+        overlap: From `overlap_table`. A pair without a mask, whose overlap is NaN, is left out and counted.
+        shuffled: From `shuffled_table`; the DSC of strangers follows from their IoU.
 
     Returns:
         A row with the pectoral muscle, one without; columns: IoU, DSC (violin with quartiles and median; shuffled
@@ -80,9 +65,9 @@ def overlap_distributions(overlap: pd.DataFrame, shuffled: pd.DataFrame | None =
     suffixes = {"": "whole breast mask"}
     if "iou_no_muscle" in overlap and overlap["iou_no_muscle"].notna().any():
         suffixes["_no_muscle"] = "without pectoral muscle"
-    figure = new_figure(DOUBLE_COLUMN, 62.0 * len(suffixes))
+    figure = style.new_figure(style.DOUBLE_COLUMN, 62.0 * len(suffixes))
     grid = figure.subplots(len(suffixes), 3, squeeze=False)
-    names = present_sets(overlap["set"])
+    names = style.present_sets(overlap["set"])
     for row, (suffix, title) in zip(grid, suffixes.items(), strict=True):
         for axes, measure, label in zip(row, ("iou", "dsc"), ("IoU", "DSC"), strict=False):
             _violins(axes, _values(overlap, shuffled, measure + suffix), names)
@@ -91,7 +76,7 @@ def overlap_distributions(overlap: pd.DataFrame, shuffled: pd.DataFrame | None =
         for axes in row:
             axes.set_title(title, pad=11)
     _legend(figure, names, shuffled is not None)
-    panel_letters(grid.flat, pad=11)
+    style.panel_letters(grid.flat, pad=11)
     return figure
 
 
@@ -115,46 +100,45 @@ def _violins(axes: Axes, values: pd.DataFrame, names: Sequence[str]) -> None:
         rows = rows[rows.groupby("kind")["value"].transform("nunique") > 2]  # of fewer no density can be estimated
         if len(rows):
             sns.violinplot(rows.dropna(), x="set", y="value", order=names, hue="kind", hue_order=kinds, legend=False,
-                           split=len(kinds) > 1, palette={"shuffled": BAND, "own": COLOURS[name]}, saturation=1.0,
-                           inner=None, cut=0, density_norm="width", width=0.85, linewidth=0.5, linecolor=EDGE, ax=axes)
+                           split=len(kinds) > 1, palette={"shuffled": style.BAND, "own": style.COLOURS[name]},
+                           saturation=1.0, inner=None, cut=0, density_norm="width", width=0.85, linewidth=0.5,
+                           linecolor=style.EDGE, ax=axes)
         if "own" in set(rows["kind"]):
-            axes.collections[-1].set(hatch=HATCHES[name], hatchcolor=_hatch_colour(name))
+            axes.collections[-1].set(**_hatch(name))
         if own.count():
-            _quartiles(axes, *own.quantile((0.25, 0.5, 0.75)), position)
+            low, median, high = own.quantile((0.25, 0.5, 0.75))
+            for colour, wide in (("white", 3.2), (style.EDGE, 1.8)):
+                axes.plot([position] * 2, [low, high], color=colour, linewidth=wide, solid_capstyle="butt", zorder=4)
+            axes.plot(position, median, marker="o", markersize=4, color="white", markeredgecolor=style.EDGE, zorder=6)
+            axes.annotate(f"{median:.3f}", (position, 1.0), xycoords=("data", "axes fraction"), ha="center",
+                          va="bottom", fontsize=6)
     axes.set_xticks(range(len(names)), labels)
     axes.set_xlim(-0.6, len(names) - 0.4)
 
 
-def _hatch_colour(name: str) -> str:
-    return "white" if name == "sum" else EDGE  # white on the dark fill, dark on the light ones
-
-
-def _quartiles(axes: Axes, low: float, median: float, high: float, position: int) -> None:
-    axes.plot([position, position], [low, high], color="white", linewidth=3.2, solid_capstyle="butt", zorder=4)
-    axes.plot([position, position], [low, high], color=EDGE, linewidth=1.8, solid_capstyle="butt", zorder=5)
-    axes.plot(position, median, marker="o", markersize=4, color="white", markeredgecolor=EDGE, zorder=6)
-    axes.annotate(f"{median:.3f}", (position, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom",
-                  fontsize=6)
+def _hatch(name: str) -> dict[str, str]:
+    """White on the dark fill, dark on the light ones."""
+    return {"hatch": style.HATCHES[name], "hatchcolor": "white" if name == "sum" else style.EDGE}
 
 
 def _ecdf(axes: Axes, values: pd.DataFrame, names: Sequence[str]) -> None:
     own, null = (values[values["kind"] == kind] for kind in ("own", "shuffled"))
     for name in names:
-        sns.ecdfplot(own[own["set"] == name].dropna(), x="value", ax=axes, color=COLOURS[name], linestyle=LINES[name],
-                     linewidth=1.5)
+        sns.ecdfplot(own[own["set"] == name].dropna(), x="value", ax=axes, color=style.COLOURS[name],
+                     linestyle=style.LINES[name], linewidth=1.5)
     strangers = null.loc[null["set"] == "real", "value"].dropna()
     if len(strangers):
-        sns.ecdfplot(x=strangers, ax=axes, color=QUIET, linewidth=0.7)
+        sns.ecdfplot(x=strangers, ax=axes, color=style.QUIET, linewidth=0.7)
         axes.annotate("real,\nshuffled", (np.quantile(strangers, 0.6), 0.6), xytext=(-6, 4), ha="right",
-                      textcoords="offset points", color=QUIET, fontsize=6)
+                      textcoords="offset points", color=style.QUIET, fontsize=6)
     axes.set(xlabel="IoU of CC and MLO mask", ylabel="Share of pairs at or below", ylim=(0, 1.01))
 
 
 def _legend(figure: Figure, names: Sequence[str], shuffled: bool) -> None:
-    handles = [Patch(facecolor=COLOURS[name], edgecolor=EDGE, label=LABELS[name], hatch=HATCHES[name],
-                     hatchcolor=_hatch_colour(name)) for name in names]
+    handles = [Patch(facecolor=style.COLOURS[name], edgecolor=style.EDGE, label=style.LABELS[name], **_hatch(name))
+               for name in names]
     if shuffled:
-        handles.append(Patch(facecolor=BAND, edgecolor=EDGE, label="Shuffled, same set"))
-    handles.append(Line2D([], [], color=EDGE, linewidth=1.8, marker="o", markersize=4, markerfacecolor="white",
+        handles.append(Patch(facecolor=style.BAND, edgecolor=style.EDGE, label="Shuffled, same set"))
+    handles.append(Line2D([], [], color=style.EDGE, linewidth=1.8, marker="o", markersize=4, markerfacecolor="white",
                           label="Median (above: its value), quartiles"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.4)

@@ -18,19 +18,12 @@ AREA_QUANTILES = (0.01, 0.99)  # of the reference's areas
 
 @dataclass(frozen=True)
 class PairMasks:
-    """Masks of N pairs, and the facts about them that are known only before a component is picked.
+    """Masks of N pairs, and the facts about them that are known only before a component is picked."""
 
-    Attributes:
-        breast: `(N, 2, H, W)` bool, CC first.
-        muscle: `(N, H, W)` bool, of the MLO view.
-        left: `(N, 2)` bool, the largest component touches the left edge.
-        largest: `(N, 2)` share of the foreground that the largest component holds.
-    """
-
-    breast: np.ndarray
-    muscle: np.ndarray
-    left: np.ndarray
-    largest: np.ndarray
+    breast: np.ndarray  # `(N, 2, H, W)` bool, CC first
+    muscle: np.ndarray  # `(N, H, W)` bool, of the MLO view
+    left: np.ndarray  # `(N, 2)` bool, the largest component touches the left edge
+    largest: np.ndarray  # `(N, 2)` share of the foreground that the largest component holds
 
     def __len__(self) -> int:
         return len(self.breast)
@@ -75,11 +68,7 @@ def dsc(a: np.ndarray, b: np.ndarray) -> float:
         a, b: `(H, W)` bool masks on the same pixel grid.
 
     Returns:
-        `2·|a ∧ b| / (|a| + |b|)` in [0, 1]; NaN when both masks are empty, so that a failed
-        segmentation can't pass for agreement.
-
-    Raises:
-        ValueError: The shapes differ or a mask is not boolean.
+        `2·|a ∧ b| / (|a| + |b|)` in [0, 1]; NaN when both masks are empty, as in `iou`.
 
     Source:
         Dice 1945; the paper reports it as DSC.
@@ -95,9 +84,6 @@ def pair_masks(pairs: np.ndarray, method: str = "background") -> PairMasks:
     Args:
         pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
         method: A name in `masks.METHODS`.
-
-    Raises:
-        ValueError: The array isn't `(N, 2, H, W)`, or the method is unknown.
     """
     return masks_by_method(pairs, (method,))[method]
 
@@ -141,25 +127,20 @@ def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMa
     """Overlap and shape of every pair's masks.
 
     Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first, chest wall on the left.
-        method: A name in `masks.METHODS`.
-        masks: What `pair_masks` gave for these pairs, when it was called before.
+        pairs, method: As `pair_masks` takes them.
+        masks: What that gave for these pairs, when it was called before.
 
     Returns:
         One row a pair: `iou`, `dsc`, `iou_no_muscle`, `dsc_no_muscle`; `cc_area`, `mlo_area` (fraction of
         the image); `cc_left`, `mlo_left` (largest component touches the left edge); `cc_largest`, `mlo_largest`
         (its share of the foreground); `cc_intensity`, `mlo_intensity` (mean inside the breast, NaN without one).
-
-    Raises:
-        ValueError: The array isn't `(N, 2, H, W)`, or the masks belong to other pairs.
     """
     masks = pair_masks(pairs, method) if masks is None else masks
     if masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
     cc, mlo, bare = masks.breast[:, 0], masks.breast[:, 1], masks.mlo_no_muscle
-    frame = {name: [measure(a, b) for a, b in zip(cc, other, strict=True)]
-             for name, measure, other in (("iou", iou, mlo), ("dsc", dsc, mlo),
-                                          ("iou_no_muscle", iou, bare), ("dsc_no_muscle", dsc, bare))}
+    frame = {f"{measure.__name__}{suffix}": [measure(a, b) for a, b in zip(cc, other, strict=True)]
+             for suffix, other in (("", mlo), ("_no_muscle", bare)) for measure in (iou, dsc)}
     for name, values in (("area", masks.breast.mean(axis=(2, 3))), ("left", masks.left),
                          ("largest", masks.largest), ("intensity", _mean_intensity(pairs, masks))):
         frame |= {f"cc_{name}": values[:, 0], f"mlo_{name}": values[:, 1]}
@@ -175,18 +156,14 @@ def _mean_intensity(pairs: np.ndarray, masks: PairMasks) -> np.ndarray:
 
 
 def plausible(frame: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:
-    """Whether both masks of a pair could be those of a real breast.
+    """Whether both masks of a pair could be those of a real breast, row by row.
 
     Args:
-        frame: What `pair_metrics` returns.
-        reference: The same of the real pairs.
+        frame, reference: What `pair_metrics` returns, for the pairs and for the real ones.
 
     Returns:
-        Bool, aligned with `frame`: in both views the area lies within the reference's 1st to 99th percentile,
-        the largest component touches the left edge, and it holds at least 95 % of the foreground.
-
-    Raises:
-        ValueError: The reference has no rows.
+        Bool: in both views the area lies within the reference's 1st to 99th percentile, the largest component touches
+        the left edge, and it holds at least 95 % of the foreground.
     """
     if len(reference) == 0:
         raise ValueError("reference: no real pairs; the area's plausible range can't be known")

@@ -3,12 +3,12 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures"], {
-    "distances": ["NoiseFloor", "NullBand", "emd", "ks", "noise_floor", "null_band"],
+    "distances": ["NoiseFloor", "NullBand", "emd", "ks", "ks_null", "ks_null_mean", "ks_power", "noise_floor",
+                  "null_band"],
     "effects": ["UNKNOWN", "Effect", "cliffs_delta", "dominance", "equivalence", "hodges_lehmann", "mann_whitney",
-                "patients_in", "ranked_differences", "separated_area"],
-    "rates": ["rate", "rate_row", "wilson"],
+                "patients_in", "rate", "rate_row", "separated_area", "wilson"],
     "bootstrap": ["Sample", "closer", "median_difference", "median_draws", "patient_weights", "weighted_median"],
-    "power": ["ks_critical", "ks_null_mean", "ks_p", "ks_power", "paper_arithmetic"],
     "tables": ["CANDIDATE", "LEVEL", "MEASURES", "MIN_PAIRS", "PRIMARY", "TOO_FEW", "benjamini_hochberg",
-               "contrast_table", "distance_table", "effect_table", "holm", "overlap_summary", "patient_of", "sets_in"],
+               "contrast_table", "distance_table", "effect_table", "holm", "overlap_summary", "paper_arithmetic",
+               "patient_of", "sets_in"],
 })

@@ -32,8 +32,7 @@ def median_difference(first: Sample, second: Sample, *, n_bootstrap: int, seed: 
 
     Args:
         first, second: Sets without a common patient.
-        n_bootstrap: Bootstrap draws.
-        seed: Seed of the draws.
+        n_bootstrap, seed: Draws, and their seed.
         level: Coverage of the interval.
     """
     draws = [median_draws(sample, n_bootstrap, generator(seed, Stream.MEDIANS, stream))
@@ -44,11 +43,10 @@ def median_difference(first: Sample, second: Sample, *, n_bootstrap: int, seed: 
 def closer(first: Sample, second: Sample, real: Sample, *, n_bootstrap: int, seed: int, level: float = 0.95) -> Effect:
     """How much nearer to real the first set lies than the second: EMD of the second minus EMD of the first.
 
+    All three are drawn from. The percentile interval is biased where a distance is near 0.
+
     Args:
-        first, second, real: Sets without a common patient; all three are drawn from.
-        n_bootstrap: Bootstrap draws.
-        seed: Seed of the draws.
-        level: Coverage of the percentile interval, which is biased where a distance is near 0.
+        first, second, real, n_bootstrap, seed, level: As `median_difference` takes them.
     """
     sets, draws = (first, second, real), []
     grid = np.unique(np.concatenate([sample.values for sample in sets]))
@@ -64,18 +62,10 @@ def closer(first: Sample, second: Sample, real: Sample, *, n_bootstrap: int, see
 
 
 def median_draws(sample: Sample, n_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap draws over patients of a set's median.
+    """`(n_draws,)` medians of a set of at least one value, by bootstrap over patients.
 
     Where every value is a patient of its own, the middle of n drawn places is that of n uniform numbers, whose
     distribution is known: one or two numbers are drawn instead of n.
-
-    Args:
-        sample: At least one value.
-        n_draws: Bootstrap draws.
-        rng: Source of randomness.
-
-    Returns:
-        `(n_draws,)` medians.
     """
     owner, order = sample.owner, np.argsort(sample.values, kind="stable")
     n, values = owner.size, sample.values[order]
@@ -91,8 +81,7 @@ def patient_weights(n_patients: int, n_draws: int, rng: np.random.Generator, *, 
     """Bootstrap over patients as weights: how often each patient is drawn. A column is a draw.
 
     Args:
-        n_patients: Number of patients.
-        n_draws: Bootstrap draws in all.
+        n_patients, n_draws: Patients, and draws in all.
         rng: Source of randomness.
         n_values: Values that are weighted so; the more, the fewer draws are held in memory at once.
 
@@ -107,16 +96,9 @@ def patient_weights(n_patients: int, n_draws: int, rng: np.random.Generator, *, 
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Median of values that each count as often as their weight says.
+    """`(B,)` medians of `(N,)` ascending values that count as often as `(N, B)` whole weights say; NaN where all are 0.
 
     Weights are added up in about √N groups first, and one by one only where the middle lies: 8 times as fast.
-
-    Args:
-        values: `(N,)` values, ascending.
-        weights: `(N, B)` whole numbers ≥ 0.
-
-    Returns:
-        `(B,)` medians; NaN where all weights are 0.
     """
     width, last, draws = math.isqrt(len(values)), len(values) - 1, np.arange(weights.shape[1])
     groups = np.cumsum(np.add.reduceat(weights, np.arange(0, len(values), width)), axis=0)

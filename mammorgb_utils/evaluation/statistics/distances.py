@@ -1,4 +1,4 @@
-"""Distances between two samples, with the two nulls that give them meaning."""
+"""Distances between two samples, the two nulls that give them meaning, and the power of KS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import ks_2samp, wasserstein_distance
+from scipy.stats import ks_2samp, kstwo, wasserstein_distance
+from scipy.stats.distributions import rv_frozen
 
 from mammorgb_utils.streams import Stream, generator
 
@@ -56,13 +57,10 @@ def ks(x: np.ndarray, y: np.ndarray) -> float:
     """Two-sample Kolmogorov–Smirnov statistic.
 
     Args:
-        x, y: One-dimensional samples, any lengths ≥ 1, finite.
+        x, y: As `emd` takes them.
 
     Returns:
         `max |F_x(t) − F_y(t)|` in [0, 1], the largest gap between the two empirical distribution functions.
-
-    Raises:
-        ValueError: A sample is empty or holds NaN, which must be counted and left out first.
 
     Source:
         The paper reports it as KS.
@@ -87,7 +85,7 @@ def null_band(x: np.ndarray, y: np.ndarray, statistic: Statistic, *, n_draws: in
         Band and p = (b + 1) / (B + 1), b being the draws at least as large as the observed value.
 
     Raises:
-        ValueError: A sample is empty or holds NaN, the groups have another length, or a patient is in both samples.
+        ValueError: The groups have another length, or a patient is in both samples.
     """
     x, y = _sample(x, "x"), _sample(y, "y")
     names, codes = _patients(groups, x.size, y.size)
@@ -103,16 +101,13 @@ def null_band(x: np.ndarray, y: np.ndarray, statistic: Statistic, *, n_draws: in
 
 def noise_floor(real: np.ndarray, n: int, statistic: Statistic, *, n_draws: int, seed: int, level: float = 0.95,
                 groups: Sequence | None = None) -> NoiseFloor:
-    """How far real data lie from real data: `n` drawn without replacement against all the others.
+    """How far real data lie from real data: `n` patients drawn without replacement against all the others.
 
     Args:
-        real: One-dimensional sample, finite.
-        n: Patients drawn (values, when `groups` isn't given); fewer than the sample has.
-        statistic: `emd` or `ks` (vectorised), or any function of two samples.
+        real, statistic, level, seed: As `null_band` takes them.
+        n: Patients drawn, fewer than the sample has.
         n_draws: Number of divisions.
-        seed: Seed of the divisions.
-        level: Coverage of the central band.
-        groups: Patient of each value; a patient's values stay together.
+        groups: Patient of each value; without it, every value is its own.
 
     Raises:
         ValueError: `n` leaves one side empty.
@@ -123,6 +118,37 @@ def noise_floor(real: np.ndarray, n: int, statistic: Statistic, *, n_draws: int,
         raise ValueError(f"n: {n} of {len(names)} real patients leave one side empty; draw fewer")
     draws = _draws(statistic, real, codes, n, n_draws, generator(seed, Stream.NOISE_FLOOR))
     return NoiseFloor(*_band(draws, level), int(n))
+
+
+def ks_null(n: int, m: int) -> rv_frozen:
+    """Large-sample distribution of the two-sample Kolmogorov–Smirnov statistic under equality."""
+    return kstwo(round(n * m / (n + m)))
+
+
+def ks_power(n: int, m: int, shift_sd: float, *, alpha: float = 0.05, n_draws: int = 400, seed: int = 0) -> float:
+    """Power of the Kolmogorov–Smirnov test against a shift of two normal samples: of `n_draws` simulated studies.
+
+    Args:
+        n, m: Sample sizes.
+        shift_sd: Shift in standard deviations.
+        alpha: Level of the test.
+    """
+    rng = generator(seed, Stream.KS_POWER)
+    statistics = _ks_rows(rng.normal(shift_sd, 1.0, (n_draws, n)), rng.normal(0.0, 1.0, (n_draws, m)))
+    return float(np.mean(statistics >= ks_null(n, m).isf(alpha)))
+
+
+def ks_null_mean(n: int, m: int, *, n_draws: int = 2000, seed: int = 0) -> float:
+    """Mean Kolmogorov–Smirnov statistic of two samples from one continuous population."""
+    rng = generator(seed, Stream.KS_NULL_MEAN)
+    return float(np.mean(_ks_rows(rng.random((n_draws, n)), rng.random((n_draws, m)))))
+
+
+def _ks_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Kolmogorov–Smirnov statistic of each row of `x` against the same row of `y`; no ties."""
+    n, m = x.shape[1], y.shape[1]
+    is_x = np.argsort(np.concatenate([x, y], axis=1), axis=1) < n
+    return np.abs(np.cumsum(np.where(is_x, 1.0 / n, -1.0 / m), axis=1)).max(axis=1)
 
 
 def _draws(statistic: Statistic, values: np.ndarray, codes: np.ndarray, n_first: int, n_draws: int,

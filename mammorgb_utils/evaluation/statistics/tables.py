@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from mammorgb_utils.evaluation.statistics import distances, effects
 from mammorgb_utils.evaluation.statistics.bootstrap import Sample, closer, median_difference
-from mammorgb_utils.evaluation.statistics.distances import emd, ks, noise_floor, null_band
-from mammorgb_utils.evaluation.statistics.effects import (
-    UNKNOWN,
-    cliffs_delta,
-    equivalence,
-    hodges_lehmann,
-    mann_whitney,
-)
-from mammorgb_utils.evaluation.statistics.power import MIN_POWER, ks_power
-from mammorgb_utils.evaluation.statistics.rates import rate
+from mammorgb_utils.evaluation.statistics.distances import emd, ks
 from mammorgb_utils.evaluation.threads import on_every_core
 from mammorgb_utils.protocol import SET_ORDER, Protocol
 
@@ -29,6 +21,7 @@ PRIMARY = "iou"  # its EMD to real and its contrasts are under Holm; every other
 STATISTICS = {"emd": emd, "ks": ks}
 MIN_PAIRS = 3  # patients with a usable pair in each set, below which a row stays empty
 TOO_FEW = f"fewer than {MIN_PAIRS} usable pairs in a set"  # of different patients
+MIN_POWER = 0.80  # a test below it prints *underpowered*
 LEVEL = 0.95  # coverage of bands and intervals
 ONE_RUN = "one run each: encoding is confounded with seed"
 _BAND_COLUMNS = ("value", "band_low", "band_median", "band_high", "p", "floor_low", "floor_median", "floor_high",
@@ -47,8 +40,7 @@ def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = Fals
     """Encodings of the study that the table holds, in the order of every table, then pairs from elsewhere.
 
     Args:
-        overlap: metrics/overlap.csv, or another table with `set`; rows of sets that aren't synthetic, such as `train`,
-            don't matter.
+        overlap: metrics/overlap.csv, or another table with `set`; rows of other sets, such as `train`, don't matter.
         protocol: Gives the encodings; one that isn't the study's is left out.
         with_real: Put `real` first.
 
@@ -63,11 +55,7 @@ def sets_in(overlap: pd.DataFrame, protocol: Protocol, *, with_real: bool = Fals
 
 
 def patient_of(frame: pd.DataFrame) -> np.ndarray:
-    """Patient of each row as text; a synthetic pair, which has none, is its own.
-
-    Args:
-        frame: Rows of metrics/overlap.csv, with `pair` and, where known, `set` and `patient`.
-    """
+    """Patient of each row with `pair` and, where known, `set` and `patient`, as text; a pair without one is its own."""
     own = "pair " + frame["pair"].astype(str)
     if "set" in frame:
         own = frame["set"].astype(str) + " " + own
@@ -83,18 +71,18 @@ def overlap_summary(overlap: pd.DataFrame) -> pd.DataFrame:
         overlap: metrics/overlap.csv.
 
     Returns:
-        One row a set: `set`, `n`, `n_nan` (pairs without IoU); for each of `iou`, `dsc`, `iou_no_muscle`,
-        `dsc_no_muscle` the columns `<measure>_median`, `<measure>_q25`, `<measure>_q75`; `plausible`,
-        `plausible_low`, `plausible_high` (by `rates.rate`, as artefacts are; NaN without the column `plausible`).
+        One row a set: `set`, `n`, `n_nan` (pairs without IoU); `<measure>_median`, `<measure>_q25`, `<measure>_q75` of
+        each of `MEASURES`; `plausible`, `plausible_low`, `plausible_high` (by `rate`, as artefacts are; NaN without
+        the column `plausible`).
     """
-    rows, present = [], set(overlap["set"])
-    for name in [*(name for name in SET_ORDER if name in present), *sorted(present - set(SET_ORDER))]:
+    rows, order = [], {name: place for place, name in enumerate(SET_ORDER)}
+    for name in sorted(set(overlap["set"]), key=lambda name: (order.get(name, len(order)), name)):
         part = overlap[overlap["set"] == name]
         row = {"set": name, "n": len(part), "n_nan": int(part["iou"].isna().sum())}
         row |= {f"{measure}_{label}": part[measure].quantile(q)
                 for measure in MEASURES for label, q in (("median", 0.5), ("q25", 0.25), ("q75", 0.75))}
         known = "plausible" in part
-        found = rate(part["plausible"].to_numpy(bool), groups=patient_of(part)) if known else UNKNOWN
+        found = effects.rate(part["plausible"].to_numpy(bool), groups=patient_of(part)) if known else effects.UNKNOWN
         rows.append(row | found.columns("plausible"))
     return pd.DataFrame(rows)
 
@@ -110,11 +98,10 @@ def distance_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         protocol: Gives encodings, margin, alpha, permutations and seed.
 
     Returns:
-        One row an encoding, measure and statistic (emd | ks): `set`, `measure`, `statistic`, `family` (primary:
-        EMD of IoU; everything else exploratory), `n`, `n_nan`, `n_real`, `n_real_nan`, `value`; `band_low`,
-        `band_median`, `band_high` and `p` (labels permuted by patient), `p_holm` (primary), `p_bh` (exploratory);
-        `floor_low`, `floor_median`, `floor_high`, `floor_n` (real against real); `power` (KS alone: against a
-        shift of the equivalence margin), `note` ("underpowered", too few pairs, or empty).
+        One row an encoding, measure and statistic (emd | ks): `family` (primary: EMD of IoU; all else exploratory),
+        `n` and `n_nan` of both sets, `value`; `band_…` and `p` (labels permuted by patient), `p_holm` (primary), `p_bh`
+        (exploratory); `floor_…` (real against real); `power` (KS alone: against a shift of the equivalence margin),
+        `note` ("underpowered", too few pairs, or empty).
     """
     asked = product(STATISTICS, MEASURES, sets_in(overlap, protocol))
     rows = on_every_core(lambda row: _distance_row(overlap, row[2], row[1], row[0], protocol), asked)
@@ -131,12 +118,10 @@ def _distance_row(overlap: pd.DataFrame, name: str, measure: str, label: str, pr
         return row | {"power": np.nan, "note": TOO_FEW}
     options = {"n_draws": protocol.n_permutations, "level": LEVEL, "seed": protocol.seed}
     statistic = STATISTICS[label]
-    band = null_band(own.values, real.values, statistic, groups=_groups(own, real), **options)
-    row |= {"value": statistic(own.values, real.values), "p": band.p}
-    row |= {f"band_{key}": getattr(band, key) for key in ("low", "median", "high")}
+    band = distances.null_band(own.values, real.values, statistic, groups=_groups(own, real), **options)
     n_drawn = max(1, min(own.values.size, len(np.unique(real.patients)) // 2))
-    floor = noise_floor(real.values, n_drawn, statistic, groups=real.patients, **options)
-    row |= {f"floor_{key}": value for key, value in floor._asdict().items()}
+    floor = distances.noise_floor(real.values, n_drawn, statistic, groups=real.patients, **options)
+    row |= dict(zip(_BAND_COLUMNS, (statistic(own.values, real.values), *band, *floor), strict=True))
     return row | (_power(overlap, measure, row["n"], row["n_real"], protocol) if label == "ks" else
                   {"power": np.nan, "note": ""})
 
@@ -144,8 +129,8 @@ def _distance_row(overlap: pd.DataFrame, name: str, measure: str, label: str, pr
 def _power(overlap: pd.DataFrame, measure: str, n: int, n_real: int, protocol: Protocol) -> dict[str, object]:
     """Power of KS against a shift of the margin; of DSC, that of the IoU it repeats."""
     spread = np.std(_usable(overlap, "real", measure.replace("dsc", "iou"))[0].values, ddof=1)
-    power = (ks_power(n, n_real, protocol.equivalence_margin / spread, alpha=protocol.alpha, seed=protocol.seed)
-             if spread > 0.0 else 1.0)
+    power = 1.0 if spread == 0.0 else distances.ks_power(n, n_real, protocol.equivalence_margin / spread,
+                                                         alpha=protocol.alpha, seed=protocol.seed)
     return {"power": power, "note": "" if power >= MIN_POWER else "underpowered"}
 
 
@@ -157,11 +142,9 @@ def effect_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         protocol: Gives encodings, margin and alpha.
 
     Returns:
-        One row an encoding and measure (`iou`, `iou_no_muscle`, on whose scale the margin is): `set`, `measure`,
-        `n`, `n_nan`, `n_real`, `n_real_nan`, `median`, `median_real`; `hodges_lehmann` (synthetic − real),
-        `hodges_lehmann_low`, `hodges_lehmann_high`, `margin`, `equivalence` (equivalent | beyond margin |
-        inconclusive; empty where no test ran); `cliffs_delta`, `cliffs_delta_low`, `cliffs_delta_high`; `p`
-        (Mann–Whitney); `note`.
+        `_EFFECT_COLUMNS`, one row an encoding and measure (`iou`, `iou_no_muscle`, on whose scale the margin is):
+        `hodges_lehmann` (synthetic − real) and `cliffs_delta` with their intervals, `equivalence` (equivalent |
+        beyond margin | inconclusive; empty where no test ran), `p` (Mann–Whitney).
     """
     rows = [_effect_row(overlap, name, measure, protocol)
             for measure in ("iou", "iou_no_muscle") for name in sets_in(overlap, protocol)]
@@ -175,10 +158,10 @@ def _effect_row(overlap: pd.DataFrame, name: str, measure: str, protocol: Protoc
     if _too_few(own, real):
         return row | {"equivalence": "", "note": TOO_FEW}
     return row | {"median": np.median(x), "median_real": np.median(y), "margin": margin,
-                  "equivalence": equivalence(x, y, margin=margin, alpha=protocol.alpha, groups=groups),
-                  **hodges_lehmann(x, y, level=LEVEL, groups=groups).columns("hodges_lehmann"),
-                  **cliffs_delta(x, y, level=LEVEL, groups=groups).columns("cliffs_delta"),
-                  "p": mann_whitney(x, y, groups=groups), "note": ""}
+                  "equivalence": effects.equivalence(x, y, margin=margin, alpha=protocol.alpha, groups=groups),
+                  **effects.hodges_lehmann(x, y, groups=groups).columns("hodges_lehmann"),
+                  **effects.cliffs_delta(x, y, groups=groups).columns("cliffs_delta"),
+                  "p": effects.mann_whitney(x, y, groups=groups), "note": ""}
 
 
 def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -194,12 +177,10 @@ def contrast_table(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         protocol: Gives encodings, bootstrap draws and seed.
 
     Returns:
-        One row a pair of encodings and measure (`iou`, primary; `iou_no_muscle`, exploratory): `first`, `second`,
-        `measure`, `family`, `n_first`, `n_second`, `n_first_nan`, `n_second_nan`, `median_first`,
-        `median_second`; `median_difference` (first − second), `median_difference_low`, `median_difference_high`;
-        `p` (Mann–Whitney; that of DSC is the same), `p_holm` (primary), `p_bh` (exploratory); `cliffs_delta` with
-        its interval `low`, `high`; `emd_first`, `emd_second` to real; `closer` (emd_second − emd_first: positive
-        when the first is nearer to real), `closer_low`, `closer_high`; `note`.
+        `_CONTRAST_COLUMNS`, one row a pair of encodings and measure (`iou`, primary; `iou_no_muscle`, exploratory):
+        `median_difference` (first − second); `p` (Mann–Whitney; that of DSC is the same), `p_holm` (primary), `p_bh`
+        (exploratory); `cliffs_delta` with its interval `low`, `high`; `emd_first`, `emd_second` to real; `closer`
+        (emd_second − emd_first: positive when the first is nearer to real).
     """
     rows = [_contrast_row(overlap, a, b, measure, protocol)
             for measure in ("iou", "iou_no_muscle") for a, b in combinations(sets_in(overlap, protocol), 2)]
@@ -214,13 +195,48 @@ def _contrast_row(overlap: pd.DataFrame, a: str, b: str, measure: str, protocol:
            "n_first_nan": first_nan, "n_second_nan": second_nan}
     if _too_few(first, second, real):
         return row | {"p": np.nan, "note": TOO_FEW}
-    options = {"n_bootstrap": protocol.n_bootstrap, "seed": protocol.seed, "level": LEVEL}
-    delta = cliffs_delta(x, y, level=LEVEL, groups=groups)
-    return row | {"median_first": np.median(x), "median_second": np.median(y), "p": mann_whitney(x, y, groups=groups),
-                  "cliffs_delta": delta.estimate, "low": delta.low, "high": delta.high,
-                  "emd_first": emd(x, real.values), "emd_second": emd(y, real.values), "note": ONE_RUN,
+    options = {"n_bootstrap": protocol.n_bootstrap, "seed": protocol.seed}
+    delta, low, high = effects.cliffs_delta(x, y, groups=groups)
+    return row | {"median_first": np.median(x), "median_second": np.median(y), "cliffs_delta": delta, "low": low,
+                  "high": high, "emd_first": emd(x, real.values), "emd_second": emd(y, real.values),
+                  "p": effects.mann_whitney(x, y, groups=groups), "note": ONE_RUN,
                   **median_difference(first, second, **options).columns("median_difference"),
                   **closer(first, second, real, **options).columns("closer")}
+
+
+def paper_arithmetic(figures: Mapping[str, float], *, alpha: float = 0.05, seed: int = 0) -> pd.DataFrame:
+    """Lines that put the paper's KS and artefact rates beside their sampling error.
+
+    Args:
+        figures: The paper's figures by name, as `reporting.claims.paper_figures` reads them from `claims.yaml`.
+        alpha: Level of the critical value; intervals have coverage 1 − alpha.
+        seed: Seed of the simulated null mean.
+
+    Returns:
+        `quantity`, `paper` (the figure it starts from), `value`, `low`, `high`, `reading`.
+
+    Raises:
+        ValueError: A figure is missing.
+    """
+    missing = [name for name in ("ks", "n_synthetic", "n_real", "artefact_rate_low", "artefact_rate_high")
+               if name not in figures]
+    if missing:
+        raise ValueError(f"claims.yaml: the paper's figure {missing[0]!r} is missing; add it to a claim's `figures`")
+    statistic, n, m = figures["ks"], int(figures["n_synthetic"]), int(figures["n_real"])
+    null = distances.ks_null(n, m)
+    p, critical = null.sf(statistic), null.isf(alpha)
+    rejects = "rejects equality" if p < alpha else "doesn't reject equality"
+    sizes = f"{n} against {m}"
+    rows = [(f"p-value of the KS statistic, {sizes}", statistic, p, None, None, f"taken at its word, it {rejects}"),
+            (f"critical KS at {alpha:.0%}, {sizes}", statistic, critical, None, None,
+             "the figure lies above it" if statistic > critical else "the figure lies below it"),
+            (f"mean KS of two identical populations, {sizes}", statistic, distances.ks_null_mean(n, m, seed=seed),
+             None, None, "what equality gives on average")]
+    for name in ("artefact_rate_low", "artefact_rate_high"):
+        rows.append((f"artefact rate of {n} pairs (size assumed)", figures[name],
+                     *effects.wilson(round(figures[name] * n), n, level=1.0 - alpha),
+                     f"{1.0 - alpha:.0%} Wilson interval"))
+    return pd.DataFrame(rows, columns=["quantity", "paper", "value", "low", "high", "reading"])
 
 
 def _usable(overlap: pd.DataFrame, name: str, measure: str) -> tuple[Sample, int]:
@@ -251,14 +267,7 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's step-down adjustment, which holds the family-wise error rate.
-
-    Args:
-        p: p-values; NaN marks a test that couldn't run, is kept, and isn't counted.
-
-    Source:
-        Holm 1979.
-    """
+    """Holm's step-down adjustment (1979), for the family-wise error rate; NaN, a test that couldn't run, stays NaN."""
     p = np.asarray(p, dtype=float)
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]
@@ -268,11 +277,7 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> np.ndarray:
-    """Benjamini–Hochberg adjustment, which holds the false discovery rate of the exploratory tests.
-
-    Args:
-        p: p-values; NaN marks a test that couldn't run, is kept, and isn't counted.
-    """
+    """Benjamini and Hochberg's adjustment, for the false discovery rate of exploratory tests; NaN as in `holm`."""
     p = np.asarray(p, dtype=float)
     known, adjusted = ~np.isnan(p), np.full(p.shape, np.nan)
     if known.any():

@@ -6,7 +6,7 @@ from drawn_views import breast, view
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from mammorgb_utils.evaluation.masks import METHODS, breast_component, breast_mask, foreground
+from mammorgb_utils.evaluation.masks import METHODS, breast_component, breast_mask, foregrounds
 from mammorgb_utils.evaluation.masks.breast import air_level
 from mammorgb_utils.protocol import Protocol
 
@@ -43,8 +43,9 @@ def test_the_first_two_methods_are_plain_thresholds_of_the_smoothed_view():
     smooth = ndimage.median_filter(image, size=3, mode="nearest")
     air = air_level(smooth)
     level = air + 0.05 * max(float(np.quantile(smooth, 0.995)) - air, 0.10)
-    assert np.array_equal(foreground(image, "background"), smooth > level)
-    assert np.array_equal(foreground(image, "otsu"), smooth > float(threshold_otsu(smooth)))
+    found = foregrounds(image, ("background", "otsu"))
+    assert np.array_equal(found["background"], smooth > level)
+    assert np.array_equal(found["otsu"], smooth > float(threshold_otsu(smooth)))
 
 
 @pytest.mark.parametrize("method", ["triangle", "watershed"])
@@ -66,7 +67,7 @@ def test_watershed_stops_at_the_steepest_edge_where_a_threshold_follows_a_faint_
 def test_label_in_the_far_corner_is_foreground_but_not_breast():
     image = view(breast(64, 0.5))
     image[2:8, 52:62] = 1.0
-    assert foreground(image)[4, 56]
+    assert foregrounds(image, ("background",))["background"][4, 56]
     mask = breast_mask(image)
     assert not mask[:10, 45:].any()
     assert overlap(mask, breast(64, 0.5)) >= 0.97
@@ -79,7 +80,7 @@ def test_holes_are_filled_and_a_breast_off_the_chest_wall_is_no_mask():
     away = np.zeros((64, 64), np.float32)
     away[20:40, 20:40] = 0.7
     assert not breast_mask(away).any()
-    assert foreground(away).any()
+    assert foregrounds(away, ("background",))["background"].any()
 
 
 def test_holes_are_filled_as_scipy_fills_them():

@@ -8,9 +8,8 @@ from mammorgb_utils.evaluation.statistics import (
     equivalence,
     hodges_lehmann,
     holm,
-    ks_critical,
+    ks_null,
     ks_null_mean,
-    ks_p,
     ks_power,
     mann_whitney,
     paper_arithmetic,
@@ -108,9 +107,9 @@ def test_power_of_ks_at_100_against_300(shift, expected):
 
 
 def test_the_papers_ks_lies_above_what_equality_gives():
-    assert ks_p(0.077, 500, 2500) == pytest.approx(0.013, abs=0.001)
-    assert ks_critical(500, 2500) == pytest.approx(0.066, abs=0.001)
-    assert ks_p(ks_critical(70, 90), 70, 90) == pytest.approx(0.05)
+    assert ks_null(500, 2500).sf(0.077) == pytest.approx(0.013, abs=0.001)
+    assert ks_null(500, 2500).isf(0.05) == pytest.approx(0.066, abs=0.001)
+    assert ks_power(70, 90, 0.0, n_draws=4000, seed=1) == pytest.approx(0.05, abs=0.015)
     assert ks_null_mean(500, 2500) == pytest.approx(0.043, abs=0.002)
 
 
