@@ -34,7 +34,7 @@ from mammorgb_utils.evaluation.masks import mask_agreement, mask_examples
 from mammorgb_utils.evaluation.overlap import masks_by_method
 from mammorgb_utils.evaluation.sets import StudySets, overlap_by_method, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
-from mammorgb_utils.experiments.open_choices.effects import MAX_PAIRS, contrast_tests, split_effects
+from mammorgb_utils.experiments.open_choices.choices import MAX_PAIRS, contrast_tests, split_effects
 from mammorgb_utils.protocol import SET_ORDER, Protocol
 from mammorgb_utils.reporting.mask_verdicts import verdicts_by_method
 from mammorgb_utils.runs import PROJECT_ROOT, write_csv

@@ -185,9 +185,9 @@ def score(options: argparse.Namespace) -> None:
 
 def reader_study(options: argparse.Namespace) -> None:
     """Build the page for readers, or score their answers."""
-    from mammorgb_utils.experiments.readers import commands as readers
+    from mammorgb_utils.experiments.readers import build, score
 
-    getattr(readers, options.step)(options)
+    {"build": build, "score": score}[options.step].command(options)
 
 
 def report(options: argparse.Namespace) -> None:

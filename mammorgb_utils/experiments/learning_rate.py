@@ -23,13 +23,10 @@ _QUALITY = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "plausible"
 
 
 def read_steps(folders: Mapping[tuple[float, int], Path]) -> pd.DataFrame:
-    """Every step of every training.
+    """Every step of every training, with its rate and seed: what `training/stats.jsonl` in each trial's folder holds.
 
     Args:
         folders: The trial's folder by learning rate and seed.
-
-    Returns:
-        One row a training and step: `learning_rate`, `seed` and the columns of `training/stats.jsonl`.
     """
     return pd.concat([pd.read_json(folder / "training" / STATS, lines=True).assign(learning_rate=rate, seed=seed)
                       for (rate, seed), folder in folders.items()])
@@ -54,11 +51,7 @@ def table(steps: pd.DataFrame, looks: pd.DataFrame, max_grad_norm: float) -> pd.
 
 
 def stability(steps: pd.DataFrame, max_grad_norm: float) -> dict[str, float]:
-    """How steadily a training went.
-
-    Args:
-        steps: One row a step: `loss`, `grad_norm`; none where a training stopped at its first step.
-        max_grad_norm: Norm beyond which a gradient was clipped.
+    """How steadily a training went, from its `loss` and `grad_norm`; no rows where it stopped at its first step.
 
     Returns:
         `steps` done; `loss_first`, `loss_last` (mean of the first and the last fifth); `loss_spread` (standard
@@ -75,38 +68,22 @@ def stability(steps: pd.DataFrame, max_grad_norm: float) -> dict[str, float]:
 @style.styled
 def figure(steps: pd.DataFrame, looks: pd.DataFrame, *, max_grad_norm: float, real: Mapping[str, float],
            floor: tuple[float, float]) -> Figure:
-    """Stability of trainings at several rates, and the quality of what they draw on the way.
+    """Stability of trainings at several rates, and below it the quality of what they draw on the way.
 
     Args:
-        steps: From `read_steps`.
-        looks: Rows of `run_trial`: `learning_rate`, `seed`, `epoch`, `emd`, `iou_median`, `plausible`.
-        max_grad_norm: Norm beyond which gradients were clipped.
+        steps, looks, max_grad_norm: As for `table`.
         real: The real set's `iou_median` and `plausible`, as far as they are to be shown.
         floor: Band of the EMD of real to real.
-
-    Returns:
-        Above loss, gradient norm and clipped steps; below the three measures of quality over epochs. Thin lines are
-        trainings, thick ones their mean.
     """
     rates = sorted(steps["learning_rate"].unique(), reverse=True)
     # from dark to light, so that grey print keeps the order of the rates
     colours = dict(zip(rates, colormaps["viridis"](np.linspace(0.1, 0.82, len(rates))), strict=True))
     markers = dict(zip(rates, _MARKERS, strict=False))
-    by_training = steps.groupby(["learning_rate", "seed"])[["loss", "grad_norm"]]
-    window = max(1, int(by_training.size().max()) // 12)
-    smooth = steps.assign(**by_training.transform(lambda part: part.rolling(window, min_periods=1).mean()))
     drawn = style.new_figure(style.DOUBLE_COLUMN, 112.0)
     grid = drawn.subplots(2, 3)
-    for axes, name in zip(grid[0], ("loss", "grad_norm"), strict=False):
-        _trainings(axes, smooth, "step", name, colours)
+    _stability(grid[0], steps, max_grad_norm, colours, markers)
     for axes, name in zip(grid[1], _QUALITY, strict=True):
         _trainings(axes, looks, "epoch", name, colours, style="learning_rate", markers=markers, markersize=4.5)
-    clipped = steps.assign(clipped=steps["grad_norm"] > max_grad_norm)
-    clipped = clipped.groupby(["learning_rate", "seed"], as_index=False)["clipped"].mean()
-    sns.scatterplot(clipped, x=clipped["learning_rate"].map(rates.index), y="clipped", hue="learning_rate",
-                    palette=colours, style="learning_rate", markers=markers, ax=grid[0, 2], s=25, edgecolor=style.EDGE,
-                    clip_on=False, zorder=5, legend=False)
-    _stability_axes(grid[0], max_grad_norm, rates)
     _quality_axes(grid[1], real, floor)
     handles = [Line2D([], [], color=colours[rate], marker=markers[rate], markersize=4.5, markeredgecolor=style.EDGE,
                       label=style.format_rate(rate)) for rate in rates]
@@ -126,8 +103,18 @@ def _trainings(axes: Axes, rows: pd.DataFrame, x: str, y: str, colours: Mapping,
                  dashes=False)
 
 
-def _stability_axes(panels: Sequence[Axes], max_grad_norm: float, rates: Sequence[float]) -> None:
-    for axes, what in zip(panels, ("Loss", "Gradient norm"), strict=False):
+def _stability(panels: Sequence[Axes], steps: pd.DataFrame, max_grad_norm: float, colours: Mapping,
+               markers: Mapping) -> None:
+    rates, by_training = list(colours), steps.groupby(["learning_rate", "seed"])[["loss", "grad_norm"]]
+    window = max(1, int(by_training.size().max()) // 12)
+    smooth = steps.assign(**by_training.transform(lambda part: part.rolling(window, min_periods=1).mean()))
+    clipped = steps.assign(clipped=steps["grad_norm"] > max_grad_norm)
+    clipped = clipped.groupby(["learning_rate", "seed"], as_index=False)["clipped"].mean()
+    sns.scatterplot(clipped, x=clipped["learning_rate"].map(rates.index), y="clipped", hue="learning_rate",
+                    palette=colours, style="learning_rate", markers=markers, ax=panels[2], s=25, edgecolor=style.EDGE,
+                    clip_on=False, zorder=5, legend=False)
+    for axes, name, what in zip(panels, ("loss", "grad_norm"), ("Loss", "Gradient norm"), strict=False):
+        _trainings(axes, smooth, "step", name, colours)
         axes.set(xlabel="Step", ylabel=f"{what}, running mean", yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")

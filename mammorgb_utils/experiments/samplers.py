@@ -31,12 +31,7 @@ def draw_with(model_dir: Path, protocol: Protocol, folder: Path, sampler: str, s
               progress: bool = True) -> np.ndarray:
     """Pairs of one sampler, each from the noise that it has under every other one; drawn once, then opened.
 
-    Args:
-        model_dir: Folder written by `train`.
-        protocol: Gives the seed and the precision.
-        folder: Gets `<sampler>-<steps>/pairs.npy`; a killed run continues at the batch it was in.
-        sampler, steps, n: What to draw.
-        progress: Whether to show a progress bar.
+    Writes `<sampler>-<steps>/pairs.npy`; a killed run continues at the batch it was in.
 
     Returns:
         `(n, 2, H, W)` float32 in [0, 1], CC first, memory-mapped.
@@ -58,11 +53,10 @@ def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.nda
         protocol: Gives mask method, margin, alpha, permutations and seed.
 
     Returns:
-        One row a choice: `sampler`, `steps`, `n`, `n_nan`, `n_reference`, `iou_median`, `iou_median_reference`; `emd`
-        (of IoU, to the reference) with `band_low`, `band_high`, `p` (labels permuted); `hodges_lehmann` (− reference)
-        with `_low`, `_high`, `margin`, `equivalence`; `pixel_difference` (mean absolute, of equal noise); `safe`:
-        equivalent within the margin, and no farther than chance. With fewer than three usable pairs nothing is safe,
-        and `equivalence` is empty.
+        One row a choice, `_COLUMNS`: `emd` (of IoU, to the reference) with its band and `p` (labels permuted);
+        `hodges_lehmann` (− reference) with interval, `margin` and `equivalence`; `pixel_difference` (mean absolute, of
+        equal noise); `safe`: equivalent within the margin, and no farther than chance. With fewer than three usable
+        pairs nothing is safe, and `equivalence` is empty.
     """
     for pairs in drawn.values():
         if pairs.shape != reference.shape:
@@ -81,20 +75,16 @@ def _row(iou: pd.Series, reference: pd.Series, protocol: Protocol) -> dict[str, 
     if min(usable.size, known.size) < MIN_PAIRS:
         return row | {"equivalence": "", "safe": False}
     band = null_band(usable, known, emd, n_draws=protocol.n_permutations, level=LEVEL, seed=protocol.seed)
-    shift = hodges_lehmann(usable, known, level=LEVEL)
     verdict = equivalence(usable, known, margin=protocol.equivalence_margin, alpha=protocol.alpha)
     distance = emd(usable, known)
     return row | {"iou_median": np.median(usable), "iou_median_reference": np.median(known), "emd": distance,
-                  "band_low": band.low, "band_high": band.high, "p": band.p, "hodges_lehmann": shift.estimate,
-                  "hodges_lehmann_low": shift.low, "hodges_lehmann_high": shift.high, "equivalence": verdict,
+                  "band_low": band.low, "band_high": band.high, "p": band.p, "equivalence": verdict,
+                  **hodges_lehmann(usable, known, level=LEVEL).columns("hodges_lehmann"),
                   "safe": bool(verdict == "equivalent" and distance <= band.high)}
 
 
 def safe_from(table: pd.DataFrame) -> pd.DataFrame:
-    """For each sampler the smallest step count from which on every one that was tried is safe.
-
-    Args:
-        table: From `sampler_table`.
+    """For each sampler of `sampler_table` the smallest step count from which on every one that was tried is safe.
 
     Returns:
         `sampler`, `safe_from` [steps]; empty (NA) where the largest one isn't safe.
@@ -109,14 +99,10 @@ def safe_from(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
-    """Fast samplers beside the reference, over their number of steps.
+    """Fast samplers of `sampler_table` beside the reference, over their number of steps.
 
-    Args:
-        table: From `sampler_table`.
-
-    Returns:
-        EMD of IoU with its null band; shift of IoU with its interval and the margin; mean difference of pixels. Filled
-        markers are safe: equivalent within the margin, and no farther than chance.
+    EMD of IoU with its null band; shift of IoU with its interval and the margin; mean difference of pixels. Filled
+    markers are safe.
     """
     drawn = style.new_figure(style.DOUBLE_COLUMN, 68.0)
     panels = drawn.subplots(1, 3)

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import permutation_test, ttest_1samp
 
-from mammorgb_utils.evaluation.statistics import holm
+from mammorgb_utils.evaluation.statistics import LEVEL, Effect, holm
 from mammorgb_utils.experiments.trial import CHANNELS
 from mammorgb_utils.output import style
 
@@ -35,16 +35,10 @@ class PairedContrast(NamedTuple):
     p_floor: float
 
 
-def paired_contrast(differences: np.ndarray, *, level: float = 0.95) -> PairedContrast:
-    """What a handful of paired runs say about a difference.
+def paired_contrast(differences: np.ndarray | pd.Series) -> PairedContrast:
+    """What `(n,)` differences of runs that share all draws say; of fewer than two only the estimate is known.
 
-    Args:
-        differences: `(n,)` one difference a pair of runs that share all draws; NaN is left out.
-        level: Coverage of the interval, which has n − 1 degrees of freedom.
-
-    Returns:
-        With fewer than two pairs only the estimate is known. `p_flip` flips the signs in all 2ⁿ ways, so that no
-        result can be below `p_floor` = 2 / 2ⁿ: 0.25 for three runs.
+    `p_flip` flips the signs in all 2ⁿ ways, so that no result can be below `p_floor` = 2 / 2ⁿ: 0.25 for three runs.
     """
     values = np.asarray(differences, float)
     values = values[~np.isnan(values)]
@@ -54,44 +48,41 @@ def paired_contrast(differences: np.ndarray, *, level: float = 0.95) -> PairedCo
         low, high, p = values[0], values[0], float(values[0] == 0.0)
     else:
         found = ttest_1samp(values, 0.0)
-        low, high, p = *found.confidence_interval(level), found.pvalue
+        low, high, p = *found.confidence_interval(LEVEL), found.pvalue
     flipped = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
     return PairedContrast(float(values.mean()), float(low), float(high), float(p), float(flipped.pvalue),
                           2.0 / 2.0**values.size)
 
 
-def run_contrasts(runs: pd.DataFrame, *, against: Sequence[str] = (), level: float = 0.95) -> pd.DataFrame:
+def run_contrasts(runs: pd.DataFrame, *, against: Sequence[str] = ()) -> pd.DataFrame:
     """Encodings against each other, and against controls, over runs that are paired by seed.
 
     Args:
         runs: One row a run: `encoding`, `seed`, `emd` (of IoU to real), `iou_median`, `gain`.
         against: Controls; sum and absolute difference are held against each of them.
-        level: Coverage of the intervals.
 
     Returns:
         One row a contrast, in the columns of `contrast_table` that a claim reads: `first`, `second`, `measure` (iou),
         `family` (main | control), `n_runs`; `closer` (emd of the second − emd of the first: positive when the first
-        is nearer to real), `closer_low`, `closer_high`, `p_closer`, `p_closer_flip`, `p_floor`; `median_difference`
-        (first − second) with `_low`, `_high` and its `p`, `p_holm` (over the main contrasts); `gain_difference` with
-        `_low`, `_high`. Contrasts of encodings that have no runs are left out.
+        is nearer to real) with `_low`, `_high`, `p_closer`, `p_closer_flip`, `p_floor`; `median_difference`
+        (first − second) with `_low`, `_high`, `p`, `p_holm` (over the main contrasts); `gain_difference` with `_low`,
+        `_high`. Contrasts of encodings that have no runs are left out.
     """
     wide = runs.pivot(index="seed", columns="encoding", values=list(_MEASURES))
     asked = [(*pair, "main") for pair in MAIN] + [(*pair, "control") for pair in product(("sum", "absdiff"), against)]
-    rows = [_row(wide, a, b, level) | {"family": family} for a, b, family in asked if {a, b} <= set(runs["encoding"])]
+    rows = [_row(wide, a, b) | {"family": family} for a, b, family in asked if {a, b} <= set(runs["encoding"])]
     table = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["first", "second", "measure", "p", "family"])
     return table.assign(p_holm=holm(table["p"].astype(float).where(table["family"] == "main")))
 
 
-def _row(wide: pd.DataFrame, a: str, b: str, level: float) -> dict[str, object]:
+def _row(wide: pd.DataFrame, a: str, b: str) -> dict[str, object]:
     nearer = wide["emd"][b] - wide["emd"][a]
-    closer, median, gain = (paired_contrast(values.to_numpy(float), level=level) for values in (
+    closer, median, gain = map(paired_contrast, (
         nearer, wide["iou_median"][a] - wide["iou_median"][b], wide["gain"][a] - wide["gain"][b]))
-    row = {"first": a, "second": b, "measure": "iou", "n_runs": int(nearer.notna().sum()),
-           "closer": closer.estimate, "closer_low": closer.low, "closer_high": closer.high, "p_closer": closer.p,
-           "p_closer_flip": closer.p_flip, "p_floor": closer.p_floor, "p": median.p}
-    for name, found in (("median_difference", median), ("gain_difference", gain)):
-        row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
-    return row
+    return {"first": a, "second": b, "measure": "iou", "n_runs": int(nearer.notna().sum()),
+            **Effect(*closer[:3]).columns("closer"), "p_closer": closer.p, "p_closer_flip": closer.p_flip,
+            "p_floor": closer.p_floor, "p": median.p, **Effect(*median[:3]).columns("median_difference"),
+            **Effect(*gain[:3]).columns("gain_difference")}
 
 
 def runs_per_encoding(runs: pd.DataFrame, encodings: Sequence[str]) -> int:
@@ -104,13 +95,12 @@ def runs_per_encoding(runs: pd.DataFrame, encodings: Sequence[str]) -> int:
 def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float, float]) -> Figure:
     """Trainings with different third channels: what they have to say lies between trainings, not images.
 
+    A panel a measure, a row an encoding; a dot is a run, its shape the seed, a bar their mean.
+
     Args:
-        runs: One row a run: `encoding`, `seed`, `emd`, `iou_median`, `gain`.
+        runs: As for `run_contrasts`.
         real: The real set's `iou_median` and `gain`.
         floor: Band of the EMD of real to real.
-
-    Returns:
-        A panel a measure, a row an encoding; a dot is a run, its shape the seed, a bar their mean.
     """
     names = [name for name in CHANNELS if (runs["encoding"] == name).any()]
     seeds = sorted(runs["seed"].unique())

@@ -37,16 +37,8 @@ class TrialError(ValueError):
 
 
 def quality(drawn: pd.DataFrame, shuffled: pd.DataFrame, real: pd.DataFrame) -> dict[str, float]:
-    """A synthetic set in five numbers.
-
-    Args:
-        drawn, shuffled: Its rows of `overlap_table` and of `shuffled_table`.
-        real: The real set's rows of `overlap_table`.
-
-    Returns:
-        `iou_median`; `shuffled_median` (IoU of shuffled pairs); `gain` (their difference); `emd` (of IoU, to the real
-        set); `plausible` (share, by the real areas). NaN where no pair has a mask.
-    """
+    """A synthetic set in the numbers of `QUALITY`, from its own rows of `overlap_table` and `shuffled_table` and the
+    real ones of `overlap_table`; NaN where no pair has a mask."""
     known, to_real = drawn["iou"].dropna(), real["iou"].dropna()
     median, strangers = known.median(), shuffled["iou"].median()
     return {"iou_median": float(median), "shuffled_median": float(strangers), "gain": float(median - strangers),
@@ -55,13 +47,7 @@ def quality(drawn: pd.DataFrame, shuffled: pd.DataFrame, real: pd.DataFrame) -> 
 
 
 def real_floor(real: pd.DataFrame, n: int, protocol: Protocol) -> NoiseFloor:
-    """EMD of IoU between `n` real patients, at most half of them, and all the others: what a perfect model reaches.
-
-    Args:
-        real: The real set's rows of `overlap_table`.
-        n: Pairs drawn in each trial.
-        protocol: Gives the number of divisions and their seed.
-    """
+    """EMD of IoU between `n` real patients (at most half of `overlap_table`'s) and all others: a perfect model's."""
     known = real.dropna(subset=["iou"])
     n = max(1, min(n, known["patient"].nunique() // 2))
     return noise_floor(known["iou"], n, emd, n_draws=protocol.n_permutations, seed=protocol.seed,
@@ -80,12 +66,12 @@ def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encodin
         folder: Gets `trial.json`, `overlap.csv` (one row a drawn pair) and `training/stats.jsonl`.
         milestones: Evenly spaced moments at which the model is drawn from; the last one is the end.
         keep_models: Whether checkpoints, models and samples stay when the trial is finished.
-        progress: Whether to show progress bars.
 
     Returns:
-        One row a milestone: `encoding`, `seed`, `learning_rate`, `step`, `epoch`, `n`, `n_nan` (pairs without a mask),
-        the columns of `QUALITY`, `diverged` (training stopped, as loss, gradient or weights were no numbers; the
-        milestones that it didn't reach have n = 0) and `training_seconds` up to the end.
+        One row a milestone: `encoding`, `seed`, `learning_rate`, `step`, `epoch`, `n`, `n_nan` (pairs without a mask);
+        `iou_median`, `shuffled_median`, `gain` (their difference), `emd` (of IoU, to real), `plausible` (share, by the
+        real areas); `diverged` (loss, gradient or weights were no numbers; milestones that weren't reached have n = 0)
+        and `training_seconds` up to the end.
 
     Raises:
         TrialError: The folder holds a trial with another protocol, other pairs or another base.
@@ -132,20 +118,20 @@ def _perform(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encoding
     seconds = float(stats["seconds"].sum()) if len(stats) else 0.0
     rows, tables = [], []
     for step in moments:
-        row = {"encoding": encoding, "seed": protocol.seed, "learning_rate": protocol.learning_rate, "step": step,
-               "epoch": step * protocol.batch_size / len(pairs), "diverged": diverged, "training_seconds": seconds}
-        folder_then = model if step == moments[-1] else milestone_dir(training, step)
-        if not (folder_then / RECORD).is_file():
-            rows.append(row | {"n": 0, "n_nan": 0} | dict.fromkeys(QUALITY))
+        rows.append({"encoding": encoding, "seed": protocol.seed, "learning_rate": protocol.learning_rate, "step": step,
+                     "epoch": step * protocol.batch_size / len(pairs), "n": 0, "n_nan": 0, **dict.fromkeys(QUALITY),
+                     "diverged": diverged, "training_seconds": seconds})
+        then = model if step == moments[-1] else milestone_dir(training, step)
+        if not (then / RECORD).is_file():
             continue
-        out = folder / "samples" / folder_then.name / "pairs.npy"
-        sets = StudySets.of({DRAWN: sample_study(folder_then, protocol, out, progress=progress)}, protocol)
+        drawn_pairs = sample_study(then, protocol, folder / "samples" / then.name / "pairs.npy", progress=progress)
+        sets = StudySets.of({DRAWN: drawn_pairs}, protocol)
         drawn = overlap_table(sets)
         found = quality(drawn, shuffled_table(sets), real)
         tables.append(drawn.drop(columns=["set", "pair", "patient"]).assign(plausible=plausible(drawn, real),
                                                                             step=step))
-        rows.append(row | {"n": len(drawn), "n_nan": int(drawn["iou"].isna().sum())}
-                    | {name: value if np.isfinite(value) else None for name, value in found.items()})
+        rows[-1] |= {"n": len(drawn), "n_nan": int(drawn["iou"].isna().sum()),
+                     **{name: value if np.isfinite(value) else None for name, value in found.items()}}
     if tables:
         write_csv(folder / "overlap.csv", pd.concat(tables, ignore_index=True))
     return rows

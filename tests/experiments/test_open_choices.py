@@ -10,12 +10,15 @@ from mammorgb_utils.evaluation.overlap import pair_metrics
 from mammorgb_utils.experiments.open_choices.choices import (
     NOT_RUN,
     OPEN_FIELDS,
+    SPLITS,
     STATED_FIELDS,
+    TESTS,
     choice_tables,
+    contrast_tests,
     open_choices,
+    split_effects,
     study_choice,
 )
-from mammorgb_utils.experiments.open_choices.effects import SPLITS, TESTS, contrast_tests, split_effects
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.provenance import protocol_rows
 from mammorgb_utils.runs import write_csv

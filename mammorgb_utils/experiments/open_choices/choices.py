@@ -7,16 +7,29 @@ third channel), and as difference of the two medians where it has medians alone 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy.stats import brunnermunzel, ks_2samp, ttest_ind
 
-from mammorgb_utils.evaluation.statistics import sets_in
+from mammorgb_utils.evaluation.consistency import pairing_gain
+from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
+from mammorgb_utils.evaluation.statistics import (
+    MIN_PAIRS,
+    Sample,
+    hodges_lehmann,
+    mann_whitney,
+    median_draws,
+    patient_of,
+    sets_in,
+)
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import read_table
+from mammorgb_utils.streams import Stream, generator
 
 # Fields and their names in the figure: those that the paper leaves open, then what it states and we could not repeat as
 # it was, which gives the scale.
@@ -35,6 +48,14 @@ COLUMNS = ("field", "open", "choice", "study_choice", "result", "set", "value", 
            "source")
 # The study's choice where it isn't a protocol field of the same name.
 _STUDY = {"images_or_pairs": "the cohort's own number", "contrast_test": "Mann–Whitney", "third_channel": "zero"}
+MAX_PAIRS = 500  # of a split that are masked; medians to about 0.005 of IoU
+SPLITS = ("heldout", "train", "all")  # `real_split`
+TESTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "Mann–Whitney": mann_whitney,
+    "Kolmogorov–Smirnov": lambda x, y: float(ks_2samp(x, y).pvalue),
+    "Welch's t": lambda x, y: float(ttest_ind(x, y, equal_var=False).pvalue),
+    "Brunner–Munzel": lambda x, y: float(brunnermunzel(x, y).pvalue),
+}
 _PAPER_RATE = f"{1e-5:g}"  # the paper's; a sweep may lack the study's own
 
 
@@ -45,11 +66,7 @@ class _Study(NamedTuple):
 
 
 def choice_tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables of a run that say what a choice moves, by name; those that aren't there are left out.
-
-    Args:
-        folder: `Run.tables`.
-    """
+    """The tables below `Run.tables` that say what a choice moves, by name; those that aren't there are left out."""
     files = {name: Path(folder) / f"{name}.csv" for name in _READERS if name not in ("real_split", "contrast_test")}
     return {name: read_table(file) for name, file in files.items() if file.is_file()}
 
@@ -67,11 +84,10 @@ def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, prot
 
     Returns:
         One row a choice, result and set: `field`, `open` (the paper doesn't state it), `choice`, `study_choice`,
-        `result` (`real_median`; `shift` of synthetic against real, by Hodges–Lehmann, but for `sampler` and
-        `learning_rate` the difference of medians; `gain` of pairing over shuffling; in IoU; `score`, the synthetic
-        gain over the real one; `p` of a contrast), `set` (for `p`, both sets), `value` with `low`, `high` (95 %, where
-        the source has them: samplers and learning rates have none); `against` (the choice compared with: the study's,
-        for the learning rate the paper's), `moved_by` (value − that of `against`); `source` (a table's name).
+        `result` (`real_median`, `shift` of synthetic against real, `gain` of pairing over shuffling, all in IoU;
+        `score`, the synthetic gain over the real one; `p` of a contrast), `set` (for `p`, both sets), `value` with
+        `low`, `high` (95 %, where the source has them); `against` (the choice compared with: the study's, for the
+        learning rate the paper's), `moved_by` (value − that of `against`); `source` (a table's name).
     """
     study = _Study(protocol, overlap.loc[overlap["set"] == "real", "iou"].median(), sets_in(overlap, protocol))
     found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
@@ -117,8 +133,7 @@ def _rows(table: pd.DataFrame, field: str, choice: pd.Series | str, source: str,
 
 def _by_mask(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
     rows = _rows(table, "mask_method", table["mask_method"], "mask_effects", ("real_median", "set", "median"),
-                 ("shift", "set", "shift shift_low shift_high"), ("gain", "set", "gain gain_low gain_high"),
-                 ("score", "set", "score score_low score_high"))
+                 *((name, "set", f"{name} {name}_low {name}_high") for name in ("shift", "gain", "score")))
     real = rows["set"] == "real"
     yield rows[(real & rows["result"].isin(["real_median", "gain"])) | (~real & (rows["result"] != "real_median"))]
 
@@ -159,12 +174,15 @@ def _by_rate(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
                 ("gain", "drawn", "gain"))
 
 
-def _by_channel(source: str, *results: tuple[str, str, str]) -> Callable[[pd.DataFrame, _Study], list[pd.DataFrame]]:
+def _by_channel(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
     """The encodings of the study: what the paper compares, as a scale for the rest."""
-    def read(table: pd.DataFrame, study: _Study) -> list[pd.DataFrame]:
-        part = table[(table["measure"] == "iou") & table["set"].isin(study.sets)]
-        return [_rows(part, "third_channel", part["set"], source, *results)]
-    return read
+    part = table[(table["measure"] == "iou") & table["set"].isin(study.sets)]
+    if "gain" in table:
+        yield _rows(part, "third_channel", part["set"], "consistency", ("gain", "drawn", "gain gain_low gain_high"),
+                    ("score", "drawn", "score score_low score_high"))
+    else:
+        yield _rows(part, "third_channel", part["set"], "effects",
+                    ("shift", "drawn", "hodges_lehmann hodges_lehmann_low hodges_lehmann_high"))
 
 
 def _by_split(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
@@ -181,8 +199,67 @@ def _by_test(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
 
 _READERS: dict[str, Callable[[pd.DataFrame, _Study], Iterable[pd.DataFrame]]] = {
     "mask_effects": _by_mask, "matching_audit": _by_matching, "preprocessing_effects": _by_preprocessing,
-    "samplers": _by_sampler, "learning_rates": _by_rate,
-    "effects": _by_channel("effects", ("shift", "drawn", "hodges_lehmann hodges_lehmann_low hodges_lehmann_high")),
-    "consistency": _by_channel("consistency", ("gain", "drawn", "gain gain_low gain_high"),
-                               ("score", "drawn", "score score_low score_high")),
+    "samplers": _by_sampler, "learning_rates": _by_rate, "effects": _by_channel, "consistency": _by_channel,
     "real_split": _by_split, "contrast_test": _by_test}
+
+
+def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """The main results, were the real pairs the held-out ones, those of training, or all.
+
+    Args:
+        pairs: `(N, 2, H, W)` float in [0, 1], every pair of the study.
+        index: Their rows of `pairs/index.csv`.
+        overlap: metrics/overlap.csv, for the synthetic pairs.
+        protocol: Gives the mask method, draws and seed.
+
+    Returns:
+        One row a split and result: `split`, `result` (`real_median`, `gain`, and the `shift` of each encoding), `set`,
+        `value`, `low`, `high` (95 %). Splits of fewer than `MIN_PAIRS` pairs are left out, and the gain of one in
+        which a patient holds more than half; of larger ones than `MAX_PAIRS` so many are drawn.
+    """
+    rows = []
+    for split in SPLITS:
+        places = np.flatnonzero(index["split"] == split) if split != "all" else np.arange(len(index))
+        if len(places) > MAX_PAIRS:
+            rng = generator(protocol.seed, Stream.SPLIT_SAMPLE)
+            places = np.sort(rng.choice(places, MAX_PAIRS, replace=False))
+        if len(places) >= MIN_PAIRS:
+            sets = StudySets.of({split: (pairs[places], index.iloc[places])}, protocol)
+            rows += [(split, *row) for row in _split_rows(sets, overlap)]
+    return pd.DataFrame(rows, columns=["split", "result", "set", "value", "low", "high"])
+
+
+def _split_rows(sets: StudySets, overlap: pd.DataFrame) -> Iterator[tuple]:
+    protocol, real = sets.protocol, overlap_table(sets)
+    known = real[real["iou"].notna()]
+    if len(known) < MIN_PAIRS:
+        return
+    sample = Sample(known["iou"].to_numpy(float), patient_of(known))
+    medians = median_draws(sample, protocol.n_bootstrap, generator(protocol.seed, Stream.CHOICE_MEDIANS))
+    yield "real_median", "real", known["iou"].median(), *np.nanquantile(medians, [0.025, 0.975])
+    if 2 * real["patient"].value_counts().max() <= len(real):  # else there is no derangement
+        gain, gains = pairing_gain(real, shuffled_table(sets), n_bootstrap=protocol.n_bootstrap,
+                                   seed=protocol.seed + Stream.CHOICE_GAINS)
+        yield "gain", "real", gain, *np.nanquantile(gains, [0.025, 0.975])
+    for name in sets_in(overlap, protocol):
+        drawn = overlap.loc[(overlap["set"] == name) & overlap["iou"].notna()]
+        if len(drawn) >= MIN_PAIRS:
+            groups = np.concatenate([patient_of(drawn), patient_of(known)])
+            yield "shift", name, *hodges_lehmann(drawn["iou"], known["iou"], groups=groups)
+
+
+def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """p-values of the encodings' contrasts in IoU of metrics/overlap.csv under each test that may have given the
+    paper's.
+
+    Returns:
+        One row a contrast and test: `first`, `second`, `test`, `p` (two-sided, unadjusted; NaN with fewer than
+        `MIN_PAIRS` pairs in a set).
+    """
+    values = {name: rows["iou"].dropna().to_numpy(float) for name, rows in overlap.groupby("set")}
+    rows = []
+    for first, second in combinations(sets_in(overlap, protocol), 2):
+        enough = min(values[first].size, values[second].size) >= MIN_PAIRS
+        rows += [{"first": first, "second": second, "test": name,
+                  "p": test(values[first], values[second]) if enough else np.nan} for name, test in TESTS.items()]
+    return pd.DataFrame(rows, columns=["first", "second", "test", "p"])

@@ -20,18 +20,11 @@ _REACH = 3.0  # equivalence margins to either side that the map shows
 
 @style.styled
 def figure(table: pd.DataFrame, *, margin: float) -> Figure:
-    """How far each open choice moves the main results.
+    """How far each open choice of `open_choices` moves the main results, beside the equivalence margin of IoU.
 
-    Args:
-        table: From `open_choices`.
-        margin: Equivalence margin of IoU, drawn as a band.
-
-    Returns:
-        A row a field; in three panels the move of the real median, of the shift between synthetic and real, and of
-        the gain of pairing. A mark a choice and set, the farthest one named; bars are the 95 % interval of the
-        choice's own value, where the table has one; beyond `_REACH` margins stands an arrow with the value. A shift
-        is Hodges–Lehmann's, for samplers and learning rates the difference of medians, without a bar. Fields without
-        a result say so.
+    A row a field; in three panels the move of the real median, of the shift between synthetic and real, and of the
+    gain of pairing. A mark a choice and set, the farthest one named; bars are the 95 % interval of the choice's own
+    value, where the table has one; beyond `_REACH` margins stands an arrow with the value.
     """
     fields = list(dict.fromkeys(table["field"]))
     table = table.assign(place=table["field"].map(fields.index))

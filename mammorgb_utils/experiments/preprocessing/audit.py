@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from itertools import product
@@ -21,16 +20,10 @@ from tqdm import tqdm
 from mammorgb_utils.data.batch.workers import map_isolated
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.pairs import kept_images
-from mammorgb_utils.data.preprocess import (
-    ReferenceCDF,
-    frame_view,
-    load_reference_cdf,
-    preprocessing_steps,
-    read_view,
-)
+from mammorgb_utils.data.preprocess import ReferenceCDF, frame_view, load_reference_cdf, preprocessing_steps, read_view
 from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
 from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
-from mammorgb_utils.evaluation.statistics import Sample, median_draws, patient_of
+from mammorgb_utils.evaluation.statistics import Effect, Sample, median_draws, patient_of
 from mammorgb_utils.output.style import BAND, COLOURS, DOUBLE_COLUMN, EDGE, new_figure, panel_letters, styled
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, exclusive, read_table, sha256, write_csv, write_json
@@ -57,7 +50,6 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
         run: A study whose preprocessing is done.
         index: Rows of `pairs/index.csv`: the real pairs that synthetic ones are compared against.
         max_pairs: More than these are sampled, by the protocol's seed.
-        progress: Show a bar.
 
     Returns:
         One row a cell and pair: `match_scope`, `aspect`, `mask_method` (the cell), `pair`, `patient`, the columns
@@ -66,8 +58,7 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
         cell and shuffled pair: the cell and the columns of `shuffled_overlap`, same partners in every cell.
 
     Raises:
-        ValueError: No file can be read any more, or a patient holds more than half of the pairs, so that there is
-            nothing to shuffle with.
+        ValueError: No file can be read any more, or a patient holds more than half of the pairs.
     """
     reference = load_reference_cdf(run.protocol)
     made_from = {"reference_sha256": reference.sha256, "index_sha256": sha256(run.pairs_index),
@@ -87,20 +78,16 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
 
 
 def audit_summary(audit: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """One row a matching, framing and mask method.
+    """The two tables of `matching_audit` in one row a matching, framing and mask method.
 
     Matching over the whole image pulls areas toward the reference's, which makes strangers overlap as well:
     the spread of areas shows the pull, and the gain is what is left of the pairing.
 
-    Args:
-        audit, shuffled: What `matching_audit` returns.
-        protocol: Gives bootstrap draws and seed.
-
     Returns:
         The cell; `n` (pairs with IoU), `n_nan` (both masks empty), `excluded` (a view couldn't be read);
-        `paired_median` with `paired_low`, `paired_high`; `shuffled_median`; `gain` (paired − shuffled) with
-        `gain_low`, `gain_high`; `area_mean`, `area_sd` (% of the image, over every mask that isn't empty);
-        `plausible` (share of the pairs read); `no_muscle_median`. Intervals cover 95 %, by bootstrap over patients.
+        `paired_median`, `gain` (paired − shuffled), each with `_low`, `_high` (95 %, bootstrap over patients);
+        `shuffled_median`; `area_mean`, `area_sd` (% of the image, over every mask that isn't empty); `plausible`
+        (share of the pairs read); `no_muscle_median`.
     """
     strangers = dict(list(shuffled.groupby(CELL)))
     return pd.DataFrame([dict(zip(CELL, cell, strict=True)) | _cell_row(rows, strangers[cell], protocol)
@@ -112,50 +99,42 @@ def difference_from_study(audit: pd.DataFrame, pairs: np.ndarray, index: pd.Data
 
     Args:
         audit: What `matching_audit` returns.
-        pairs: `(N, 2, H, W)` float32 in [0, 1], preprocessed, of the index's rows.
-        index: Rows of `pairs/index.csv`.
+        pairs, index: `(N, 2, H, W)` float32 in [0, 1], preprocessed, and their rows of `pairs/index.csv`.
         protocol: Its `match_scope`, `aspect` and `mask_method` name the cell.
 
     Returns:
         A fraction of IoU, 0 when the audit saw what the study uses; infinite where only one of them has a mask.
     """
-    own = audit[(audit[CELL] == [getattr(protocol, name) for name in CELL]).all(axis=1)]
-    own = own[own["excluded"] == ""].set_index("pair")["iou"]
+    own = audit[(audit[CELL] == [getattr(protocol, name) for name in CELL]).all(axis=1) & (audit["excluded"] == "")]
+    own = own.set_index("pair")["iou"]
     rows = index.index[index["pair"].isin(own.index)]
     stored = pair_metrics(pairs[rows], method=protocol.mask_method).set_index(index["pair"].loc[rows])["iou"]
-    both = pd.concat([own, stored], axis=1, keys=["own", "stored"])
-    one_sided = both["own"].isna() != both["stored"].isna()
-    return float("inf") if one_sided.any() else float((both["own"] - both["stored"]).abs().fillna(0.0).max())
+    one_sided = own.isna() != stored.isna().reindex(own.index)
+    return float("inf") if one_sided.any() else float((own - stored).abs().fillna(0.0).max())
 
 
 def _audited(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF,
              progress: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables; masks wait for their shuffling as packed bits."""
+    paths = kept_images(run).pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
+    items = [(row.Index, run.manifest.parent / row.CC, run.manifest.parent / row.MLO) for row in paths.itertuples()]
+    work = partial(_masks_of_pair, reference=reference, protocol=run.protocol)
     tables, bits = [], {}
-    for pair, result in tqdm(_in_every_cell(run, chosen, reference), total=len(chosen), desc="audit", unit="pair",
-                             mininterval=2, disable=not progress):
-        if isinstance(result, RejectedImage):
-            tables.append(CELLS.assign(pair=pair, excluded=result.code))
-        else:
-            tables.append(CELLS.join(result[0]).assign(pair=pair, excluded=""))
-            bits[pair] = result[1]
+    with closing(map_isolated(work, items, seconds=_SECONDS)) as results:
+        for (pair, *_), result in tqdm(results, total=len(items), desc="audit", unit="pair", mininterval=2,
+                                       disable=not progress):
+            if isinstance(result, RejectedImage):
+                tables.append(CELLS.assign(pair=pair, excluded=result.code))
+            else:
+                tables.append(CELLS.join(result[0]).assign(pair=pair, excluded=""))
+                bits[pair] = result[1]
     if not bits:
         raise ValueError(f"audit: none of {len(chosen)} real pairs can be read any more; are the manifest's files "
                          "still in their place?")
     owner = chosen.set_index("pair")["patient"]
     shuffled = [_shuffled({pair: packed[cell] for pair, packed in bits.items()}, owner, run.protocol).assign(**labels)
                 for cell, labels in enumerate(CELLS.to_dict("records"))]
-    return _ordered(pd.concat(tables, ignore_index=True), owner), _led_by(pd.concat(shuffled, ignore_index=True), CELL)
-
-
-def _in_every_cell(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF) -> Iterator[tuple[str, object]]:
-    """Each pair's name and what its masks say in every cell, or why a view couldn't be read."""
-    paths = kept_images(run).pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
-    items = [(row.Index, run.manifest.parent / row.CC, run.manifest.parent / row.MLO) for row in paths.itertuples()]
-    work = partial(_masks_of_pair, reference=reference, protocol=run.protocol)
-    with closing(map_isolated(work, items, seconds=_SECONDS)) as results:
-        for item, result in results:
-            yield item[0], result
+    return _ordered(pd.concat(tables, ignore_index=True), owner), _led_by(CELL, pd.concat(shuffled, ignore_index=True))
 
 
 def _masks_of_pair(item: tuple[str, Path, Path], reference: ReferenceCDF,
@@ -169,16 +148,9 @@ def _masks_of_pair(item: tuple[str, Path, Path], reference: ReferenceCDF,
 
 
 def view_in_cells(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) -> np.ndarray:
-    """One view under every matching and framing.
+    """One view under every matching and framing, in the order of `CELLS`, each as `preprocess_view` gives it.
 
-    Args:
-        mammogram: As read.
-        reference: What the views are matched to.
-        protocol: All else, as in the study.
-
-    Returns:
-        `(6, image_size, image_size)` float32 in [0, 1], each as `preprocess_view` gives it, in the order of `CELLS`.
-        A matching is done once for both framings, which halves the time.
+    A matching is done once for both framings, which halves the time.
     """
     views = []
     for scope in SCOPES:
@@ -204,30 +176,29 @@ def _ordered(audit: pd.DataFrame, owner: pd.Series) -> pd.DataFrame:
         before = audit[rows & (audit["match_scope"] == "none") & (audit["mask_method"] == "background")]
         if len(before):
             audit.loc[rows, "plausible"] = plausible(audit[rows], before)
-    return _led_by(CELLS.merge(audit, on=CELL), [*CELL, "pair", "patient"])
+    return _led_by([*CELL, "pair", "patient"], CELLS.merge(audit, on=CELL))
 
 
-def _led_by(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+def _led_by(names: list[str], table: pd.DataFrame) -> pd.DataFrame:
     return table[[*names, *table.columns.difference(names, sort=False)]]
 
 
 def _cell_row(rows: pd.DataFrame, strangers: pd.DataFrame, protocol: Protocol) -> dict[str, object]:
     kept = rows[rows["excluded"] == ""]
     known = kept[kept["iou"].notna()]
+    row = {"n": len(known), "n_nan": len(kept) - len(known), "excluded": len(rows) - len(kept)}
+    if known.empty or strangers["iou"].isna().all():
+        return row
     areas = 100.0 * kept[["cc_area", "mlo_area"]].to_numpy(float)
     areas = areas[areas > 0.0]
-    row = {"n": len(known), "n_nan": len(kept) - len(known), "excluded": len(rows) - len(kept)}
-    if known.empty or strangers["iou"].notna().sum() == 0:
-        return row
     gain, draws = pairing_gain(kept, strangers, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed)
     medians = median_draws(Sample(known["iou"].to_numpy(float), patient_of(known)), protocol.n_bootstrap,
                            generator(protocol.seed, Stream.AUDIT_MEDIANS))
     low, high = np.nanquantile(medians, [0.025, 0.975])
-    gain_low, gain_high = np.nanquantile(draws, [0.025, 0.975])
     return row | {"paired_median": known["iou"].median(), "paired_low": low, "paired_high": high,
-                  "shuffled_median": strangers["iou"].median(), "gain": gain, "gain_low": gain_low,
-                  "gain_high": gain_high, "area_mean": areas.mean(), "area_sd": areas.std(ddof=1),
-                  "plausible": kept["plausible"].astype(bool).mean(),
+                  "shuffled_median": strangers["iou"].median(),
+                  **Effect(gain, *np.nanquantile(draws, [0.025, 0.975])).columns("gain"), "area_mean": areas.mean(),
+                  "area_sd": areas.std(ddof=1), "plausible": kept["plausible"].astype(bool).mean(),
                   "no_muscle_median": known["iou_no_muscle"].median()}
 
 
@@ -235,13 +206,9 @@ def _cell_row(rows: pd.DataFrame, strangers: pd.DataFrame, protocol: Protocol) -
 def figure(audit: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
     """How histogram matching and framing move the overlap and the areas of the same real breasts' masks.
 
-    Args:
-        audit, shuffled: What `matching_audit` returns. A pair without IoU is left out, and counted.
-
-    Returns:
-        A column a mask method and framing; above, the IoU of pairs (right half of a violin) and of shuffled pairs
-        (left half) with the difference of their medians, below, the areas of all masks with their SD. Lines are
-        quartiles.
+    A column a mask method and framing; above, the IoU of pairs (right half of a violin) and of shuffled pairs (left
+    half) with the difference of their medians, below, the areas of all masks with their SD. Lines are quartiles. A pair
+    without IoU is left out, and counted.
     """
     kept = audit[audit["excluded"] == ""]
     overlap = pd.concat([shuffled.assign(pairs="shuffled"), kept.assign(pairs="own")], ignore_index=True)
@@ -253,14 +220,12 @@ def figure(audit: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
     for (top, bottom), (method, aspect) in zip(grid.T, columns, strict=True):
         part, area = (table[(table["mask_method"] == method) & (table["aspect"] == aspect)]
                       for table in (overlap, areas))
-        _violins(top, part, "iou", hue="pairs", hue_order=["shuffled", "own"], split=True,
-                 palette={"shuffled": BAND, "own": COLOURS["real"]})
-        top.set_xticks(range(len(SCOPES)), [_overlap_label(part[part["match_scope"] == scope], label)
-                                            for scope, label in SCOPES.items()])
-        _violins(bottom, area, "area", color="white")
         spread = area.groupby("match_scope")["area"].std()
-        bottom.set_xticks(range(len(SCOPES)), [f"{label}\nSD {spread.get(scope, np.nan):.1f}"
-                                               for scope, label in SCOPES.items()])
+        _violins(top, part, "iou", [_overlap_label(part[part["match_scope"] == scope], label)
+                                    for scope, label in SCOPES.items()], hue="pairs", hue_order=["shuffled", "own"],
+                 split=True, palette={"shuffled": BAND, "own": COLOURS["real"]})
+        _violins(bottom, area, "area", [f"{label}\nSD {spread.get(scope, np.nan):.1f}"
+                                        for scope, label in SCOPES.items()], color="white")
         top.set_title(f"{MASK_METHODS[method]} mask,\n{ASPECTS[aspect]}", pad=4)
     grid[0, 0].set(ylabel="IoU of CC and MLO mask", ylim=(0, 1.02))
     grid[1, 0].set(ylabel="Mask area (% of the image)", ylim=(0, 102))
@@ -270,11 +235,12 @@ def figure(audit: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
     return drawn
 
 
-def _violins(axes: Axes, rows: pd.DataFrame, y: str, **look: object) -> None:
+def _violins(axes: Axes, rows: pd.DataFrame, y: str, labels: list[str], **look: object) -> None:
     sns.violinplot(rows, x="match_scope", order=list(SCOPES), y=y, cut=0, width=0.85, density_norm="width",
                    inner="quart", inner_kws={"color": "#8C8C8C", "linewidth": 0.8}, linecolor=EDGE, linewidth=0.5,
                    saturation=1.0, legend=False, ax=axes, **look)
     axes.set_xlabel("")
+    axes.set_xticks(range(len(SCOPES)), labels)
 
 
 def _overlap_label(rows: pd.DataFrame, label: str) -> str:

@@ -41,26 +41,22 @@ class VariantSets:
 
     Masks and detectors are made for that. Where the variant doesn't mirror, each view, real or drawn, is turned by the
     side that its own pixels show: of drawn ones nothing else is known.
-
-    Attributes:
-        sets: `real` and, where pairs were drawn, `drawn`.
-        on_right: `(N, 2)` bool of each set: views that were turned.
     """
 
-    sets: StudySets
-    on_right: dict[str, np.ndarray]
+    sets: StudySets  # `real` and, where pairs were drawn, `drawn`
+    on_right: dict[str, np.ndarray]  # `(N, 2)` bool of each set: views that were turned
 
     @classmethod
     def of(cls, pairs: np.ndarray, index: pd.DataFrame, protocol: Protocol) -> VariantSets:
         """Take the variant's real pairs, row by row of the index's `pair` and `patient`, and its protocol."""
-        views, on_right = _turned(pairs, protocol)
+        views, on_right = to_the_left(pairs, protocol)
         return cls(StudySets.of({REAL: (views, index)}, protocol), {REAL: on_right})
 
     def with_drawn(self, pairs: np.ndarray) -> VariantSets:
         """These and the pairs drawn, `(N, 2, H, W)`; none where the training diverged."""
         if not len(pairs):
             return self
-        views, on_right = _turned(pairs, self.sets.protocol)
+        views, on_right = to_the_left(pairs, self.sets.protocol)
         index = pd.DataFrame({"pair": [f"S{i}" for i in range(len(pairs))]})  # their order decides the bootstrap's
         return VariantSets(self.sets.with_set(DRAWN, views, index.assign(patient=index["pair"])),
                            self.on_right | {DRAWN: on_right})
@@ -70,26 +66,14 @@ class VariantSets:
         """`overlap_table` of the sets."""
         return overlap_table(self.sets)
 
-    @cached_property
-    def flags(self) -> pd.DataFrame:
-        """`artefact_flags` of the sets."""
-        return self.sets.rows(artefact_flags)
 
-
-def _turned(pairs: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    return (pairs, np.zeros(pairs.shape[:2], bool)) if protocol.mirror else to_the_left(pairs)
-
-
-def to_the_left(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn each view whose breast lies on the right.
-
-    Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], chest walls on either side.
-
-    Returns:
-        `(N, 2, H, W)` of the same dtype, and `(N, 2)` bool: which views were turned. A view without a breast stays.
-    """
-    turned, on_right = np.array(pairs), np.zeros(pairs.shape[:2], bool)
+def to_the_left(pairs: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Turn each view of `(N, 2, H, W)` whose breast lies on the right, where the protocol doesn't mirror; also
+    `(N, 2)` bool, which ones were turned."""
+    on_right = np.zeros(pairs.shape[:2], bool)
+    if protocol.mirror:
+        return pairs, on_right
+    turned = np.array(pairs)
     for place in np.ndindex(on_right.shape):
         on_right[place] = chest_wall_side(breast_region(turned[place])) == "right"
     turned[on_right] = turned[on_right][..., ::-1]
@@ -97,19 +81,14 @@ def to_the_left(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def side_agreement(run: Run, measured: VariantSets) -> float:
-    """Share of real views whose side, found on the small view, is the one found on the mammogram itself.
+    """Share in [0, 1] of real views whose side, found on the small view, is the one found on the mammogram itself.
 
     Args:
-        run: The variant's run, whose record of images holds the side of every mammogram.
+        run: A variant's that doesn't mirror; its record of images holds the side of every mammogram.
         measured: Its real pairs.
-
-    Returns:
-        A share in [0, 1]; NaN where the variant mirrors, as then no side was looked for.
     """
-    if run.protocol.mirror:
-        return float("nan")
-    images = read_table(run.images).fillna({"excluded": ""})
-    sides = images[images["excluded"] == ""].pivot(index="pair", columns="view", values="chest_wall")
+    images = read_table(run.images)
+    sides = images[images["excluded"].isna()].pivot(index="pair", columns="view", values="chest_wall")
     sides = sides.loc[measured.sets.index[REAL]["pair"], ["CC", "MLO"]]
     return float(np.mean((sides.to_numpy() == "right") == measured.on_right[REAL]))
 
@@ -137,11 +116,11 @@ def variant_effect(variant: Variant, measured: VariantSets, protocol: Protocol) 
     if min(len(known), len(known_real)) >= MIN_PAIRS:
         shift = hodges_lehmann(known["iou"], known_real["iou"],
                                groups=np.concatenate([patient_of(known), patient_of(known_real)]))
-        row |= _consistency(own, theirs, shuffled_table(measured.sets), protocol) | _bounded("shift", shift, "shift")
+        row |= _consistency(own, theirs, shuffled_table(measured.sets), protocol) | shift.columns("shift")
     rates = variant_artefacts(variant, measured)
     rates = rates[rates["artefact"] == ANY].set_index("set")
     if DRAWN in rates.index:
-        row |= _bounded("artefact", Effect(*rates.loc[DRAWN, ["rate", "low", "high"]]), "artefact_rate")
+        row |= {f"artefact_{name}": rates.loc[DRAWN, name] for name in ("rate", "low", "high")}
     row["real_artefact_rate"] = rates.loc[REAL, "rate"]
     return pd.DataFrame([row], columns=list(EFFECT_COLUMNS))
 
@@ -156,7 +135,7 @@ def variant_artefacts(variant: Variant, measured: VariantSets) -> pd.DataFrame:
     apart = [{"set": name, "artefact": SIDES_DIFFER}
              | rate_row(on_right[:, 0] != on_right[:, 1], groups=measured.sets.patients[name])
              for name, on_right in measured.on_right.items()]
-    rates = pd.concat([artefact_rates(measured.flags), pd.DataFrame(apart)], ignore_index=True)
+    rates = pd.concat([artefact_rates(measured.sets.rows(artefact_flags)), pd.DataFrame(apart)], ignore_index=True)
     rates = rates.sort_values("set", key=lambda column: column != REAL, kind="stable", ignore_index=True)
     return rates.assign(variant=variant.name)[["variant", *rates.columns]]
 
@@ -164,29 +143,20 @@ def variant_artefacts(variant: Variant, measured: VariantSets) -> pd.DataFrame:
 def _consistency(own: pd.DataFrame, theirs: pd.DataFrame, shuffled: pd.DataFrame,
                  protocol: Protocol) -> dict[str, float]:
     """Gains of pairing and the score, with the seeds of `consistency_table`."""
-    gains = [pairing_gain(paired, shuffled[shuffled["set"] == name], n_bootstrap=protocol.n_bootstrap,
-                          seed=protocol.seed + stream)
-             for stream, (name, paired) in enumerate(((DRAWN, theirs), (REAL, own)))]
-    score, (low, high) = score_of_gains(*gains), np.nanquantile(gains[1][1], [0.025, 0.975])
-    return {"synthetic_gain": gains[0][0], "real_gain": gains[1][0], "real_gain_low": low, "real_gain_high": high,
-            **score.columns("score")}
-
-
-def _bounded(stem: str, found: Effect, name: str) -> dict[str, float]:
-    return {name: found.estimate, f"{stem}_low": found.low, f"{stem}_high": found.high}
+    drawn, real = (pairing_gain(paired, shuffled[shuffled["set"] == name], n_bootstrap=protocol.n_bootstrap,
+                                seed=protocol.seed + stream)
+                   for stream, (name, paired) in enumerate(((DRAWN, theirs), (REAL, own))))
+    real_gain = Effect(real[0], *np.nanquantile(real[1], [0.025, 0.975]))
+    return {"synthetic_gain": drawn[0], **real_gain.columns("real_gain"),
+            **score_of_gains(drawn, real).columns("score")}
 
 
 @style.styled
 def figure(effects: pd.DataFrame, *, margin: float) -> Figure:
-    """Overlap, consistency and artefacts under every preprocessing.
+    """Overlap, consistency and artefacts under every preprocessing, from rows of `variant_effect`.
 
-    Args:
-        effects: Rows of `variant_effect`.
-        margin: Equivalence margin of the shift.
-
-    Returns:
-        A row a variant. A line in the first panel spans the gain: from shuffled to own real pairs. A hollow mark has
-        no interval, such as a score where real pairs gain too little.
+    A row a variant. A line in the first panel spans the gain: from shuffled to own real pairs. A hollow mark has no
+    interval, such as a score where real pairs gain too little. `margin` is the shift's.
     """
     drawn, y = style.new_figure(style.DOUBLE_COLUMN, 30.0 + 10.0 * len(effects)), np.arange(len(effects))
     panels = drawn.subplots(1, 4, sharey=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -37,17 +38,11 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One preprocessing that differs from the study's in one protocol field.
+    """One preprocessing that differs from the study's in one protocol field."""
 
-    Attributes:
-        name: Folder below the appendix's.
-        field: `mirror`, `match_scope`, `reference_cdf`, or `STUDY` for the study's own.
-        choice: The field's value in words: `on`, `off`; a scope; a reference of `make_references`; `as it is`.
-    """
-
-    name: str
-    field: str
-    choice: str
+    name: str  # of its folder below the appendix's
+    field: str  # `mirror`, `match_scope`, `reference_cdf`, or `STUDY` for the study's own
+    choice: str  # its value in words: `on`, `off`; a scope; a reference of `make_references`; `as it is`
 
 
 def variants_of(protocol: Protocol) -> tuple[Variant, ...]:
@@ -86,10 +81,6 @@ def make_references(study: Run, *, progress: bool = True) -> pd.DataFrame:
     mean intensity inside the breast, and over all of them with `FILM_GAMMA`. At most `MAX_REFERENCE_IMAGES` views are
     read, drawn by the seed.
 
-    Args:
-        study: A study whose preprocessing is done.
-        progress: Show a bar.
-
     Returns:
         One row a reference: `choice`, `taken_from`, `n_images`, and its `lower_quartile`, `median` and
         `upper_quartile` inside the breast, in [0, 1].
@@ -102,22 +93,14 @@ def make_references(study: Run, *, progress: bool = True) -> pd.DataFrame:
         if not all(file.is_file() for file in files.values()):
             for name, reference in references_of(_training_curves(study, progress)).items():
                 reference.save(files[name])
-    rows = []
-    for name, file in files.items():
-        stored = pd.read_json(file, typ="series")
-        rows.append([name, stored["name"], int(stored["n_images"]),
-                     *np.quantile(stored["foreground"], (0.25, 0.5, 0.75))])
-    return pd.DataFrame(rows, columns=["choice", "taken_from", "n_images", "lower_quartile", "median",
-                                       "upper_quartile"])
+    stored = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
+    return pd.DataFrame([[name, curve["name"], curve["n_images"], *np.quantile(curve["foreground"], (0.25, 0.5, 0.75))]
+                         for name, curve in stored.items()], columns=["choice", "taken_from", "n_images",
+                                                                      "lower_quartile", "median", "upper_quartile"])
 
 
 def preprocess_variants(study: Run, variants: Iterable[Variant], *, progress: bool = True) -> dict[str, Run]:
     """Preprocess the whole cohort under every variant; what is finished is loaded, what was killed continues.
-
-    Args:
-        study: A study whose preprocessing is done, and whose references are made.
-        variants: What `variants_of` gave, or some of it.
-        progress: Show a bar.
 
     Returns:
         Each variant's run by its name; `load_pairs` and `real_pairs` read its views.
@@ -128,23 +111,17 @@ def preprocess_variants(study: Run, variants: Iterable[Variant], *, progress: bo
     runs = {variant.name: variant_run(study, variant) for variant in variants}
     expected = load_pairs(study, "all")[1].groupby("split")["pair"].apply(list).to_dict()
     for name, run in runs.items():
-        if run is study:
-            continue
-        if preprocess_cohort(run, progress=progress).groupby("split")["pair"].apply(list).to_dict() != expected:
+        made = expected if run is study else preprocess_cohort(
+            run, progress=progress).groupby("split")["pair"].apply(list).to_dict()
+        if made != expected:
             raise CohortError(f"variant {name}: its pairs aren't those of pairs/index.csv; are all files of the "
                               "manifest still readable? Then remove the variant's folder below appendices/A3")
     return runs
 
 
 def example_views(runs: dict[str, Run]) -> dict[str, np.ndarray]:
-    """One real breast under every variant: the first right one, as a left one doesn't show what mirroring does.
-
-    Args:
-        runs: What `preprocess_variants` gave.
-
-    Returns:
-        Variant name to `(2, H, W)` float32 in [0, 1], CC first; the first breast of all where none is a right one.
-    """
+    """One real breast, `(2, H, W)` in [0, 1], under every variant of `preprocess_variants`: the first right one, as a
+    left one doesn't show what mirroring does; the first of all where none is a right one."""
     _, index = real_pairs(next(iter(runs.values())))
     row = int(index["laterality"].eq("R").argmax())
     return {name: np.array(real_pairs(run)[0][row]) for name, run in runs.items()}
@@ -152,14 +129,11 @@ def example_views(runs: dict[str, Run]) -> dict[str, np.ndarray]:
 
 @styled
 def figure(real: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> Figure:
-    """One real breast, and the first drawn pair, under every preprocessing.
+    """One real breast, and below it the first drawn pair, under every preprocessing: a column a variant.
 
     Args:
         real: Variant name to the same real pair, `(2, H, W)` in [0, 1], CC first.
         drawn: The same of pairs drawn from one seed; a variant without any has an empty place.
-
-    Returns:
-        A column a variant; above the real pair, below the drawn one.
     """
     figure = new_figure(DOUBLE_COLUMN, 9.0 + 4 * (DOUBLE_COLUMN - 12.0) / len(real))
     grid = figure.subplots(4, len(real), squeeze=False)
@@ -186,13 +160,9 @@ def draw_variant(study: Run, variant: Variant, real: pd.DataFrame, budget: Proto
         budget: The study's protocol with the appendix's `epochs` and `n_synthetic`: equal for every variant, and so
             are the seed, the order of batches, and all noise.
         encoding: A name in `trial.CHANNELS`.
-        progress: Show bars.
 
     Returns:
         `(n, 2, H, W)` float32 in [0, 1], CC first, as drawn; no pairs where the training diverged.
-
-    Raises:
-        TrialError: The variant's folder holds a trial with another budget or other pairs, or lost its samples.
     """
     folder = study.appendix("A3") / variant.name / f"trial-{encoding}"
     pairs, _ = load_pairs(variant_run(study, variant), "train")

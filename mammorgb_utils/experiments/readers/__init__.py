@@ -3,6 +3,6 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "build": ["build_study"], "files": ["Key", "ReaderStudyError", "read_key", "read_results"],
-    "score": ["artefact_rates", "figure", "remark", "score_readers"],
-    "simulate": ["readings_at_hand", "simulated_result"]})
+    "build": ["build_study"],
+    "files": ["Key", "ReaderStudyError", "read_key", "read_results", "readings_at_hand", "simulated_result"],
+    "score": ["artefact_rates", "figure", "remark", "score_readers"]})

@@ -14,19 +14,7 @@ from mammorgb_utils.streams import Stream, generator
 
 
 def accuracy(correct: int, n: int, *, level: float = 0.95) -> Effect:
-    """Share of right answers with its exact interval.
-
-    Args:
-        correct: Right answers, at most `n`.
-        n: Answers, at least 1.
-        level: Coverage of the interval; the exact one covers at least as often.
-
-    Raises:
-        ValueError: There is no answer, or more right ones than answers.
-
-    Source:
-        Clopper and Pearson 1934.
-    """
+    """Share of right answers with its exact interval (Clopper and Pearson 1934), which covers at least as often."""
     if not 0 <= correct <= n or n < 1:
         raise ValueError(f"accuracy: {correct} right of {n} answers; at least one answer is needed")
     interval = binomtest(int(correct), int(n)).proportion_ci(confidence_level=level, method="exact")
@@ -46,9 +34,6 @@ def auc(positive_scores: np.ndarray, negative_scores: np.ndarray, *, level: floa
         Estimate in [0, 1]. The interval is DeLong's on the logit scale, which keeps it inside [0, 1]; where the
         classes are separated or don't vary, that of Newcombe, as DeLong's variance is then 0. Bounds are NaN when a
         class has one patient alone.
-
-    Raises:
-        ValueError: A class is empty or holds NaN.
 
     Source:
         DeLong 1988; Newcombe 2006, method 5.
@@ -70,22 +55,16 @@ def auc(positive_scores: np.ndarray, negative_scores: np.ndarray, *, level: floa
 
 def kappa(a: Sequence, b: Sequence, *, weights: str | None = None, labels: Sequence | None = None,
           n_bootstrap: int = 2000, seed: int = 0, level: float = 0.95) -> Effect:
-    """Cohen's kappa of two readings of the same items, with a bootstrap interval over items.
+    """Cohen's kappa of two readings of the same items, with a percentile interval by bootstrap over items.
 
     Args:
         a, b: Category of each item in the first and in the second reading.
         weights: None, "linear" or "quadratic"; weights need `labels` when a category may be unused.
         labels: All categories in their order; by default those that occur, sorted.
-        n_bootstrap: Bootstrap draws.
-        seed: Seed of the bootstrap.
-        level: Coverage of the percentile interval.
 
     Returns:
-        Estimate and interval; all NaN when both readings hold one category alone, bounds NaN when the readings
-        agree throughout, since drawing from them then can't show what the next reading might differ in.
-
-    Raises:
-        ValueError: The readings differ in length, are empty, or hold a category that `labels` lacks.
+        All NaN when both readings hold one category alone; bounds NaN when the readings agree throughout, since
+        drawing from them then can't show what the next reading might differ in.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.size == 0:
@@ -108,19 +87,8 @@ def kappa(a: Sequence, b: Sequence, *, weights: str | None = None, labels: Seque
 
 
 def n_for_accuracy(p: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Answers needed to tell an accuracy from guessing, by the exact two-sided binomial test against 0.5.
-
-    Args:
-        p: The accuracy to be found, in [0, 1] and not 0.5.
-        power: Chance of finding it.
-        alpha: Level of the test.
-
-    Returns:
-        The smallest size from which on every size has the power, which rises in a saw-tooth.
-
-    Raises:
-        ValueError: The accuracy is 0.5 or outside [0, 1].
-    """
+    """Answers needed to tell an accuracy `p` from guessing, by the exact two-sided binomial test against 0.5: the
+    smallest size from which on every size has the power, which rises in a saw-tooth."""
     if not 0.0 <= p <= 1.0 or p == 0.5:
         raise ValueError(f"p: {p:g} must lie in [0, 1] and differ from 0.5, which no sample can tell from guessing")
     z = norm.ppf(1.0 - alpha / 2.0) * 0.5 + norm.ppf(power) * np.sqrt(p * (1.0 - p))
@@ -134,22 +102,8 @@ def n_for_accuracy(p: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
 
 
 def n_for_auc(auc: float, half_width: float, *, level: float = 0.95) -> int:
-    """Images needed in each class for an area under the ROC curve with an interval of a given half width.
-
-    Args:
-        auc: The area expected, in (0, 1).
-        half_width: Half the interval's width, in (0, 0.5).
-        level: Coverage of the interval.
-
-    Returns:
-        Images a class, equally many in both; twice as many in all.
-
-    Raises:
-        ValueError: The area or the half width is out of range.
-
-    Source:
-        Hanley and McNeil 1982.
-    """
+    """Images needed in each class, equally many, for an area under the ROC curve with an interval of a given half
+    width (Hanley and McNeil 1982)."""
     if not 0.0 < auc < 1.0 or not 0.0 < half_width < 0.5:
         raise ValueError(f"auc {auc:g}, half_width {half_width:g}: use an area in (0, 1), a half width in (0, 0.5)")
     share = (half_width / norm.ppf(0.5 + level / 2.0)) ** 2 / (auc * (1.0 - auc))

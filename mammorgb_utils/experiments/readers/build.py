@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import base64
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from mammorgb_utils.data.pairs import real_pairs
+from mammorgb_utils.experiments.readers import files as asked
 from mammorgb_utils.experiments.readers.files import FORMAT, KEY, PAGE, Key, ReaderStudyError, read_key, write_signed
-from mammorgb_utils.experiments.readers.page import Page, grey_bytes, render_page
+from mammorgb_utils.output.pages import render
 from mammorgb_utils.runs import Run, atomic_path, sha256
 from mammorgb_utils.streams import Stream, generator
 
 EARLY = 3  # repeats are drawn from the first third of the order and shown in its second half
+_HERE = "mammorgb_utils.experiments.readers"
+_SCRIPTS = ("reader_digest.js", "reader_view.js", "reader_form.js", "reader.js")
 FLOOR = 0.05  # of the grey range, drawn black in every view: real air is exactly 0, generated air hardly ever is
 IGNORED = ".gitignore"  # keeps the whole folder out of version control
 _EVERYTHING = "*\n"
@@ -29,18 +39,11 @@ def build_study(run: Run, out: Path, *, pairs: int = 60, repeats: int = 12, seed
 
     Args:
         run: A study whose pairs are sampled.
-        out: Folder.
+        out: Folder; one with another study, a changed page, or files of something else is refused.
         pairs, repeats: Different pairs, half of them real, and how many are shown twice.
         seed: Decides choice and order; None: the protocol's. Readers who hold the run should not know it.
         sets: Synthetic sets to show; none named: all.
         floor: Share of the grey range that is drawn black in every view.
-
-    Returns:
-        The key.
-
-    Raises:
-        ReaderStudyError: A set is missing or too small, or the folder holds another study, a changed page, or files
-            of something else.
     """
     if not 0.0 <= floor < 1.0:
         raise ReaderStudyError(f"floor {floor:g}: use a share of the grey range, from 0 to below 1")
@@ -51,16 +54,15 @@ def build_study(run: Run, out: Path, *, pairs: int = 60, repeats: int = 12, seed
     greys = np.stack([grey_bytes(arrays[case.set][case.row], floor) for case in cases.itertuples()])
     patients = set(index["source"]) != {"phantom"}
     page = render_page(cases["case"].to_list(), greys, patients=patients)
-    if (out / KEY).exists():
-        return _at_hand(out, page.study)
-    _require_own_folder(out)
-    _write(out, page, cases, {"seed": seed, "floor": floor, "patients": patients})
-    return read_key(out / KEY)
+    if not (out / KEY).exists():
+        _require_own_folder(out)
+        _write(out, page, cases, {"seed": seed, "floor": floor, "patients": patients})
+    return _at_hand(out, page.study)
 
 
 def _arrays(run: Run, sets: Sequence[str]) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    arrays = {}
-    arrays["real"], index = real_pairs(run)
+    real, index = real_pairs(run)
+    arrays = {"real": real}
     for name in sets:
         if not run.samples(name).is_file():
             raise ReaderStudyError(f"runs/{run.root.name} has no synthetic pairs of {name!r}; it has "
@@ -96,12 +98,10 @@ def _require_own_folder(out: Path) -> None:
 
 
 def _write(out: Path, page: Page, cases: pd.DataFrame, choices: dict[str, object]) -> None:
-    notes = {IGNORED: _EVERYTHING, "key/KEEP_FROM_READERS.txt": _KEEP}
-    for name, text in {**notes, **({"DO_NOT_SHARE.txt": _WARNING} if choices["patients"] else {})}.items():
+    texts = {IGNORED: _EVERYTHING, "key/KEEP_FROM_READERS.txt": _KEEP, PAGE: page.html}
+    for name, text in (texts | ({"DO_NOT_SHARE.txt": _WARNING} if choices["patients"] else {})).items():
         with atomic_path(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    with atomic_path(out / PAGE) as temporary:
-        temporary.write_text(page.html, encoding="utf-8", newline="\n")
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     write_signed(out / KEY, {"format": FORMAT["key"], "study": page.study, "page": page.digest,
                              "page_sha256": sha256(out / PAGE), **choices,
                              "cases": cases.drop(columns="row").to_dict("records")})
@@ -109,21 +109,14 @@ def _write(out: Path, page: Page, cases: pd.DataFrame, choices: dict[str, object
 
 def choose_cases(real: pd.DataFrame, synthetic: Mapping[str, int], *, pairs: int, repeats: int,
                  seed: int) -> pd.DataFrame:
-    """Draw half of the pairs from the real set and half from the synthetic ones, mix them, and repeat some.
+    """Draw half of the pairs from the real ones and half from the synthetic sets, mix them, and repeat some.
 
-    Args:
-        real: One row a real pair, with `pair` and `patient`; a patient is shown with one breast.
-        synthetic: Pairs at hand by the name of the set; each gives an equal part.
-        pairs: Different pairs to show, at least 2.
-        repeats: Pairs that are shown a second time, at most a third of `pairs`.
-        seed: Decides choice and order.
+    A patient is shown with one breast, each synthetic set (pairs at hand by its name) gives an equal part, and between
+    a pair and its repeat lie a sixth of the pairs at least.
 
     Returns:
         One row a case, in the order of the page: `case`, `set`, `row` (of the set's array), `pair`, `repeat_of` (the
-        earlier case, or empty). Between the two lie a sixth of the pairs at least.
-
-    Raises:
-        ReaderStudyError: There are too few pairs, or too many repeats.
+        earlier case, or empty).
     """
     if pairs < 2 or not 0 <= repeats <= pairs // EARLY:
         raise ReaderStudyError(f"{pairs} pairs, {repeats} repeats: show at least 2 pairs, and repeat at most a third")
@@ -159,3 +152,48 @@ def _in_order(chosen: pd.DataFrame, repeats: int, rng: np.random.Generator) -> p
     table.insert(0, "case", [f"c{number:03d}" for number in range(1, len(table) + 1)])
     earlier = table.groupby(["set", "row"], sort=False)["case"].transform("first")
     return table.assign(repeat_of=earlier.where(earlier != table["case"], ""))
+
+
+class Page(NamedTuple):
+    """A rendered page, and what a result made on it must bear."""
+
+    html: str
+    study: str  # of the images
+    digest: str  # of images, questions, script and style
+
+
+def grey_bytes(pairs: np.ndarray, floor: float) -> np.ndarray:
+    """Views in [0, 1] as every case shows them, uint8: grey below `floor` black, the rest stretched."""
+    stretched = (np.asarray(pairs, dtype=np.float64) - floor) / (1.0 - floor)
+    return (np.clip(stretched, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def render_page(cases: list[str], greys: np.ndarray, *, patients: bool) -> Page:
+    """The page of a study: one file, without answers, network or anything that tells images apart.
+
+    Every image of `(N, 2, H, W)` greys, in the order of `cases`, is its raw greys in base64, so that no length,
+    compression or metadata differs between cases. A page made from patients' images says that it must not be shared.
+    """
+    images = "\n".join(base64.b64encode(pair.tobytes()).decode() for pair in greys)
+    of_images = hashlib.sha256(images.encode()).hexdigest()
+    config = {"study": of_images[:16], "cases": cases, "height": greys.shape[2], "width": greys.shape[3],
+              **asked.QUESTIONS}
+    folder = files(_HERE) / "templates"
+    parts = {"images": images, "style": (folder / "reader.css").read_text(encoding="utf-8"),
+             "script": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+             "config": json.dumps(config, separators=(",", ":")).replace("<", "\\u003c")}  # inside a script element
+    digest = hashlib.sha256("\n".join([parts["style"], parts["script"], parts["config"], of_images]).encode())
+    html = render("reader.html", **{name: Markup(text) for name, text in parts.items()}, n_cases=len(cases),
+                  patients=patients, artefacts=asked.ARTEFACTS.values())
+    return Page(html, of_images[:16], digest.hexdigest())
+
+
+def command(options: argparse.Namespace) -> None:
+    """What `mammorgb reader-study build` does: write the page and the key."""
+    run = Run.recorded(options.run)
+    key = build_study(run, options.out, pairs=options.pairs, repeats=options.repeats, seed=options.seed,
+                      sets=options.sets or (), floor=options.floor)
+    print(f"{options.out / PAGE}: {len(key.cases)} cases, for the readers")
+    print(f"{options.out / KEY}: tells real from synthetic, keep it from the readers")
+    if key.patients:
+        print("The page is made from patients' images: do not share it beyond those who may see them")

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mammorgb_utils.runs import write_json
+from mammorgb_utils.streams import Stream, generator
 
 PAGE, KEY = "reader_study.html", "key/key.json"  # in the folder of a study
 FORMAT = {"key": "mammorgb-reader-key/1", "result": "mammorgb-reader-result/1"}
@@ -28,9 +30,14 @@ ARTEFACTS = {  # name in the files: (label, hint) on the page
     "checkerboard": ("Checkerboard or grid", "a regular fine pattern"),
     "other": ("Other", "anything else that no mammogram should show"),
 }
-SHORTCUTS = dict(zip(ARTEFACTS, "abcdefg", strict=True))
-CONFIDENCE_ENDS = ("guessing", "certain")
-CONSISTENCY_ENDS = ("surely not one breast", "surely one breast")
+QUESTIONS = {  # of the page; its grey window [%] opens a little above black, so that air looks alike
+    "scale": SCALE, "window": {"centre": 53, "width": 94}, "confidence": ("guessing", "certain"),
+    "consistency": ("surely not one breast", "surely one breast"),
+    "artefacts": [{"name": name, "label": label, "hint": hint, "key": key}
+                  for key, (name, (label, hint)) in zip("abcdefg", ARTEFACTS.items(), strict=True)]}
+ABILITY = 0.6  # distance of the two classes in what the reader perceives [SD]; AUC about 0.66
+_KEPT = 0.7  # correlation of a pair's two impressions
+_STEP = 0.45  # of an impression, a point of confidence [SD]
 
 
 class ReaderStudyError(ValueError):
@@ -60,11 +67,7 @@ def write_signed(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_key(path: Path) -> Key:
-    """Read a key.
-
-    Raises:
-        ReaderStudyError: The file is absent, isn't a key, or was edited.
-    """
+    """Read a key; `ReaderStudyError` where the file is absent, isn't a key, or was edited."""
     content = _read_signed(path, "key", "take the key.json that was written with the page")
     try:
         cases = pd.DataFrame(content["cases"], columns=["case", "set", "pair", "repeat_of"], dtype=str)
@@ -148,3 +151,42 @@ def _checked(name: str, answers: Any, cases: list[str]) -> pd.DataFrame:
         if not isinstance(row.get("artefacts"), list) or not set(map(str, row["artefacts"])) <= set(ARTEFACTS):
             raise ReaderStudyError(f"{name}: artefacts of case {row['case']} hold a kind that the page doesn't have")
     return pd.DataFrame(rows, columns=["case", "origin", "confidence", "consistency", "artefacts", "seconds"])
+
+
+def simulated_result(key: Key, *, seed: int, reader: str = "simulated", ability: float = ABILITY) -> dict[str, Any]:
+    """A result as the page saves it, marked as simulated, from noise and the key's truth.
+
+    It tries out a study's files and figures, and says nothing about the images. A reader without `ability` guesses.
+    """
+    rng = generator(seed, Stream.READER_SIMULATION)
+    numbers = {case: i for i, case in enumerate(key.cases["case"])}
+    seen, fresh = rng.standard_normal((2, len(numbers), 2))  # of origin and of consistency
+    answers = []
+    for i, case in enumerate(key.cases.itertuples()):
+        fake = case.set != "real"
+        noise = seen[i] if not case.repeat_of else (
+            _KEPT * seen[numbers[case.repeat_of]] + np.sqrt(1.0 - _KEPT**2) * fresh[i])
+        impression = ability * (fake - 0.5) + noise[0]
+        rating = np.clip(round(4.1 - 0.5 * fake + 0.9 * noise[1]), 1, 5)
+        saw = rng.random(len(ARTEFACTS)) < (0.03 if fake else 0.015)
+        answers.append({"case": case.case, "origin": "synthetic" if impression > 0 else "real",
+                        "confidence": int(min(5, 1 + abs(impression) // _STEP)), "consistency": int(rating),
+                        "artefacts": [name for name, there in zip(ARTEFACTS, saw, strict=True) if there],
+                        "seconds": int(rng.integers(8, 40))})
+    content = {"format": FORMAT["result"], "study": key.study, "page": key.page, "reader": reader, "simulated": True,
+               "answers": answers}
+    return {**content, "digest": digest(content)}
+
+
+def readings_at_hand(folder: Path, key: Key, *, seed: int, readers: int = 2) -> pd.DataFrame:
+    """The results in `folder/results/`; without any, those of simulated readers, written to `folder/simulated/`.
+
+    Returns:
+        As `read_results`.
+    """
+    files = sorted((folder / "results").glob("*.json"))
+    if not files:
+        files = [folder / "simulated" / f"simulated-{number}.json" for number in range(1, readers + 1)]
+        for number, file in enumerate(files):
+            write_json(file, simulated_result(key, seed=seed + number, reader=file.stem))
+    return read_results(files, key)

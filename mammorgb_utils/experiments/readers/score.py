@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -15,8 +16,10 @@ from matplotlib.ticker import PercentFormatter
 
 from mammorgb_utils.evaluation.statistics import rate_row, wilson
 from mammorgb_utils.experiments.readers.agreement import accuracy, auc, kappa, n_for_accuracy, n_for_auc
-from mammorgb_utils.experiments.readers.files import ARTEFACTS, SCALE
+from mammorgb_utils.experiments.readers.files import ARTEFACTS, SCALE, read_key, read_results
 from mammorgb_utils.output import style
+from mammorgb_utils.output.saving import save_figure, save_table
+from mammorgb_utils.output.tables import rounded
 from mammorgb_utils.protocol import SET_ORDER
 from mammorgb_utils.streams import Stream, generator
 
@@ -28,13 +31,8 @@ _COLUMNS = ("reader", "measure", "set", "n", "estimate", "low", "high", "interva
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))  # one a reader, round and round
 
 
-def score_readers(readings: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Score each reader. Repeats count in the agreement within a reader alone.
-
-    Args:
-        readings: From `read_results`; each pair is of another patient, so cases are independent.
-        level: Coverage of the intervals.
-        seed: Of the bootstrap.
+def score_readers(readings: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Score each reader of `read_results`. Repeats count in the agreement within a reader alone.
 
     Returns:
         `reader`, `measure`, `set` (empty: real against all synthetic), `n`, `estimate`, `low`, `high`, `interval` (its
@@ -44,16 +42,15 @@ def score_readers(readings: pd.DataFrame, *, level: float = 0.95, seed: int = 0)
         A measure without both classes is left out, an interval that doesn't exist is NaN.
     """
     rows = []
-    for reader, part in readings.groupby("reader", sort=True):
-        first, again = part[part["repeat_of"] == ""], part[part["repeat_of"] != ""]
-        both = again.merge(part, left_on="repeat_of", right_on="case", suffixes=("_2", "_1"))
-        for rated in (_origin(first, level), _ratings(first, level), _kappas("within", both, level, seed),
-                      _needed(first)):
-            rows += [(reader, *row) for row in rated]
     first = dict(list(readings[readings["repeat_of"] == ""].groupby("reader", sort=True)))
+    for reader, part in readings.groupby("reader", sort=True):
+        again = part[part["repeat_of"] != ""]
+        both = again.merge(part, left_on="repeat_of", right_on="case", suffixes=("_2", "_1"))
+        rows += [(reader, *row) for row in (*_origin(first[reader]), *_ratings(first[reader]),
+                                            *_kappas("within", both, seed), *_needed(first[reader]))]
     for one, two in combinations(first, 2):
         both = first[one].merge(first[two], on="case", suffixes=("_1", "_2"))
-        rows += [(f"{one} & {two}", *row) for row in _kappas("between", both, level, seed)]
+        rows += [(f"{one} & {two}", *row) for row in _kappas("between", both, seed)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
@@ -79,23 +76,23 @@ def remark(readings: pd.DataFrame) -> str:
     return SIMULATED if readings["simulated"].any() else ""
 
 
-def _origin(first: pd.DataFrame, level: float) -> Iterator[tuple]:
+def _origin(first: pd.DataFrame) -> Iterator[tuple]:
     said = first["origin"] == "synthetic"
-    yield "accuracy", "", len(first), *accuracy((said == first["synthetic"]).sum(), len(first), level=level), "exact"
+    yield "accuracy", "", len(first), *accuracy((said == first["synthetic"]).sum(), len(first)), "exact"
     for name in style.present_sets(first["set"]):
         mine = said[first["set"] == name]
-        yield "called synthetic", name, len(mine), *wilson(int(mine.sum()), len(mine), level=level), "Wilson"
+        yield "called synthetic", name, len(mine), *wilson(int(mine.sum()), len(mine)), "Wilson"
     for name, fake, real in _contrasts(first):
-        yield "AUC", name, len(fake) + len(real), *_area(fake["score"], real["score"], level)
+        yield "AUC", name, len(fake) + len(real), *_area(fake["score"], real["score"])
 
 
-def _ratings(first: pd.DataFrame, level: float) -> Iterator[tuple]:
+def _ratings(first: pd.DataFrame) -> Iterator[tuple]:
     for name in style.present_sets(first["set"]):
         mine = first.loc[first["set"] == name, "consistency"]
         low, median, high = np.percentile(mine, [25, 50, 75])
         yield "consistency, median", name, len(mine), median, low, high, "quartiles"
     for name, fake, real in _contrasts(first):
-        yield "consistency, AUC", name, len(fake) + len(real), *_area(real["consistency"], fake["consistency"], level)
+        yield "consistency, AUC", name, len(fake) + len(real), *_area(real["consistency"], fake["consistency"])
 
 
 def _contrasts(first: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
@@ -108,17 +105,17 @@ def _contrasts(first: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.Data
             yield name, part, real
 
 
-def _area(high: pd.Series, low: pd.Series, level: float) -> tuple:
-    area = auc(high, low, level=level)
+def _area(high: pd.Series, low: pd.Series) -> tuple:
+    area = auc(high, low)
     return *area, "Newcombe" if area.estimate in (0.0, 1.0) else "DeLong"
 
 
-def _kappas(what: str, both: pd.DataFrame, level: float, seed: int) -> Iterator[tuple]:
+def _kappas(what: str, both: pd.DataFrame, seed: int) -> Iterator[tuple]:
     """Agreement of two readings of the same cases: columns end in `_1` and `_2`."""
     for field in ("origin", "consistency") if len(both) else ():
         ordinal = {"weights": "quadratic", "labels": SCALE} if field == "consistency" else {}
-        found = kappa(both[f"{field}_1"].to_numpy(), both[f"{field}_2"].to_numpy(), level=level,
-                      seed=int(generator(seed, Stream.READER_SCORE).integers(2**31)), **ordinal)
+        found = kappa(both[f"{field}_1"], both[f"{field}_2"], **ordinal,
+                      seed=int(generator(seed, Stream.READER_SCORE).integers(2**31)))
         yield f"kappa {what}, {field}", "", len(both), *found, "bootstrap"
 
 
@@ -138,17 +135,11 @@ def _needed(first: pd.DataFrame) -> Iterator[tuple]:
 
 @style.styled
 def figure(readings: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> Figure:
-    """What readers could tell.
+    """What readers could tell, from `read_results`, `score_readers` and `artefact_rates`.
 
-    Args:
-        readings: From `read_results`; where any is simulated, the figure says so.
-        table: From `score_readers`.
-        rates: From `artefact_rates`.
-
-    Returns:
-        ROC curve of each reader's signed confidence; how often each set was called synthetic, with Wilson intervals;
-        consistency ratings by set, all readers together; artefacts in real and in all synthetic pairs, a mark a
-        reader, with Wilson intervals.
+    ROC curve of each reader's signed confidence; how often each set was called synthetic; consistency ratings by set,
+    all readers together; artefacts in real and in all synthetic pairs, a mark a reader. Where answers are simulated,
+    the figure says so.
     """
     drawn = style.new_figure(style.DOUBLE_COLUMN, 145.0)
     grid = drawn.subplots(2, 2, height_ratios=(1, 1.25))
@@ -219,5 +210,20 @@ def _intervals(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str], r
 
 def _mark(name: str) -> dict[str, object]:
     """Marker and fill of a set; all synthetic sets together are open."""
-    marker, colour = (style.MARKERS[name], style.COLOURS[name]) if name in style.MARKERS else ("p", "white")
-    return {"marker": marker, "color": colour, "markersize": 4.5, "markeredgecolor": style.EDGE, "markeredgewidth": 0.6}
+    return style.mark(name) if name in style.MARKERS else style.mark("real") | {"marker": "p", "color": "white"}
+
+
+def command(options: argparse.Namespace) -> None:
+    """What `mammorgb reader-study score` does: score results, print the table, and write tables and figure."""
+    key = read_key(options.key)
+    readings = read_results(options.results, key)
+    table, rates = score_readers(readings), artefact_rates(readings)
+    note = remark(readings)
+    out = options.out or options.key.parent.parent / "scores"
+    save_table(table, out, "reader_study", remark=note)
+    save_table(rates, out, "reader_study_artefacts", remark=note)
+    save_figure(figure(readings, table, rates), out, "reader_study")
+    print(rounded(table).to_string(index=False))
+    if note:
+        print(note)
+    print(f"{out}: tables reader_study and reader_study_artefacts, figure reader_study")

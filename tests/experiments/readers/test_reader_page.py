@@ -11,11 +11,13 @@ from browser import chromium, needs_chromium, until
 from reader_studies import SIDE, small_study
 
 from mammorgb_utils.experiments.readers import read_results, score_readers
-from mammorgb_utils.experiments.readers.page import WINDOW
+from mammorgb_utils.experiments.readers.files import QUESTIONS
 
 CSS = (files("mammorgb_utils.experiments.readers") / "templates" / "reader.css").read_text(encoding="utf-8")
 COLOURS = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", CSS))
 WIDTHS = {"desktop": (1280, 800, False), "tablet": (820, 1180, True), "phone": (390, 844, True)}
+
+WINDOW = QUESTIONS["window"]
 
 
 def contrast(one, two):

@@ -24,8 +24,8 @@ from mammorgb_utils.experiments.readers import (
     score_readers,
     simulated_result,
 )
+from mammorgb_utils.experiments.readers.build import grey_bytes
 from mammorgb_utils.experiments.readers.files import ARTEFACTS, digest
-from mammorgb_utils.experiments.readers.page import grey_bytes
 from mammorgb_utils.runs import write_json
 
 
