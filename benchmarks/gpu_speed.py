@@ -36,7 +36,7 @@ RESULT = PROJECT_ROOT / "benchmarks" / "results" / "gpu_speed.csv"
 PROFILE = RESULT.with_name("gpu_profile.csv")
 BATCH, STEPS, DRAWN_STEPS = 16, 8, 50  # images, training steps a turn, sampling steps a turn
 TARGETS = {("training", "peer fp32"): 2.5, ("training", "peer bf16"): 1.4, ("sampling", "peer fp32"): 2.5}
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 def timed(works: dict[str, Work], turns: int) -> dict[str, list[float]]:
@@ -66,25 +66,25 @@ def our_training(unet: UNet2DModel, scheduler: DDPMScheduler, pairs: np.ndarray,
     return steps
 
 
-def peer_training(unet: UNet2DModel, pairs: np.ndarray, precision: str) -> Work:
+def peer_training(unet: UNet2DModel, pairs: np.ndarray, bf16: bool) -> Work:
     """As many steps of diffusers' example."""
     rgb = (encode_batch(torch.from_numpy(pairs), "sum", 0.5).permute(0, 2, 3, 1).numpy() + 1) / 2
-    losses = train(copy.deepcopy(unet), rgb, batch_size=BATCH, steps=100_000, precision=precision)
-    return lambda: [next(losses) for _ in range(STEPS)] and None
+    losses = train(copy.deepcopy(unet), rgb, batch_size=BATCH, steps=100_000, bf16=bf16)
+    return lambda: [next(losses) for _ in range(STEPS)]
 
 
 def drawing(unet: UNet2DModel, bf16: bool) -> Work:
     """DDPM steps of ours on one batch."""
     unet = copy.deepcopy(unet).to(pick_device(), memory_format=torch.channels_last).eval()
     model = compiled(unet, "bf16" if bf16 else "fp32")
-    return lambda: denoise(model, make_sampler(DDPMScheduler(), "ddpm", DRAWN_STEPS), 0, range(BATCH), bf16) and None
+    return lambda: denoise(model, make_sampler(DDPMScheduler(), "ddpm", DRAWN_STEPS), 0, range(BATCH), bf16)
 
 
 def peer_drawing(unet: UNet2DModel) -> Work:
     """As many of DDPMPipeline's, as a user calls it."""
     pipeline = DDPMPipeline(unet=copy.deepcopy(unet).eval(), scheduler=DDPMScheduler()).to(pick_device())
     pipeline.set_progress_bar_config(disable=True)
-    return lambda: pipeline(batch_size=BATCH, num_inference_steps=DRAWN_STEPS) and None
+    return lambda: pipeline(batch_size=BATCH, num_inference_steps=DRAWN_STEPS)
 
 
 def matrix_rate(side: int = 8192, turns: int = 10) -> float:
@@ -144,7 +144,8 @@ def main() -> None:
     works = {"ours bf16": ours}
     if usual:
         works |= {"ours fp32": our_training(unet, DDPMScheduler(), pairs, precision="fp32"),
-                  "peer fp32": peer_training(unet, pairs, "no"), "peer bf16": peer_training(unet, pairs, "bf16")}
+                  "peer fp32": peer_training(unet, pairs, bf16=False),
+                  "peer bf16": peer_training(unet, pairs, bf16=True)}
     table += rows("training", BATCH * STEPS, timed(works, options.turns))
     profile_table = profiled(ours, options.label)
     if usual:
