@@ -68,8 +68,7 @@ class Mammogram:
         voi_choices: VOI LUTs and windows that the header offers; one is used.
         chest_wall_by_tags: `"left"` or `"right"`, None where no tag tells.
         scanner: Maker and model in known words.
-        transfer_syntax: Its name.
-        bits: Bits stored.
+        transfer_syntax, bits: Its name, and bits stored.
     """
 
     pixels: np.ndarray
@@ -89,10 +88,9 @@ class Mammogram:
 
     def header_facts(self) -> dict[str, str | int]:
         """What the header told, for a table: text is empty where it didn't."""
+        same = ("voi", "voi_choices", "photometric", "bits", "transfer_syntax", "scanner")
         return {"header_laterality": self.laterality or "", "header_view": self.view or "",
-                "chest_wall_by_tags": self.chest_wall_by_tags or "", "voi": self.voi, "voi_choices": self.voi_choices,
-                "photometric": self.photometric, "bits": self.bits, "transfer_syntax": self.transfer_syntax,
-                "scanner": self.scanner}
+                "chest_wall_by_tags": self.chest_wall_by_tags or "", **{name: getattr(self, name) for name in same}}
 
 
 def read_mammogram(path: str | Path, *, min_side: int | None = None,
@@ -109,9 +107,6 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
         RejectedImage: The file can't be read, or isn't one plain CC or MLO view, or shows an implant. Codes:
             unreadable, missing_decoder, not_mammography, for_processing, not_single_frame, not_greyscale, other_view,
             modified_view, derived, specimen, implant.
-
-    Source:
-        DICOM PS3.3 C.8.11.7 (mammography image), C.11 (LUTs), `for_processing` of the protocol.
     """
     path = Path(path)
     try:

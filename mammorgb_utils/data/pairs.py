@@ -89,13 +89,9 @@ def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[
 
 
 def _keep(record: Record, batch: dict[int, tuple | RejectedImage]) -> None:
-    views, facts = {}, {}
-    for row, result in batch.items():
-        if isinstance(result, RejectedImage):
-            facts[row] = {"code": result.code, "detail": result.reason}
-        else:
-            views[row], facts[row] = result
-    record.add(facts, views)
+    read = {row: result for row, result in batch.items() if not isinstance(result, RejectedImage)}
+    gone = {row: {"code": result.code, "detail": result.reason} for row, result in batch.items() if row not in read}
+    record.add(gone | {row: facts for row, (_, facts) in read.items()}, {row: view for row, (view, _) in read.items()})
 
 
 def load_pairs(run: Run, split: str) -> tuple[np.ndarray, pd.DataFrame]:

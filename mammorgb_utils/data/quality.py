@@ -176,8 +176,7 @@ def find_odd(images: pd.DataFrame) -> pd.DataFrame:
         One row a reason and image, the most odd of a reason first: `reason`, a heading; `image`, the index in
         `images`; `sentence`, what was found, without any identifier.
     """
-    read = images[images["code"] == ""]
-    gone = images[images["code"] != ""]
+    read, gone = (images[(images["code"] == "") == is_read] for is_read in (True, False))
     parts = [_listed(f"Rejected: {code.replace('_', ' ')}", rows["reason"]) for code, rows in gone.groupby("code")]
     parts += [_listed(reason, rule(read)) for reason, rule in RULES.items()] if len(read) else []
     return pd.concat([_listed("", pd.Series(dtype=object)), *parts], ignore_index=True)
@@ -206,11 +205,8 @@ def scanner_distances(images: pd.DataFrame) -> pd.Series:
 
 
 def _listed(reason: str, sentences: pd.Series) -> pd.DataFrame:
-    return pd.DataFrame({"reason": reason, "image": sentences.index, "sentence": sentences.to_numpy(object)})
-
-
-def _stated(sentences: pd.Series) -> pd.Series:
-    return sentences[sentences != ""]
+    stated = sentences[sentences != ""]
+    return pd.DataFrame({"reason": reason, "image": stated.index, "sentence": stated.to_numpy(object)})
 
 
 def _beyond(measure: pd.Series, sentence: str, low: float = -np.inf, high: float = np.inf) -> pd.Series:
@@ -241,9 +237,9 @@ def _unlike_scanner(images: pd.DataFrame) -> pd.Series:
 
 
 RULES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "Tags contradict each other": lambda images: _stated(images["conflicts"]),
-    "Chest wall not where the tags put it": lambda images: _stated(chest_wall_conflicts(images)),
-    "Side or view not as in the manifest": lambda images: _stated(header_conflicts(images)),
+    "Tags contradict each other": lambda images: images["conflicts"],
+    "Chest wall not where the tags put it": chest_wall_conflicts,
+    "Side or view not as in the manifest": header_conflicts,
     f"Breast region out of {SHARE[0]:.0%} to {SHARE[1]:.0%} of the image": lambda images: _beyond(
         images["region_share"], "the breast region covers {:.1%} of the image", *SHARE),
     "Breast region reaches the edge opposite its chest wall": lambda images: _beyond(

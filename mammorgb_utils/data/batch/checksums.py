@@ -13,7 +13,6 @@ from tqdm import tqdm
 from mammorgb_utils.runs import sha256, write_json
 
 CACHE_FOLDER = ".mammorgb-cache"  # beside the manifest; ignored by git, as it holds paths
-
 BATCH = 256  # files hashed between two looks at the clock; a pool holds a future for each file it was given
 SAVE_EVERY = 10.0  # seconds of work that a kill may cost; each save rewrites the whole cache
 
@@ -25,11 +24,9 @@ def checksums(folder: Path, paths: Sequence[str], *, cache: Path | None = None, 
         folder: What `paths` are relative to.
         paths: Files that are there.
         cache: JSON of `path|size|mtime` to digest. It holds paths: its folder gets a `.gitignore` of its own.
-        progress: Show a bar.
 
     Returns:
-        Hex digests in the order of `paths`; where a file can't be read, in words why, see `is_digest`: the error
-        itself would name the path, which may identify a patient.
+        Hex digests in order, or in words why a file can't be read: the error itself would name its path.
     """
     known = _load(cache) if cache else {}
     keys = [f"{path}|{file_stamp(folder / path)}" for path in paths] if cache else paths

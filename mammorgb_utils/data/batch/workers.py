@@ -47,11 +47,11 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
     process are under way at a time, however many there are; nothing is held once it has been handed out.
 
     Args:
-        function: Importable by name, or a `functools.partial` of such a function; takes one item.
+        function: Importable by name, or a `functools.partial` of such a function.
         items: Paths as a rule; may be a generator.
         seconds: An item that takes longer is given up [s].
         gigabytes: Address space that a worker may take beyond what its modules need [10⁹ bytes].
-        processes: Workers; by default one for each core that this process may use.
+        processes: By default one for each core that this process may use.
 
     Yields:
         Each item with its result, in the order of `items`. The result is a `RejectedImage` where the function
@@ -59,7 +59,6 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
 
     Raises:
         WorkerError: Workers can't be kept running.
-        Exception: Whatever else the function raised.
     """
     processes = processes or available_cores()
     source, window, restarts = iter(items), deque(), 0
@@ -72,19 +71,19 @@ def map_isolated(function: Callable[[Any], Any], items: Iterable[Any], *, second
                           for item in islice(source, processes * _AHEAD - len(window)))
             if not window:
                 return
-            if not _is_finished(pool, window[0][1], seconds):
-                restarts += 1
-                if restarts > _RESTARTS:
-                    raise WorkerError("worker processes end before they do anything; free memory or lower the number "
-                                      "of processes, and see the messages above")
-                _stop(pool)
-                pool = start()
-                window = deque((item, future if _kept(future) else _schedule(pool, item, seconds))
-                               for item, future in window)
+            if _is_finished(pool, window[0][1], seconds):
+                restarts = 0
+                item, future = window.popleft()
+                yield item, _result(item, future, seconds, gigabytes)
                 continue
-            restarts = 0
-            item, future = window.popleft()
-            yield item, _result(item, future, seconds, gigabytes)
+            restarts += 1
+            if restarts > _RESTARTS:
+                raise WorkerError("worker processes end before they do anything; free memory or lower the number "
+                                  "of processes, and see the messages above")
+            _stop(pool)
+            pool = start()
+            window = deque((item, future if _kept(future) else _schedule(pool, item, seconds))
+                           for item, future in window)
     finally:
         _stop(pool)
 
@@ -134,7 +133,6 @@ def _result(item: Any, future: ProcessFuture, seconds: float, gigabytes: float) 
         return RejectedImage(path, "decoder_crash", f"decoding it ended its worker process ({cause})")
     except TimeoutError:
         return RejectedImage(path, "timeout", f"decoding it takes more than {seconds:g} s")
-
 
 
 # What follows runs when a worker starts, or in the worker.
