@@ -132,7 +132,7 @@ STAGES: dict[str, Callable[[SimpleNamespace], object]] = {
     "fidelity": lambda study: fidelity_table(study.texture, study.protocol),
     "memorisation": lambda study: memorisation_table(study.nearest),
     "verdicts by method": lambda study: verdicts_by_method(
-        *study.overlaps, study.protocol, PROJECT_ROOT / "claims.yaml", cohort_source="phantom", own=study.own),
+        *study.overlaps, study.protocol, cohort_source="phantom", own=study.own),
     "split effects": splits,
     "artefacts": measured("flags", lambda sets: sets.rows(artefact_flags)),
     "artefact rates": lambda study: artefact_rates(study.flags),

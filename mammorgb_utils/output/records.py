@@ -47,11 +47,16 @@ def state(path: Path) -> str:
 
 def recorded(path: Path) -> dict[str, Any]:
     """What was noted of a file when it was written; empty without a record."""
+    return read_json(_record_of(path))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON record; empty where there is none, or none that can be read."""
     try:
-        known = json.loads(_record_of(path).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def samples_digests(root: Path) -> dict[str, str]:

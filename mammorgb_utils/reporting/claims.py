@@ -20,7 +20,7 @@ VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDERPOWERED, NOT_TESTABLE, NOT_RUN = (
 
 
 class ClaimsError(ValueError):
-    """The claims file or a result can't be used; the message names file, claim, field and remedy."""
+    """The claims file or a result can't be used; the message names file or claim, field and remedy."""
 
 
 class Judgement(NamedTuple):
@@ -216,19 +216,18 @@ def cohort_source(study: Run) -> str:
 
 def judge_claims(study: Run, results: Mapping[str, Any], only: str | None = None) -> pd.DataFrame:
     """`evaluate_claims` for a study's own cohort and protocol; `only` keeps the claim of that id."""
-    claims = evaluate_claims(CLAIMS_FILE, results, cohort_source=cohort_source(study), protocol=study.protocol)
+    claims = evaluate_claims(results, cohort_source=cohort_source(study), protocol=study.protocol)
     return claims if only is None else claims[claims["id"] == only]
 
 
-def evaluate_claims(claims_path: Path, results: Mapping[str, Any], *, cohort_source: str,
-                    protocol: Protocol) -> pd.DataFrame:
+def evaluate_claims(results: Mapping[str, Any], *, cohort_source: str, protocol: Protocol,
+                    path: Path = CLAIMS_FILE) -> pd.DataFrame:
     """Judge every claim by what the study found.
 
     Args:
-        claims_path: `claims.yaml`.
         results: Tables by the name a claim's `needs` gives: `effects`, `distances`, `contrasts`, `consistency`,
             in the appendices also `artefacts` and others; `runs_per_encoding` (1 when absent).
-        cohort_source: Source of the cohort, as in the manifest; "phantom" qualifies every verdict.
+        cohort_source: As in the manifest; "phantom" qualifies every verdict.
         protocol: Gives encodings, alpha and the equivalence margin.
 
     Returns:
@@ -239,7 +238,7 @@ def evaluate_claims(claims_path: Path, results: Mapping[str, Any], *, cohort_sou
         ClaimsError: The claims file is wrong, or a result lacks a column that a criterion needs.
     """
     phantoms, rows = cohort_source.strip().lower() in {"phantom", "phantoms"}, []
-    for claim in load_claims(claims_path):
+    for claim in load_claims(path):
         observed, verdict, note = claim.judge(results, protocol)
         if claim.calibrated and phantoms and verdict != NOT_RUN:
             verdict, note = NOT_TESTABLE, "set by us on phantoms, so it earns no verdict"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,7 +11,7 @@ from mammorgb_utils.evaluation.consistency import consistency_table
 from mammorgb_utils.evaluation.statistics import contrast_table, distance_table, effect_table
 from mammorgb_utils.output.records import require_unchanged
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.reporting.claims import CLAIMS_FILE, cohort_source, evaluate_claims
+from mammorgb_utils.reporting.claims import cohort_source, evaluate_claims
 from mammorgb_utils.runs import Run, read_table
 
 MAX_DRAWS = 2000  # permutations and bootstrap draws under other methods than the study's: they show a change of verdict
@@ -35,17 +34,17 @@ def verdicts_of_study(study: Run) -> MaskVerdicts:
         require_unchanged(study.tables / f"{name}.csv", "05_stats")
     own = {name: read_table(study.tables / f"{name}.csv") for name in _TABLES}
     return verdicts_by_method(read_table(study.by_method("overlap")), read_table(study.by_method("shuffled")),
-                              study.protocol, CLAIMS_FILE, cohort_source=cohort_source(study), own=own)
+                              study.protocol, cohort_source=cohort_source(study), own=own)
 
 
-def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol, claims_path: Path, *,
+def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol, *,
                        cohort_source: str, own: Mapping[str, pd.DataFrame] | None = None) -> MaskVerdicts:
     """Distances, effects, contrasts and consistency under every mask method, judged as the ledger judges them.
 
     Args:
         overlap, shuffled: What `overlap_by_method` returned.
         protocol: As in notebook 05; other methods than its own get at most `MAX_DRAWS` draws.
-        claims_path, cohort_source: As for `evaluate_claims`.
+        cohort_source: As for `evaluate_claims`.
         own: The study's tables `distances`, `effects`, `contrasts` and `consistency`, which hold for its own method;
             made anew where they aren't given.
 
@@ -64,7 +63,7 @@ def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: 
     for method, rows in overlap.groupby("mask_method", sort=False):
         is_own = method == protocol.mask_method
         results = own if is_own and own else _results(rows, strangers[method], protocol if is_own else fewer)
-        claims = evaluate_claims(claims_path, results, cohort_source=cohort_source, protocol=protocol)
+        claims = evaluate_claims(results, cohort_source=cohort_source, protocol=protocol)
         verdicts.append(claims[claims["id"].isin(MASK_CLAIMS)].assign(mask_method=method))
         effects.append(_effects(results).assign(mask_method=method)[_EFFECTS])
     return MaskVerdicts(_compared(pd.concat(verdicts, ignore_index=True), protocol.mask_method),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 
+from mammorgb_utils.output.records import read_json, study_digest
 from mammorgb_utils.output.style import NAMES
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, read_table, sha256
@@ -77,12 +77,12 @@ def version_table(found: list[Stage]) -> pd.DataFrame:
 
 def digest_table(run: Run) -> pd.DataFrame:
     """SHA-256 of what the study was made from and of what it made."""
-    record = run.root / "protocol.json"
-    rows = [("Manifest", _json(record).get("manifest_sha256")), ("Protocol and manifest", _sha(record)),
-            ("Reference of the histogram matching", _json(run.pairs_record).get("reference_sha256")),
+    rows = [("Manifest", read_json(run.root / "protocol.json").get("manifest_sha256")),
+            ("Protocol and manifest", study_digest(run.root)),
+            ("Reference of the histogram matching", read_json(run.pairs_record).get("reference_sha256")),
             ("Preprocessed pairs", _sha(run.pairs))]
     for name in run.protocol.encodings:
-        model = _json(run.model(name) / "mammorgb.json")
+        model = read_json(run.model(name) / "mammorgb.json")
         rows += [(f"Base model of {NAMES[name]}", model.get("base_sha256")),
                  (f"Model of {NAMES[name]}", model.get("digest")),
                  (f"Synthetic pairs of {NAMES[name]}", _sha(run.samples(name)))]
@@ -100,7 +100,7 @@ def data_flow(run: Run) -> list[tuple[str, str, str]]:
         index = read_table(run.pairs_index)
         split = ", ".join(f"{count} {name}" for name, count in index["split"].value_counts().sort_index().items())
         steps.append(("Pairs", f"{len(index)} pairs", f"of {index['patient'].nunique()} patients: {split}"))
-    models = {name: _json(run.model(name) / "mammorgb.json") for name in run.protocol.encodings}
+    models = {name: read_json(run.model(name) / "mammorgb.json") for name in run.protocol.encodings}
     trained = {name: f"{model.get('n_pairs', '?')} pairs, {model.get('steps', '?')} steps"
                for name, model in models.items() if model}
     if trained:
@@ -146,12 +146,3 @@ def _by_set(counts: dict[str, Any]) -> str:
 
 def _sha(path: Path) -> str:
     return sha256(path) if path.is_file() else ""
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON record; empty where there is none, or none that can be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

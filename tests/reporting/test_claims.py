@@ -50,7 +50,7 @@ def consistency(intervals=((0.75, 1.0), (0.8, 1.1), (0.2, 0.5)), gain=0.12, near
 
 
 def verdict(claim, results, source="archive", protocol=PROTOCOL, path=CLAIMS):
-    table = evaluate_claims(path, results, cohort_source=source, protocol=protocol).set_index("id")
+    table = evaluate_claims(results, cohort_source=source, protocol=protocol, path=path).set_index("id")
     return table.loc[claim, "verdict"]
 
 
@@ -63,7 +63,7 @@ def test_ledger_holds_the_papers_seven_claims_and_figures():
 
 
 def test_without_results_nothing_was_run():
-    table = evaluate_claims(CLAIMS, {}, cohort_source="archive", protocol=PROTOCOL)
+    table = evaluate_claims({}, cohort_source="archive", protocol=PROTOCOL)
     assert list(table) == ["id", "claim", "paper", "criterion", "observed", "verdict", "note"]
     assert (table["verdict"] == "not run").all()
     assert (table["observed"] == "").all()
@@ -100,7 +100,7 @@ def test_encodings_are_judged_over_three_runs_only(runs, bounds, expected):
 
 
 def test_one_run_each_is_said():
-    table = evaluate_claims(CLAIMS, {"contrasts": contrasts()}, cohort_source="archive", protocol=PROTOCOL)
+    table = evaluate_claims({"contrasts": contrasts()}, cohort_source="archive", protocol=PROTOCOL)
     row = table.set_index("id").loc["C4"]
     assert row["note"].startswith("one run each: encoding is confounded with seed; 3 runs an encoding needed")
     assert "sum − zero: median +0.020 (p 0.002)" in row["observed"]
@@ -141,7 +141,7 @@ def test_an_appendix_hands_in_its_verdict():
 def test_every_verdict_on_phantoms_says_so():
     results = {"effects": effects(), "distances": distances(), "contrasts": contrasts(),
                "consistency": consistency(gain=0.01)}
-    table = evaluate_claims(CLAIMS, results, cohort_source="phantom", protocol=PROTOCOL)
+    table = evaluate_claims(results, cohort_source="phantom", protocol=PROTOCOL)
     assert table["verdict"].str.endswith("on phantoms").all()
     assert all(text.startswith(VERDICTS) for text in table["verdict"])
     assert table["verdict"].tolist()[0] == "reproduced on phantoms"

@@ -10,10 +10,8 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import mask_verdicts
 from mammorgb_utils.reporting.claims import evaluate_claims
 from mammorgb_utils.reporting.mask_verdicts import MASK_CLAIMS, verdicts_by_method
-from mammorgb_utils.runs import PROJECT_ROOT
 
 PROTOCOL = Protocol(n_permutations=99, n_bootstrap=100)
-CLAIMS = PROJECT_ROOT / "claims.yaml"
 
 
 def tables_of(method, centres):
@@ -44,7 +42,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def found(tables):
-    return verdicts_by_method(*tables, PROTOCOL, CLAIMS, cohort_source="phantom")
+    return verdicts_by_method(*tables, PROTOCOL, cohort_source="phantom")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,7 @@ def own_tables(tables):
 
 
 def test_the_studys_own_method_has_the_verdicts_of_the_ledger(own_tables, found):
-    ledger = evaluate_claims(CLAIMS, own_tables, cohort_source="phantom", protocol=PROTOCOL).set_index("id")
+    ledger = evaluate_claims(own_tables, cohort_source="phantom", protocol=PROTOCOL).set_index("id")
     own = found.verdicts[found.verdicts["study"]].set_index("id")
     assert own.index.tolist() == list(MASK_CLAIMS) and not own["changed"].any()
     assert own["verdict"].to_dict() == ledger.loc[own.index, "verdict"].to_dict()
@@ -69,7 +67,7 @@ def test_tables_of_the_study_are_taken_for_its_own_method(tables, own_tables, fo
     monkeypatch.setattr(mask_verdicts, "distance_table", lambda overlap, protocol: asked.append(
         (overlap["mask_method"].unique().tolist(), protocol.n_permutations, protocol.n_bootstrap))
         or distance_table(overlap, protocol))
-    given = verdicts_by_method(*tables, PROTOCOL, CLAIMS, cohort_source="phantom", own=own_tables)
+    given = verdicts_by_method(*tables, PROTOCOL, cohort_source="phantom", own=own_tables)
     assert asked == [(["otsu"], 50, 50)], "fewer draws for the other method, none for the study's own"
     same = [table[table["mask_method"] == "background"] for table in (given.verdicts, found.verdicts)]
     pd.testing.assert_frame_equal(*same)
@@ -94,4 +92,4 @@ def test_effects_hold_a_row_a_method_and_set(found):
 
 def test_tables_without_the_studys_own_method_are_refused(tables):
     with pytest.raises(ValueError, match=r"by_method.csv: no rows of the study's own mask method 'triangle'"):
-        verdicts_by_method(*tables, PROTOCOL.changed(mask_method="triangle"), CLAIMS, cohort_source="phantom")
+        verdicts_by_method(*tables, PROTOCOL.changed(mask_method="triangle"), cohort_source="phantom")

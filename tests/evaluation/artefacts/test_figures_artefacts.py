@@ -9,7 +9,6 @@ from mammorgb_utils.evaluation.artefacts import ANY, DETECTORS, figures
 from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting.claims import evaluate_claims
-from mammorgb_utils.runs import PROJECT_ROOT
 
 
 def rate_rows(n=400, count=28):
@@ -50,6 +49,6 @@ def test_the_claim_is_judged_by_the_rate_of_any_artefact(count, source, verdict)
     rates = rate_rows(count=count)
     table = rates[rates["artefact"] == ANY]
     assert table["rate"].eq(count / 400).all()
-    claims = evaluate_claims(PROJECT_ROOT / "claims.yaml", {"artefacts": table}, cohort_source=source,
+    claims = evaluate_claims({"artefacts": table}, cohort_source=source,
                              protocol=Protocol())
     assert claims.set_index("id").loc["C5", "verdict"] == verdict
