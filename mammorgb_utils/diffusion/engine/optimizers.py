@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mammorgb_utils.diffusion.engine.stacked_muon import StackedMuon
+
 if TYPE_CHECKING:
     from mammorgb_utils.diffusion.engine.state import Recipe
 
@@ -28,8 +30,10 @@ class Optimizer:
         self._matrices = {name: torch.nn.Parameter(_as_matrix(w)) for name, w in kernels.items()}
         self._adamw = torch.optim.AdamW(self._rest.values(), lr=recipe.learning_rate,
                                         weight_decay=recipe.weight_decay, fused=True)
-        self._muon = torch.optim.Muon(self._matrices.values(), lr=recipe.muon_learning_rate,
-                                      weight_decay=recipe.weight_decay) if kernels else None
+        on_gpu = any(weight.is_cuda for weight in weights.values())
+        muon = StackedMuon if on_gpu else torch.optim.Muon
+        self._muon = muon(self._matrices.values(), lr=recipe.muon_learning_rate,
+                          weight_decay=recipe.weight_decay) if kernels else None
         self._full_rates = recipe.learning_rate, recipe.muon_learning_rate
 
     def step(self, share: float) -> None:
@@ -61,7 +65,7 @@ class Optimizer:
 
     def _momentum(self, name: str) -> torch.Tensor:
         weight = self._kernels[name]
-        buffer = self._muon.state[self._matrices[name]]["momentum_buffer"]
+        buffer = self._muon.state[self._matrices[name]]["momentum_buffer"].contiguous()
         return buffer.as_strided(weight.shape, weight.stride())
 
 

@@ -5,6 +5,7 @@ from tiny_models import SIZE, equal, weights
 from mammorgb_utils.diffusion.engine.base import load_base, pick_device
 from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError
 from mammorgb_utils.diffusion.engine.optimizers import Optimizer
+from mammorgb_utils.diffusion.engine.stacked_muon import StackedMuon
 from mammorgb_utils.diffusion.engine.state import Recipe, State
 from mammorgb_utils.diffusion.training import train
 
@@ -59,6 +60,35 @@ def test_muon_moves_the_hidden_kernels_and_adamw_the_rest(base):
     for name, weight in mine.items():
         expected = flat[name].view_as(weight) if name in flat else rest[name]
         assert torch.equal(weight, expected), name
+
+
+def test_muon_in_stacks_is_torchs_within_rounding():
+    """Standing, lying and square matrices; momentum and decay over several steps."""
+    shapes = [(8, 8), (8, 72), (16, 8), (16, 144), (8, 16), (72, 16)]
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = ([torch.nn.Parameter(torch.randn(shape, generator=generator.manual_seed(i)))
+                     for i, shape in enumerate(shapes)] for _ in range(2))
+    start = [weight.detach().clone() for weight in ours]
+    stacked, plain = (optimizer(weights, lr=0.02, weight_decay=0.1)
+                      for optimizer, weights in ((StackedMuon, ours), (torch.optim.Muon, theirs)))
+    for turn in range(4):
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            for weight in pair:
+                weight.grad = torch.randn(weight.shape, generator=generator.manual_seed(10 * turn + i))
+        stacked.step()
+        plain.step()
+    for mine, other, before in zip(ours, theirs, start, strict=True):
+        assert torch.allclose(stacked.state[mine]["momentum_buffer"], plain.state[other]["momentum_buffer"], atol=1e-6)
+        assert (mine - other).norm() < 0.02 * (other - before).norm()
+
+
+def test_stacked_muon_goes_on_from_a_saved_momentum():
+    weight, saved = torch.nn.Parameter(torch.randn(16, 8)), torch.randn(16, 8)
+    optimizer = StackedMuon([weight])
+    optimizer.state[weight] = {"momentum_buffer": saved.clone()}
+    weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    assert torch.allclose(optimizer.state[weight]["momentum_buffer"], 0.95 * saved)
 
 
 def test_both_learning_rates_follow_the_schedule(base):
