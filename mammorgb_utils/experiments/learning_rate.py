@@ -23,22 +23,16 @@ _QUALITY = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "plausible"
 
 
 def read_steps(folders: Mapping[tuple[float, int], Path]) -> pd.DataFrame:
-    """Every step of every training, with its rate and seed: what `training/stats.jsonl` in each trial's folder holds.
-
-    Args:
-        folders: The trial's folder by learning rate and seed.
-    """
+    """Every step of every training, from `training/stats.jsonl` in the trials' folders, by learning rate and seed."""
     return pd.concat([pd.read_json(folder / "training" / STATS, lines=True).assign(learning_rate=rate, seed=seed)
                       for (rate, seed), folder in folders.items()])
 
 
 def table(steps: pd.DataFrame, looks: pd.DataFrame, max_grad_norm: float) -> pd.DataFrame:
-    """How steadily each training went, and what it drew at its end.
+    """How steadily each training of `read_steps` went, and what it drew at its end.
 
     Args:
-        steps: From `read_steps`.
         looks: Rows of `run_trial`, one a training and milestone.
-        max_grad_norm: Norm beyond which a gradient was clipped.
 
     Returns:
         One row a training: `learning_rate`, `seed`, the columns of `stability`, and those of its last milestone.
@@ -82,9 +76,17 @@ def figure(steps: pd.DataFrame, looks: pd.DataFrame, *, max_grad_norm: float, re
     drawn = style.new_figure(style.DOUBLE_COLUMN, 112.0)
     grid = drawn.subplots(2, 3)
     _stability(grid[0], steps, max_grad_norm, colours, markers)
-    for axes, name in zip(grid[1], _QUALITY, strict=True):
+    for axes, (name, label) in zip(grid[1], _QUALITY.items(), strict=True):
         _trainings(axes, looks, "epoch", name, colours, style="learning_rate", markers=markers, markersize=4.5)
-    _quality_axes(grid[1], real, floor)
+        axes.set(xlabel="Epoch", ylabel=label)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        if name in real:
+            axes.axhline(real[name], **style.DASHED)
+    grid[1, 0].axhspan(*floor, color=style.BAND, linewidth=0, zorder=0)
+    grid[1, 0].set_ylim(0, None)
+    for axes in (grid[0, 2], grid[1, 2]):
+        axes.set_ylim(-0.02, 1.04)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     handles = [Line2D([], [], color=colours[rate], marker=markers[rate], markersize=4.5, markeredgecolor=style.EDGE,
                       label=style.format_rate(rate)) for rate in rates]
     handles += [Patch(facecolor=style.BAND, label="Real against real"),
@@ -120,19 +122,5 @@ def _stability(panels: Sequence[Axes], steps: pd.DataFrame, max_grad_norm: float
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
     panels[1].axhline(max_grad_norm, **style.DASHED)
-    panels[2].set(xlabel="Learning rate", ylabel="Steps with clipped gradient", xlim=(-0.5, len(rates) - 0.5),
-                  ylim=(-0.02, 1.04))
+    panels[2].set(xlabel="Learning rate", ylabel="Steps with clipped gradient", xlim=(-0.5, len(rates) - 0.5))
     panels[2].set_xticks(range(len(rates)), [style.format_rate(rate) for rate in rates])
-    panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
-
-
-def _quality_axes(panels: Sequence[Axes], real: Mapping[str, float], floor: tuple[float, float]) -> None:
-    for axes, (name, label) in zip(panels, _QUALITY.items(), strict=True):
-        axes.set(xlabel="Epoch", ylabel=label)
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        if name in real:
-            axes.axhline(real[name], **style.DASHED)
-    panels[0].axhspan(*floor, color=style.BAND, linewidth=0, zorder=0)
-    panels[0].set_ylim(0, None)
-    panels[2].set_ylim(-0.02, 1.04)
-    panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -29,12 +29,9 @@ _MARKS = {"ddim": ("#1B4F93", "s", 0.95), "dpmsolver++": ("#D5622B", "^", 1.05),
 
 def draw_with(model_dir: Path, protocol: Protocol, folder: Path, sampler: str, steps: int, n: int, *,
               progress: bool = True) -> np.ndarray:
-    """Pairs of one sampler, each from the noise that it has under every other one; drawn once, then opened.
+    """Pairs of one sampler, `(n, 2, H, W)` in [0, 1], each from the noise that it has under every other one.
 
-    Writes `<sampler>-<steps>/pairs.npy`; a killed run continues at the batch it was in.
-
-    Returns:
-        `(n, 2, H, W)` float32 in [0, 1], CC first, memory-mapped.
+    They are drawn once to `<sampler>-<steps>/pairs.npy`; a killed run continues at the batch it was in.
     """
     asked = {"sampler": sampler, "sampling_steps": steps, "n_synthetic": n, "sampling_batch": BATCH}
     out = Path(folder) / f"{sampler}-{steps}" / "pairs.npy"
@@ -50,7 +47,6 @@ def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.nda
     Args:
         drawn: `(N, 2, H, W)` by sampler and steps, image i from the noise of the reference's image i.
         reference: The same number of pairs of the reference.
-        protocol: Gives mask method, margin, alpha, permutations and seed.
 
     Returns:
         One row a choice, `_COLUMNS`: `emd` (of IoU, to the reference) with its band and `p` (labels permuted);
@@ -84,11 +80,8 @@ def _row(iou: pd.Series, reference: pd.Series, protocol: Protocol) -> dict[str, 
 
 
 def safe_from(table: pd.DataFrame) -> pd.DataFrame:
-    """For each sampler of `sampler_table` the smallest step count from which on every one that was tried is safe.
-
-    Returns:
-        `sampler`, `safe_from` [steps]; empty (NA) where the largest one isn't safe.
-    """
+    """For each sampler of `sampler_table` the smallest step count, `safe_from`, from which on every one that was tried
+    is safe; empty (NA) where the largest one isn't."""
     rows = []
     for sampler, part in table.groupby("sampler", sort=False):
         part = part.sort_values("steps", ascending=False)

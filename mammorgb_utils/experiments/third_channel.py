@@ -95,12 +95,8 @@ def runs_per_encoding(runs: pd.DataFrame, encodings: Sequence[str]) -> int:
 def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float, float]) -> Figure:
     """Trainings with different third channels: what they have to say lies between trainings, not images.
 
-    A panel a measure, a row an encoding; a dot is a run, its shape the seed, a bar their mean.
-
-    Args:
-        runs: As for `run_contrasts`.
-        real: The real set's `iou_median` and `gain`.
-        floor: Band of the EMD of real to real.
+    A panel a measure, a row an encoding; a dot is a run, its shape the seed, a bar their mean. Beside them stand the
+    real set's `iou_median` and `gain`, and the band of the EMD of real to real.
     """
     names = [name for name in CHANNELS if (runs["encoding"] == name).any()]
     seeds = sorted(runs["seed"].unique())

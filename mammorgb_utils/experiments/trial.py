@@ -75,7 +75,6 @@ def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encodin
 
     Raises:
         TrialError: The folder holds a trial with another protocol, other pairs or another base.
-        ValueError: The number of milestones isn't between 1 and the number of steps.
     """
     folder, steps = Path(folder), training_steps(protocol, len(pairs))
     if not 1 <= milestones <= steps:

@@ -80,14 +80,13 @@ def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, prot
         tables: What `choice_tables` found, and, under `real_split` and `contrast_test`, what `split_effects` and
             `contrast_tests` made.
         overlap: metrics/overlap.csv.
-        protocol: The study's choices.
 
     Returns:
-        One row a choice, result and set: `field`, `open` (the paper doesn't state it), `choice`, `study_choice`,
-        `result` (`real_median`, `shift` of synthetic against real, `gain` of pairing over shuffling, all in IoU;
-        `score`, the synthetic gain over the real one; `p` of a contrast), `set` (for `p`, both sets), `value` with
-        `low`, `high` (95 %, where the source has them); `against` (the choice compared with: the study's, for the
-        learning rate the paper's), `moved_by` (value − that of `against`); `source` (a table's name).
+        One row a choice, result and set, `COLUMNS`: `open` (the paper doesn't state it), `result` (`real_median`,
+        `shift` of synthetic against real, `gain` of pairing over shuffling, all in IoU; `score`, the synthetic gain
+        over the real one; `p` of a contrast), `set` (for `p`, both sets), `low`, `high` (95 %, where the source has
+        them); `against` (the choice compared with: the study's, for the learning rate the paper's), `moved_by` (value
+        − that of `against`); `source` (a table's name).
     """
     study = _Study(protocol, overlap.loc[overlap["set"] == "real", "iou"].median(), sets_in(overlap, protocol))
     found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
@@ -177,12 +176,9 @@ def _by_rate(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
 def _by_channel(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
     """The encodings of the study: what the paper compares, as a scale for the rest."""
     part = table[(table["measure"] == "iou") & table["set"].isin(study.sets)]
-    if "gain" in table:
-        yield _rows(part, "third_channel", part["set"], "consistency", ("gain", "drawn", "gain gain_low gain_high"),
-                    ("score", "drawn", "score score_low score_high"))
-    else:
-        yield _rows(part, "third_channel", part["set"], "effects",
-                    ("shift", "drawn", "hodges_lehmann hodges_lehmann_low hodges_lehmann_high"))
+    columns = {"gain": "gain", "score": "score"} if "gain" in table else {"shift": "hodges_lehmann"}
+    yield _rows(part, "third_channel", part["set"], "consistency" if "gain" in table else "effects",
+                *((result, "drawn", f"{name} {name}_low {name}_high") for result, name in columns.items()))
 
 
 def _by_split(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
@@ -207,10 +203,8 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
     """The main results, were the real pairs the held-out ones, those of training, or all.
 
     Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], every pair of the study.
-        index: Their rows of `pairs/index.csv`.
+        pairs, index: `(N, 2, H, W)` float in [0, 1], every pair of the study, and their rows of `pairs/index.csv`.
         overlap: metrics/overlap.csv, for the synthetic pairs.
-        protocol: Gives the mask method, draws and seed.
 
     Returns:
         One row a split and result: `split`, `result` (`real_median`, `gain`, and the `shift` of each encoding), `set`,
@@ -220,9 +214,8 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
     rows = []
     for split in SPLITS:
         places = np.flatnonzero(index["split"] == split) if split != "all" else np.arange(len(index))
-        if len(places) > MAX_PAIRS:
-            rng = generator(protocol.seed, Stream.SPLIT_SAMPLE)
-            places = np.sort(rng.choice(places, MAX_PAIRS, replace=False))
+        rng = generator(protocol.seed, Stream.SPLIT_SAMPLE)
+        places = np.sort(rng.choice(places, min(len(places), MAX_PAIRS), replace=False))
         if len(places) >= MIN_PAIRS:
             sets = StudySets.of({split: (pairs[places], index.iloc[places])}, protocol)
             rows += [(split, *row) for row in _split_rows(sets, overlap)]
@@ -249,17 +242,14 @@ def _split_rows(sets: StudySets, overlap: pd.DataFrame) -> Iterator[tuple]:
 
 
 def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """p-values of the encodings' contrasts in IoU of metrics/overlap.csv under each test that may have given the
-    paper's.
+    """Contrasts of the encodings in IoU of metrics/overlap.csv under each test that may have given the paper's p.
 
     Returns:
         One row a contrast and test: `first`, `second`, `test`, `p` (two-sided, unadjusted; NaN with fewer than
         `MIN_PAIRS` pairs in a set).
     """
     values = {name: rows["iou"].dropna().to_numpy(float) for name, rows in overlap.groupby("set")}
-    rows = []
-    for first, second in combinations(sets_in(overlap, protocol), 2):
-        enough = min(values[first].size, values[second].size) >= MIN_PAIRS
-        rows += [{"first": first, "second": second, "test": name,
-                  "p": test(values[first], values[second]) if enough else np.nan} for name, test in TESTS.items()]
+    rows = [(first, second, name, test(values[first], values[second])
+             if min(values[first].size, values[second].size) >= MIN_PAIRS else np.nan)
+            for first, second in combinations(sets_in(overlap, protocol), 2) for name, test in TESTS.items()]
     return pd.DataFrame(rows, columns=["first", "second", "test", "p"])

@@ -65,9 +65,8 @@ def figure(table: pd.DataFrame, *, margin: float) -> Figure:
 
 def _style(name: str) -> dict[str, object]:
     """Mark of a set, or of pairs drawn in an appendix."""
-    marker, colour = (style.MARKERS[name], style.COLOURS[name]) if name in style.COLOURS else ("X", style.QUIET)
-    return {"marker": marker, "color": colour, "linestyle": "", "markersize": 3.8, "markeredgecolor": style.EDGE,
-            "markeredgewidth": 0.4}
+    own = {} if name in style.COLOURS else {"marker": "X", "color": style.QUIET}
+    return style.mark(name if not own else "real", 3.8) | {"linestyle": "", "markeredgewidth": 0.4} | own
 
 
 def _name(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:

@@ -47,7 +47,6 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
     record of what they were made from; a finished audit is loaded, a killed one starts over.
 
     Args:
-        run: A study whose preprocessing is done.
         index: Rows of `pairs/index.csv`: the real pairs that synthetic ones are compared against.
         max_pairs: More than these are sampled, by the protocol's seed.
 
@@ -56,9 +55,6 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
         of `pair_metrics`, `plausible` (areas judged by those before matching, same framing, background mask),
         `excluded` (a reason code where a view couldn't be read: all else is NaN, in every cell). And one row a
         cell and shuffled pair: the cell and the columns of `shuffled_overlap`, same partners in every cell.
-
-    Raises:
-        ValueError: No file can be read any more, or a patient holds more than half of the pairs.
     """
     reference = load_reference_cdf(run.protocol)
     made_from = {"reference_sha256": reference.sha256, "index_sha256": sha256(run.pairs_index),
@@ -67,9 +63,8 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
     with exclusive(run.pairs.parent):
         there = all(file.is_file() for file in (*files, record))
         if not there or json.loads(record.read_text(encoding="utf-8")) != made_from:
-            rows = np.arange(len(index))
-            if len(index) > max_pairs:
-                rows = np.sort(generator(run.protocol.seed, Stream.AUDIT_PAIRS).choice(rows, max_pairs, replace=False))
+            rng = generator(run.protocol.seed, Stream.AUDIT_PAIRS)
+            rows = np.sort(rng.choice(len(index), min(len(index), max_pairs), replace=False))
             for file, table in zip(files, _audited(run, index.iloc[rows], reference, progress), strict=True):
                 write_csv(file, table)
             write_json(record, made_from)
@@ -103,7 +98,7 @@ def difference_from_study(audit: pd.DataFrame, pairs: np.ndarray, index: pd.Data
         protocol: Its `match_scope`, `aspect` and `mask_method` name the cell.
 
     Returns:
-        A fraction of IoU, 0 when the audit saw what the study uses; infinite where only one of them has a mask.
+        0 when the audit saw what the study uses; infinite where only one of them has a mask.
     """
     own = audit[(audit[CELL] == [getattr(protocol, name) for name in CELL]).all(axis=1) & (audit["excluded"] == "")]
     own = own.set_index("pair")["iou"]

@@ -27,9 +27,8 @@ EFFECT_COLUMNS = ("variant", "field", "choice", "n_real", "n", "real_median", "r
                   "shift_low", "shift_high", "score", "score_low", "score_high", "artefact_rate", "artefact_low",
                   "artefact_high", "plausible", "n_real_nan", "n_nan", "real_gain_low", "real_gain_high",
                   "synthetic_gain", "real_artefact_rate")
-_MARK = {"markersize": 4.5, "markeredgecolor": style.EDGE, "markeredgewidth": 0.6}
-_MARKS = {"real": {"marker": "o", "color": style.COLOURS["real"]}, "strangers": {"marker": "o", "color": "white"},
-          "drawn": {"marker": "s", "color": style.COLOURS["sum"]}, "unsure": {"marker": "s", "color": "white"}}
+_MARKS = {"real": style.mark("real"), "strangers": style.mark("real") | {"color": "white"},
+          "drawn": style.mark("sum"), "unsure": style.mark("sum") | {"color": "white"}}
 _SOLID = {"linestyle": "-", "linewidth": 0.5}
 _APART = 0.16  # of a row, between its real and its drawn marks
 _SCORES = (-1.0, 3.0)  # intervals beyond are cut at the panel's edge
@@ -81,12 +80,8 @@ def to_the_left(pairs: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.n
 
 
 def side_agreement(run: Run, measured: VariantSets) -> float:
-    """Share in [0, 1] of real views whose side, found on the small view, is the one found on the mammogram itself.
-
-    Args:
-        run: A variant's that doesn't mirror; its record of images holds the side of every mammogram.
-        measured: Its real pairs.
-    """
+    """Share in [0, 1] of the real views of a variant that doesn't mirror whose side, found on the small view, is the
+    one that its record of images holds of the mammogram itself."""
     images = read_table(run.images)
     sides = images[images["excluded"].isna()].pivot(index="pair", columns="view", values="chest_wall")
     sides = sides.loc[measured.sets.index[REAL]["pair"], ["CC", "MLO"]]
@@ -95,11 +90,6 @@ def side_agreement(run: Run, measured: VariantSets) -> float:
 
 def variant_effect(variant: Variant, measured: VariantSets, protocol: Protocol) -> pd.DataFrame:
     """The main results under one preprocessing: drawn pairs against real ones that were made likewise.
-
-    Args:
-        variant: Names the row.
-        measured: Its real and drawn pairs.
-        protocol: The study's: bootstrap draws and seed.
 
     Returns:
         One row, `EFFECT_COLUMNS`: the variant; `n_real`, `n` (pairs with a mask), `n_real_nan`, `n_nan`; `real_median`,
@@ -166,19 +156,18 @@ def figure(effects: pd.DataFrame, *, margin: float) -> Figure:
                           (panels[0], "drawn", effects["synthetic_median"]),
                           (panels[3], "real", effects["real_artefact_rate"])):
         axes.plot(x, y + (_APART if name == "drawn" else -_APART), linestyle="", zorder=5, clip_on=False,
-                  **_MARKS[name], **_MARK)
+                  **_MARKS[name])
     for axes, stem, value in zip(panels[1:], ("shift", "score", "artefact"), ("shift", "score", "artefact_rate"),
                                  strict=True):
         low, high = effects[f"{stem}_low"], effects[f"{stem}_high"]
         axes.hlines(y + _APART, low, high, color=style.COLOURS["sum"], linewidth=1.4, zorder=4)
         for name, rows in (("drawn", low.notna() & high.notna()), ("unsure", low.isna() | high.isna())):
-            axes.plot(effects.loc[rows, value], y[rows] + _APART, linestyle="", zorder=5, **_MARKS[name], **_MARK)
+            axes.plot(effects.loc[rows, value], y[rows] + _APART, linestyle="", zorder=5, **_MARKS[name])
     _limits(panels, effects, margin)
     panels[0].set_yticks(y, [LABELS[name] for name in effects["variant"]])
     panels[0].set_ylim(len(effects) - 0.5, -0.5)
-    handles = [Line2D([], [], linestyle=line, linewidth=1.4, label=label, **_MARKS[name], **_MARK) for name, line, label
-               in (("real", "", "Real pairs"), ("strangers", "", "Real, shuffled"),
-                   ("drawn", "-", "Drawn pairs, 95 % interval"))]
+    handles = [Line2D([], [], linestyle=line, linewidth=1.4, label=label, **_MARKS[name]) for name, line, label in (
+        ("real", "", "Real pairs"), ("strangers", "", "Real, shuffled"), ("drawn", "-", "Drawn pairs, 95 % interval"))]
     handles += [Line2D([], [], label="Equivalence margin", **style.DASHED),
                 Line2D([], [], linestyle="", label="One training a row")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=5)

@@ -84,9 +84,6 @@ def make_references(study: Run, *, progress: bool = True) -> pd.DataFrame:
     Returns:
         One row a reference: `choice`, `taken_from`, `n_images`, and its `lower_quartile`, `median` and
         `upper_quartile` inside the breast, in [0, 1].
-
-    Raises:
-        CohortError: Fewer than three training images can be read any more.
     """
     files = {name: _reference_file(study, name) for name in _REFERENCES}
     with exclusive(study.appendix("A3")):
@@ -104,9 +101,6 @@ def preprocess_variants(study: Run, variants: Iterable[Variant], *, progress: bo
 
     Returns:
         Each variant's run by its name; `load_pairs` and `real_pairs` read its views.
-
-    Raises:
-        CohortError: The variants don't hold the same pairs: an archive lost files since notebook 01.
     """
     runs = {variant.name: variant_run(study, variant) for variant in variants}
     expected = load_pairs(study, "all")[1].groupby("split")["pair"].apply(list).to_dict()
@@ -154,12 +148,10 @@ def draw_variant(study: Run, variant: Variant, real: pd.DataFrame, budget: Proto
     """Train one model on the variant's training pairs and draw from it; at once where this has been done.
 
     Args:
-        study: The study; the variant's pairs are made.
-        variant: Whose pairs are trained on.
+        study, variant: Whose pairs are trained on; they are made.
         real: The variant's real rows of `overlap_table`.
         budget: The study's protocol with the appendix's `epochs` and `n_synthetic`: equal for every variant, and so
             are the seed, the order of batches, and all noise.
-        encoding: A name in `trial.CHANNELS`.
 
     Returns:
         `(n, 2, H, W)` float32 in [0, 1], CC first, as drawn; no pairs where the training diverged.

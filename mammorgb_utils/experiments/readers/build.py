@@ -29,8 +29,6 @@ FLOOR = 0.05  # of the grey range, drawn black in every view: real air is exactl
 IGNORED = ".gitignore"  # keeps the whole folder out of version control
 _EVERYTHING = "*\n"
 _OWN = {PAGE, Path(KEY).parts[0], "DO_NOT_SHARE.txt", "results", "scores"}  # that a folder of a reader study may hold
-_KEEP = "The key tells real from synthetic: keep it from the readers until they have answered.\n"
-_WARNING = "The page is made from patients' images: do not share it beyond those who may see them.\n"
 
 
 def build_study(run: Run, out: Path, *, pairs: int = 60, repeats: int = 12, seed: int | None = None,
@@ -38,7 +36,6 @@ def build_study(run: Run, out: Path, *, pairs: int = 60, repeats: int = 12, seed
     """Write `reader_study.html` and `key/key.json`; a study that is there already is left as it is.
 
     Args:
-        run: A study whose pairs are sampled.
         out: Folder; one with another study, a changed page, or files of something else is refused.
         pairs, repeats: Different pairs, half of them real, and how many are shown twice.
         seed: Decides choice and order; None: the protocol's. Readers who hold the run should not know it.
@@ -98,8 +95,12 @@ def _require_own_folder(out: Path) -> None:
 
 
 def _write(out: Path, page: Page, cases: pd.DataFrame, choices: dict[str, object]) -> None:
-    texts = {IGNORED: _EVERYTHING, "key/KEEP_FROM_READERS.txt": _KEEP, PAGE: page.html}
-    for name, text in (texts | ({"DO_NOT_SHARE.txt": _WARNING} if choices["patients"] else {})).items():
+    texts = {IGNORED: _EVERYTHING, PAGE: page.html, "key/KEEP_FROM_READERS.txt":
+             "The key tells real from synthetic: keep it from the readers until they have answered.\n"}
+    if choices["patients"]:
+        texts["DO_NOT_SHARE.txt"] = "The page is made from patients' images: do not share it beyond those who may " \
+                                    "see them.\n"
+    for name, text in texts.items():
         with atomic_path(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     write_signed(out / KEY, {"format": FORMAT["key"], "study": page.study, "page": page.digest,

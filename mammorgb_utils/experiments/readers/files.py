@@ -77,20 +77,12 @@ def read_key(path: Path) -> Key:
 
 
 def read_results(paths: Sequence[Path], key: Key) -> pd.DataFrame:
-    """Read the results of one study's readers, and look up what they saw.
-
-    Args:
-        paths: Files that the page saved, one a reader.
-        key: Of the same study.
+    """Read the results of one study's readers, a file each as the page saved it, and look up what they saw.
 
     Returns:
         One row a reader and case: `reader`, `simulated`, `case`, `set`, `pair`, `repeat_of`, `synthetic` (truth),
         `origin`, `confidence`, `score` (both on one scale: −5, certainly real, to 5, certainly synthetic, without 0),
         `consistency`, `seconds`, and a bool column an artefact.
-
-    Raises:
-        ReaderStudyError: A file isn't a result, belongs to another study or to a changed page, was edited, is
-            incomplete, or a reader comes twice.
     """
     readings = [_reading(Path(path), key) for path in paths]
     readers = [reading["reader"].iloc[0] for reading in readings]
@@ -179,11 +171,7 @@ def simulated_result(key: Key, *, seed: int, reader: str = "simulated", ability:
 
 
 def readings_at_hand(folder: Path, key: Key, *, seed: int, readers: int = 2) -> pd.DataFrame:
-    """The results in `folder/results/`; without any, those of simulated readers, written to `folder/simulated/`.
-
-    Returns:
-        As `read_results`.
-    """
+    """`read_results` of `folder/results/`; without any, of simulated readers, written to `folder/simulated/`."""
     files = sorted((folder / "results").glob("*.json"))
     if not files:
         files = [folder / "simulated" / f"simulated-{number}.json" for number in range(1, readers + 1)]

@@ -198,9 +198,8 @@ def _intervals(axes: Axes, table: pd.DataFrame, by: str, order: Sequence[str], r
     """A rate and its interval for each reader and set, at the places of `order`."""
     groups, readers = dict(list(table.groupby(["set", "reader"]))), sorted(table["reader"].unique())
     for (name, reader), rows in groups.items():
-        beside = readers if by == "set" else list(groups)
-        number = beside.index(reader if by == "set" else (name, reader))
-        place = rows[by].map(list(order).index) + room * ((number + 0.5) / len(beside) - 0.5)
+        beside, own = (readers, reader) if by == "set" else (list(groups), (name, reader))
+        place = rows[by].map(list(order).index) + room * ((beside.index(own) + 0.5) / len(beside) - 0.5)
         away = [rows["rate"] - rows["low"], rows["high"] - rows["rate"]]
         where = {"x": place, "y": rows["rate"], "yerr": away} if upright else \
             {"x": rows["rate"], "y": place, "xerr": away}
