@@ -33,8 +33,7 @@ class StudySets:
         masks: Of these pairs, by the protocol's method.
         index: Row by row `pair`, `patient` and what else is known of each set.
         protocol: The study's.
-        train, heldout: Training pairs and pairs held out of training, each with its index; no rows where there are
-            none.
+        train, heldout: Training pairs and pairs held out of training with their index; no rows where there are none.
     """
 
     pairs: dict[str, np.ndarray]
@@ -50,8 +49,8 @@ class StudySets:
         """Take any sets, and find their masks.
 
         Args:
-            sets: By name `(N, 2, H, W)` float in [0, 1]; or these and, row by row, their `pair` and `patient`. Pairs
-                without an index are numbered, and each is its own patient.
+            sets: By name `(N, 2, H, W)` float in [0, 1]; or these and their index. Pairs without an index are numbered,
+                and each is its own patient.
             protocol: Gives the mask method, the shufflings and their seed.
             train, heldout: For what `beyond` measures.
         """
@@ -120,10 +119,7 @@ def shuffled_table(sets: StudySets) -> pd.DataFrame:
 
     Returns:
         `set` and the columns of `shuffled_overlap`; after all sets the trivial baseline of the real one, as the set
-        `NEAREST_AREA`. A set of one pair has no stranger and no row.
-
-    Raises:
-        ValueError: A patient holds more than half of a set.
+        `NEAREST_AREA`. A set of one pair has no row. A patient who holds more than half of a set raises a ValueError.
     """
     draws = {"n_draws": sets.protocol.n_derangements, "seed": sets.protocol.seed}
     who = {name: {"pairs": index["pair"], "patients": index["patient"]} for name, index in sets.index.items()}

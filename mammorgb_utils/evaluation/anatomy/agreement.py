@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ MAX_THIRDS = 500  # pairs of a set whose third channel is compared, the first on
 _SHUFFLED = 2_000  # shuffled pairs behind an interval: more cost time alone
 _COLUMNS = ("measure", "set", "null", "valid", "n", "n_nan", "r", "paired", "shuffled", "gain", "gain_low", "gain_high",
             "p", "n_draws", "score", "score_low", "score_high", "note")
+Compared = tuple[dict, pd.DataFrame, pd.DataFrame]  # facts of a row, disagreement of own and of strangers' views
 
 
 def strata_of(anatomy: pd.DataFrame) -> np.ndarray:
@@ -93,30 +95,26 @@ def anatomy_table(anatomy: pd.DataFrame, protocol: Protocol, *, residuals: pd.Da
     found = set(anatomy["set"]) if "set" in anatomy else set()
     names = sets_in(anatomy, protocol, with_real=True) if "real" in found else []
     parts = {name: anatomy[anatomy["set"] == name].reset_index(drop=True) for name in names}
-    rows = _measured_rows(parts, protocol, dict(valid or {}))
+    compared = _measured(parts, protocol, valid or {})
     if residuals is not None:
-        rows += _residual_rows(parts, residuals, protocol)
+        compared = chain(compared, _residuals(parts, residuals))
+    rows, gains = [], {}
+    for facts, paired, other in compared:
+        rows.append(facts | _row(paired, other, gains.setdefault((facts["measure"], facts["null"]), {}), protocol))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _measured_rows(parts: Mapping[str, pd.DataFrame], protocol: Protocol, valid: dict[str, str]) -> list[dict]:
+def _measured(parts: Mapping[str, pd.DataFrame], protocol: Protocol, valid: Mapping[str, str]) -> Iterator[Compared]:
     usual = usual_differences(parts["real"]) if parts else {}
     partners = {(name, null): _partners(part, null, protocol) for name, part in parts.items() for null in NULLS}
-    rows = []
-    for measure in MEASURES:
-        for null in NULLS:
-            gains: dict[str, tuple] = {}
-            for name, part in parts.items():
-                own, partner = np.arange(len(part)), partners[name, null]
-                values = disagreement(part, own, own, measure, usual)
-                draws, cc = (np.repeat(np.arange(len(partner)), len(part)), np.tile(own, len(partner)))
-                other = pd.DataFrame({"draw": draws, "cc_pair": part["pair"].to_numpy()[cc],
-                                      "mlo_pair": part["pair"].to_numpy()[partner.ravel()],
-                                      "value": disagreement(part, cc, partner.ravel(), measure, usual)})
-                row = {"measure": measure, "set": name, "null": null, "valid": valid.get(measure, "no truth"),
-                       "r": _rank_correlation(part, measure)}
-                rows.append(row | _row(part.assign(value=values), other, gains, protocol))
-    return rows
+    for measure, null, (name, part) in product(MEASURES, NULLS, parts.items()):
+        own, partner, pair = np.arange(len(part)), partners[name, null], part["pair"].to_numpy()
+        draws, cc = np.repeat(np.arange(len(partner)), len(part)), np.tile(own, len(partner))
+        other = pd.DataFrame({"draw": draws, "cc_pair": pair[cc], "mlo_pair": pair[partner.ravel()],
+                              "value": disagreement(part, cc, partner.ravel(), measure, usual)})
+        facts = {"measure": measure, "set": name, "null": null, "valid": valid.get(measure, "no truth"),
+                 "r": _rank_correlation(part, measure)}
+        yield facts, part.assign(value=disagreement(part, own, own, measure, usual)), other
 
 
 def _partners(part: pd.DataFrame, null: str, protocol: Protocol) -> np.ndarray:
@@ -128,21 +126,14 @@ def _partners(part: pd.DataFrame, null: str, protocol: Protocol) -> np.ndarray:
     return np.stack([derangement(len(part), rng, patients=patient_of(part), strata=strata) for _ in range(NULL_DRAWS)])
 
 
-def _residual_rows(parts: Mapping[str, pd.DataFrame], residuals: pd.DataFrame, protocol: Protocol) -> list[dict]:
-    rows = []
-    for measure in residuals["measure"].unique():
-        for null in NULLS:
-            gains: dict[str, tuple] = {}
-            for name, part in parts.items():
-                mine = residuals[(residuals["measure"] == measure) & (residuals["set"] == name)]
-                mine = mine.rename(columns={"residual": "value"})
-                if mine.empty:
-                    continue
-                paired = mine[mine["null"] == OWN].drop(columns=["null"]).assign(pair=mine["cc_pair"])
-                paired = paired[["pair", "value"]].merge(part[["set", "pair", "patient"]], on="pair", how="left")
-                row = {"measure": measure, "set": name, "null": null, "valid": "exact"}
-                rows.append(row | _row(paired, mine[mine["null"] == null], gains, protocol))
-    return rows
+def _residuals(parts: Mapping[str, pd.DataFrame], residuals: pd.DataFrame) -> Iterator[Compared]:
+    residuals = residuals.rename(columns={"residual": "value"})
+    for measure, null, (name, part) in product(residuals["measure"].unique(), NULLS, parts.items()):
+        mine = residuals[(residuals["measure"] == measure) & (residuals["set"] == name)]
+        if len(mine):
+            paired = mine.loc[mine["null"] == OWN, ["cc_pair", "value"]].rename(columns={"cc_pair": "pair"})
+            yield ({"measure": measure, "set": name, "null": null, "valid": "exact"},
+                   paired.merge(part[["set", "pair", "patient"]], on="pair", how="left"), mine[mine["null"] == null])
 
 
 def _row(paired: pd.DataFrame, other: pd.DataFrame, gains: dict[str, tuple], protocol: Protocol) -> dict[str, object]:

@@ -23,12 +23,11 @@ def anatomy_consistency(table: pd.DataFrame) -> Figure:
     """What pairing adds in every measure of anatomy, and the share of the real gain that synthetic pairs reach.
 
     Args:
-        table: What `anatomy_table` gives. Measures whose `valid` is `no` are drawn pale and marked: on phantoms they
-            don't agree with the truth.
+        table: From `anatomy_table`. Measures whose `valid` is `no` are drawn pale and marked.
 
     Returns:
-        Disagreement of a pair's own views over that of strangers' (1: no better than strangers), and for each null
-        the score with its interval.
+        Disagreement of a pair's own views over that of strangers' (1: no better than strangers), and for each null the
+        score with its interval.
     """
     measures = [name for name in MEASURE_LABELS if name in set(table["measure"])]
     names = style.present_sets(table["set"])
@@ -60,10 +59,7 @@ def anatomy_consistency(table: pd.DataFrame) -> Figure:
 
 @style.styled
 def match_test(table: pd.DataFrame) -> Figure:
-    """How often a CC's own MLO is picked among K.
-
-    Args:
-        table: What `match_table` gives.
+    """How often a CC's own MLO is picked among K, from `match_table`.
 
     Returns:
         A panel a null: accuracy by K with its interval, by anatomy (filled) and by area alone (open), and chance.

@@ -5,7 +5,6 @@ Lengths are fractions of the image's width and areas fractions of the image, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -72,8 +71,9 @@ def anatomy(pairs: np.ndarray, masks: PairMasks, *, ratio: float = SQUASHED_RATI
     lines = _nipple_lines(masks, ratio)
     columns = {"area": masks.breast.mean(axis=(2, 3)), "nipple_line": lines.length, "nipple_row": lines.nipple_row}
     columns["area"] = np.where(columns["area"] > 0, columns["area"], np.nan)
+    blocks = (slice(first, first + _BLOCK) for first in range(0, max(len(pairs), 1), _BLOCK))
     parts = [_tissue(pairs[rows], masks.breast[rows], masks.muscle[rows], _Lines(*(x[rows] for x in lines)), ratio)
-             for rows in _blocks(len(pairs))]
+             for rows in blocks]
     columns |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     frame = pd.DataFrame({"pectoral": lines.slope[:, 1] > 0})
     for column, view in enumerate(VIEWS):
@@ -81,10 +81,6 @@ def anatomy(pairs: np.ndarray, masks: PairMasks, *, ratio: float = SQUASHED_RATI
         profile = dict(zip(PROFILES[view], columns["profile"][:, column].T, strict=True))
         frame = pd.concat([frame, pd.DataFrame(scalars | profile)], axis=1)
     return frame
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(first, first + _BLOCK) for first in range(0, max(n, 1), _BLOCK))
 
 
 def _nipple_lines(masks: PairMasks, ratio: float) -> _Lines:

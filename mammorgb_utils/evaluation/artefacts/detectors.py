@@ -129,14 +129,11 @@ def artefact_scores(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
     """Score of every detector on every pair.
 
     Args:
-        pairs: `(N, 2, H, W)` float in [0, 1], CC first, 0 = air, chest wall on the left.
+        pairs: `(N, 2, H, W)` float in [0, 1], CC first, 0 = air, chest wall on the left; a ValueError where not finite.
         masks: Masks of these pairs.
 
     Returns:
         One row a pair, one float column a detector, in the unit that `THRESHOLDS` states.
-
-    Raises:
-        ValueError: The masks belong to other pairs, or a view holds values that aren't finite.
     """
     if masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")

@@ -59,16 +59,13 @@ def _mark(name: str) -> dict[str, object]:
 
 @style.styled
 def artefact_examples(pairs: np.ndarray, sets: Sequence[str], captions: Sequence[str], kinds: Sequence[str]) -> Figure:
-    """Flagged pairs as a contact sheet for the eye.
+    """Flagged pairs as a contact sheet for the eye; none leaves a line that says so.
 
     Args:
-        pairs: `(n, 2, H, W)` in [0, 1], CC first; none leaves a line that says so.
+        pairs: `(n, 2, H, W)` in [0, 1], CC first.
         sets: The set of each pair, which gives its frame's colour.
         captions: Name of each pair, which stands above it, after its set where the name doesn't begin with it.
         kinds: What stands below it: the artefacts that were found.
-
-    Raises:
-        ValueError: Sets, captions or kinds don't match the pairs one to one.
     """
     if not len(pairs) == len(sets) == len(captions) == len(kinds):
         raise ValueError(f"{len(pairs)} pairs with {len(sets)} sets, {len(captions)} captions, {len(kinds)} kinds")

@@ -18,15 +18,12 @@ def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
     """How many patients' pairs carry each artefact, by set.
 
     Args:
-        flags: One row a pair: `set`, `patient` (a synthetic pair's is its own), and bool columns of `artefact_flags`.
+        flags: One row a pair: `set`, `patient` (a synthetic pair's is its own), and the bool columns of
+            `artefact_flags`.
 
     Returns:
-        One row a set and artefact, `any` last: `set`, `artefact`, `n` (patients), `count`, `rate`, `low`, `high` (95 %
-        Wilson interval) as `statistics.rate` has them: a patient of several pairs counts once, by the share of them
-        that is flagged.
-
-    Raises:
-        ValueError: `flags` lacks a column.
+        One row a set and artefact, `any` last: `set`, `artefact`, and the columns of `rate_row`: a patient of several
+        pairs counts once, by the share of them that is flagged.
     """
     kinds = [*DETECTORS, ANY]
     if absent := [name for name in ("set", "patient", *kinds) if name not in flags]:
@@ -42,11 +39,7 @@ def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
 
 
 def rate_differences(rates: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Every set's artefact rates minus those of one set.
-
-    Args:
-        rates: From `artefact_rates`.
-        reference: The set that the others are compared with; without rows of it a ValueError is raised.
+    """Every set's artefact rates, from `artefact_rates`, minus those of one set, the reference.
 
     Returns:
         One row a set and artefact: `set`, `artefact`, `rate`, `reference_rate`, `difference`, `low`, `high` (95 %).
@@ -117,12 +110,10 @@ def facts_of_pairs(images: pd.DataFrame, metrics: pd.DataFrame, audit: pd.DataFr
 
 
 def drawn_pairs(scores: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Pairs of every set drawn by a seed, for a look at those that are flagged.
+    """Up to `n` pairs of every set drawn by a seed, for a look at those that are flagged.
 
     Args:
         scores: `artefact_scores` of the pairs, with `set` and `pair`.
-        n: Pairs a set; all where it has no more.
-        seed: The study's.
 
     Returns:
         The drawn rows in their order with `kinds` (names of the flagged artefacts) and `excess` (largest score over its

@@ -26,11 +26,7 @@ _FLAGGED = {"color": style.EDGE, "linewidth": 0.9, "linestyle": (0, (1, 1))}
 
 @style.styled
 def fidelity(table: pd.DataFrame, shift: pd.DataFrame) -> Figure:
-    """Fidelity and diversity beside real against real, and the features behind them.
-
-    Args:
-        table: From `fidelity_table`.
-        shift: From `texture_shift`.
+    """Fidelity and diversity beside real against real, and behind them the shift of each feature.
 
     Returns:
         Above, a panel a metric: value and interval of each set on the band of real against real. Below, the shift of
@@ -98,8 +94,7 @@ def nearest_training(nearest: pd.DataFrame, thresholds: Mapping[str, float],
         examples: From `closest_pairs`.
 
     Returns:
-        Above, the distributions of both distances; below, a column an example: the synthetic pair over its training
-        pair, CC left and MLO right.
+        Above, the distributions of both distances; below, the synthetic pairs over their training pairs.
     """
     figure = style.new_figure(style.DOUBLE_COLUMN, 66.0 + (50.0 if examples else 0.0))
     parts = figure.subfigures(2, 1, height_ratios=(66.0, 50.0)) if examples else [figure.subfigures(1, 1)]

@@ -85,10 +85,7 @@ def nearest_training(sets: Mapping[str, np.ndarray], names: Mapping[str, Sequenc
 
 
 def flag_threshold(nearest: pd.DataFrame, distance: str) -> float:
-    """Distance below which a pair is flagged: `MARGIN` times the smallest distance of a held-out pair.
-
-    A held-out pair nearer than `COPIES` times their median repeats a training pair and sets no threshold. Ours.
-    """
+    """Distance below which a pair is flagged: `MARGIN` times the smallest of held-out pairs, copies left out."""
     values = nearest.loc[nearest["set"] == HELDOUT, f"{distance}_distance"].to_numpy(float)
     return MARGIN * float(values[values >= COPIES * np.median(values)].min())
 
@@ -104,10 +101,7 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
         the smallest held-out distance by chance, n / (held-out + 1)), `flagged` (share) and `below` (share under the
         held-out 1st percentile, expected 0.01), both with `_low` and `_high` (Wilson), `threshold`, `n_heldout`; and
         one row a set for `EITHER` distance, with `n`, `n_flagged` and `flagged` alone. The rows of planted and
-        disguised copies tell how much the search would miss.
-
-    Raises:
-        ValueError: There is no held-out pair.
+        disguised copies tell how much the search would miss. Without a held-out pair a ValueError says so.
     """
     heldout = nearest[nearest["set"] == HELDOUT]
     if heldout.empty:
@@ -132,17 +126,16 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
 
 def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_names: Sequence[str], *,
                   n: int = 2) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """The synthetic pairs nearest to training, flagged ones first, beside those training pairs.
+    """The `n` synthetic pairs of each set nearest to training, flagged ones first, beside those training pairs.
 
     Args:
         nearest: What `nearest_training` returned for these sets.
         sets: As there; held-out pairs and planted copies aren't shown.
         train_names: Pseudonyms of the training pairs, in their order.
-        n: Pairs of each set.
 
     Returns:
-        Title (pair; distance, whether it is flagged), synthetic pair and training pair, `(2, H, W)` each. A pair that
-        the detail distance alone flags stands beside the training pair that it found.
+        Title, synthetic pair and training pair, `(2, H, W)` each. A pair that the detail distance alone flags stands
+        beside the training pair that it found.
     """
     place, shown = {name: row for row, name in enumerate(train_names)}, []
     for name in (name for name in sets if name not in (TRAIN, HELDOUT, *PLANTED, *DISGUISED)):

@@ -21,10 +21,8 @@ CLIP = 10.0  # real standard deviations: one outlying feature doesn't decide a c
 def kid(x: np.ndarray, y: np.ndarray) -> float:
     """Kernel distance: unbiased squared maximum mean discrepancy of standardised features under `(x·y/d + 1)³`.
 
-    About 0 for one distribution, and then below 0 as often as above; unitless.
-
-    Source:
-        Bińkowski et al. 2018, there on Inception features; figures of other feature sets can't be compared.
+    About 0 for one distribution, and then below 0 as often as above. Bińkowski et al. 2018, there on Inception
+    features; figures of other feature sets can't be compared.
     """
     _check(x, y, 2)
     within = [(kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1.0))
@@ -35,10 +33,7 @@ def kid(x: np.ndarray, y: np.ndarray) -> float:
 def density(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> float:
     """How many real neighbourhoods, to the k-th nearest real pair, a synthetic pair lies in, over `k`: fidelity.
 
-    About 1 for one distribution, above it where synthetic pairs crowd in typical places.
-
-    Source:
-        Naeem et al. 2020.
+    About 1 for one distribution, above it where synthetic pairs crowd in typical places. Naeem et al. 2020.
     """
     reach, distance = _neighbourhoods(real, synthetic, k)
     return float((distance <= reach[:, None]).sum(axis=0).mean() / k)
@@ -47,10 +42,7 @@ def density(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> flo
 def coverage(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> float:
     """Share of real pairs with a synthetic pair in their neighbourhood, as `density` has it: diversity.
 
-    About `1 − 2⁻ᵏ` for two samples of one distribution and size, 1 for a copied set.
-
-    Source:
-        Naeem et al. 2020.
+    About `1 − 2⁻ᵏ` for two samples of one distribution and size, 1 for a copied set. Naeem et al. 2020.
     """
     reach, distance = _neighbourhoods(real, synthetic, k)
     return float((distance.min(axis=1) <= reach).mean())
@@ -64,10 +56,7 @@ def nearest_distance(x: np.ndarray) -> float:
 def effective_number(x: np.ndarray) -> float:
     """Vendi score: the number of clearly different pairs that a set amounts to, from 1, all alike, to N.
 
-    Pairs one real standard deviation apart in every feature have a likeness of exp(−1/2).
-
-    Source:
-        Friedman and Dieng 2023, with a Gaussian kernel.
+    Pairs one real standard deviation apart in every feature have a likeness of exp(−1/2). Friedman and Dieng 2023.
     """
     shares = np.linalg.eigvalsh(np.exp(-0.5 / x.shape[1] * cdist(x, x, "sqeuclidean")) / len(x))
     shares = shares[shares > 1e-12]
