@@ -164,7 +164,7 @@ def export(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Score anyone's pairs against the real ones of a study, or check a score that was written."""
-    from mammorgb_utils.data.pair_folder import load_pair_folder, load_patients
+    from mammorgb_utils.data.pair_folder import load_pair_folder, load_patients, unread_files
     from mammorgb_utils.data.pairs import load_pairs, real_pairs
     from mammorgb_utils.evaluation.score import candidate_sets, score_tables
     from mammorgb_utils.reporting.score_folder import read_score, require_free, score_folder, write_score
@@ -176,11 +176,15 @@ def score(options: argparse.Namespace) -> None:
     run = Run.recorded(options.run)
     folder = score_folder(run, options.label, options.out)
     pairs = load_pair_folder(options.pairs, size=run.protocol.image_size, resize=options.resize)
+    if unread := unread_files(options.pairs) if options.pairs.is_dir() else []:
+        print(f"{len(unread)} files were not read, such as {', '.join(unread[:5])}: views are named <name>_CC.png and "
+              "<name>_MLO.png", file=sys.stderr)
     require_free(folder, pairs, run)
     patients = load_patients(options.patients, len(pairs)) if options.patients else None
     sets = candidate_sets(pairs, real_pairs(run), load_pairs(run, "train")[0], run.protocol, patients=patients)
     tables = score_tables(sets, lambda step: print(f"{step} …", file=sys.stderr, flush=True))
-    print(write_score(run, folder, options.label, sets, tables, of_patients=patients is not None))
+    print(write_score(run, folder, options.label, sets, tables, of_patients=patients is not None,
+                      n_unread=len(unread)))
 
 
 def reader_study(options: argparse.Namespace) -> None:

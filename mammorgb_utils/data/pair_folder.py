@@ -19,9 +19,20 @@ VIEWS = ("CC", "MLO")
 _FILE = re.compile(r"(?P<pair>.+)_(?P<view>CC|MLO)\.png", re.IGNORECASE)
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _GREY_MODES = ("L", "I;16", "I;16B", "I")
-_SIDE_SHARE = 0.25  # of the width, at either edge, that is compared to find the chest wall
-_SIDE_STEP = 0.02  # grey, of full scale: edges that differ by less say nothing
+_EDGE = 0.25  # of the width: the strip at either side, and the corners' legs, that tell where chest wall and muscle are
+_SIDE_STEP, _CORNER_STEP = 0.05, 0.15  # grey, of full scale: sides and corners that differ by less say nothing
 _BLACK, _WHITE = 0.1, 0.9  # grey, of full scale: below is air as it should be, above is air of an inverted view
+_WHITER = 0.02  # of the image, by which the white exceeds the black where air is white
+_DARK = 0.25  # grey, of full scale: what 14 of 16 bits reach; breasts are brighter somewhere
+# What a view may not be, which share of the views may be so by chance, what to do. Turned muscles are seen less surely.
+_FAULTS = {
+    "dark": (0.1, "{n} views use {bits} of 16 bits, as detectors do: their white is {brightest:.3g} of the full scale; "
+                  "scale them, so that white is 65535, or 1 in floats"),
+    "white": (0.1, "air is white in {n} views; invert them, so that 0 is air"),
+    "right": (0.1, "the chest wall is on the right in {n} views; flip them left to right, as every measure expects it "
+                   "on the left"),
+    "down": (0.2, "{n} MLO views are upside down; flip them, so that the muscle is at the upper edge"),
+}
 
 
 class PairFolderError(ValueError):
@@ -42,8 +53,8 @@ def load_pair_folder(path: Path, *, size: int, resize: bool = False) -> np.ndarr
         `(N, 2, size, size)` float32 in [0, 1], chest wall on the left.
 
     Raises:
-        PairFolderError: Nothing is there, a view lacks its partner, shapes or values are wrong, the chest wall is on
-            the right or air is white.
+        PairFolderError: Nothing is there, a view lacks its partner, shapes or values are wrong, or more views than
+            chance explains use few bits, have white air, the chest wall on the right or the muscle below.
     """
     if path.suffix == ".npy" and path.is_file():
         views = _from_array(path)
@@ -54,6 +65,13 @@ def load_pair_folder(path: Path, *, size: int, resize: bool = False) -> np.ndarr
     pairs = _at_size(views, size, resize)
     _check_content(pairs)
     return pairs
+
+
+def unread_files(folder: Path) -> list[str]:
+    """Files in a folder of pairs, or below it, that `load_pair_folder` doesn't read; hidden ones aren't counted."""
+    return [str(file.relative_to(folder)) for file in sorted(folder.rglob("*"))
+            if file.is_file() and not file.name.startswith(".")
+            and not (file.parent == folder and _FILE.fullmatch(file.name))]
 
 
 def pairs_digest(pairs: np.ndarray) -> str:
@@ -100,7 +118,9 @@ def _from_folder(folder: Path) -> list[list[np.ndarray]]:
             if views.setdefault(match["view"].upper(), file) != file:
                 raise PairFolderError(f"{file.name}: this view is there twice, in other letters; keep one")
     if not found:
-        raise PairFolderError(f"{folder}: no files named <name>_CC.png and <name>_MLO.png")
+        others = unread_files(folder)
+        there = f"; {len(others)} others are there, such as {others[0]}" if others else ""
+        raise PairFolderError(f"{folder}: no files named <name>_CC.png and <name>_MLO.png{there}")
     alone = [next(iter(views.values())).name for views in found.values() if len(views) == 1]
     if alone:
         raise PairFolderError(f"{folder}: {len(alone)} views lack their partner, such as that of {alone[0]}; add it, "
@@ -151,16 +171,21 @@ def _scaled(view: np.ndarray, number: int) -> np.ndarray:
 
 
 def _check_content(pairs: np.ndarray) -> None:
-    """Most views must have more black than white, and the chest wall on the left."""
-    band, n_views, white, right = max(1, round(_SIDE_SHARE * pairs.shape[-1])), 2 * len(pairs), 0, 0
-    for view in (view for pair in pairs for view in pair):
-        white += (view > _WHITE).mean() > (view < _BLACK).mean()
-        right += view[:, :band].mean() - view[:, -band:].mean() < -_SIDE_STEP
-    if white > n_views / 2:
-        raise PairFolderError(f"air is white in {white} of {n_views} views; invert them, so that 0 is air")
-    if right > n_views / 2:
-        raise PairFolderError(f"the chest wall is on the right in {right} of {n_views} views; flip them left to "
-                              "right, as every measure expects it on the left")
+    """Refuse a set of which a considerable part isn't as every measure expects it; a few odd views pass."""
+    side = pairs.shape[-1]
+    band, found = max(1, round(_EDGE * side)), dict.fromkeys(_FAULTS, 0)
+    corner, brightest = np.add.outer(np.arange(side), np.arange(side)) < band, 0.0
+    for name, view in ((name, view) for pair in pairs for name, view in zip(VIEWS, pair, strict=True)):
+        if 0.0 < (white := float(view.max())) <= _DARK:
+            found["dark"], brightest = found["dark"] + 1, max(brightest, white)
+        found["white"] += (view > _WHITE).mean() - (view < _BLACK).mean() > _WHITER
+        found["right"] += view[:, -band:].mean() - view[:, :band].mean() > _SIDE_STEP
+        found["down"] += name == "MLO" and view[::-1][corner].mean() - view[corner].mean() > _CORNER_STEP
+    for fault, (share, message) in _FAULTS.items():
+        n_views = len(pairs) if fault == "down" else 2 * len(pairs)
+        if found[fault] > max(1, share * n_views):
+            raise PairFolderError(message.format(n=f"{found[fault]} of {n_views}", brightest=brightest,
+                                                 bits=round(65535 * brightest).bit_length()))
 
 
 def pair_name(name: str, number: int) -> str:

@@ -62,7 +62,7 @@ def require_free(folder: Path, pairs: np.ndarray, run: Run) -> None:
 
 
 def write_score(run: Run, folder: Path, label: str, sets: StudySets, tables: Mapping[str, pd.DataFrame], *,
-                of_patients: bool = False) -> Path:
+                of_patients: bool = False, n_unread: int = 0) -> Path:
     """Write a score: one CSV a table, `score.html`, and `provenance.json` last.
 
     Args:
@@ -73,6 +73,7 @@ def write_score(run: Run, folder: Path, label: str, sets: StudySets, tables: Map
         tables: From `score.score_tables`.
         of_patients: The candidate's pairs are those of patients. Where they or the study's real pairs are, the page and
             a note beside it say so, and the page leaves out their digest, which would tell who holds the same.
+        n_unread: Files beside the pairs that weren't read; the page counts them.
 
     Returns:
         The page. It holds no image of a pair, and of real pairs nothing but figures of the whole set.
@@ -87,7 +88,8 @@ def write_score(run: Run, folder: Path, label: str, sets: StudySets, tables: Map
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table[table["set"] == CANDIDATE] if name in _PAIR_TABLES else table)
     facts = _new_facts(run, label, sets, tables)
-    facts |= {"of_patients": of_patients, "warnings": [*[_WARNING] * private, *facts["warnings"]]}
+    left_out = [f"{n_unread} files beside the pairs were not read."] if n_unread else []
+    facts |= {"of_patients": of_patients, "warnings": [*[_WARNING] * private, *facts["warnings"], *left_out]}
     page = _write_page(run, folder, facts, tables)
     write_json(folder / PROVENANCE, facts | {"files": {path.name: sha256(path) for path in sorted(folder.glob("*.csv"))
                                                        if path.stem in tables}})

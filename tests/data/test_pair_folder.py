@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammorgb_utils.data.pair_folder import PairFolderError, export_pairs, load_pair_folder, load_patients, pairs_digest
+from mammorgb_utils.data.pair_folder import (
+    PairFolderError,
+    export_pairs,
+    load_pair_folder,
+    load_patients,
+    pairs_digest,
+    unread_files,
+)
 
 SIZE = 16
 
@@ -98,6 +105,51 @@ def test_a_few_odd_views_pass(pairs, tmp_path):
     pairs[1, 1] = pairs[1, 1, :, ::-1]
     np.save(tmp_path / "p.npy", pairs)
     assert load_pair_folder(tmp_path / "p.npy", size=SIZE).shape == pairs.shape
+
+
+def upright(n):
+    """Pairs with the muscle in the MLO's upper corner at the chest wall."""
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    cc = np.where(np.hypot(y - 0.5, x) < 0.4, 0.6, 0.0)
+    return np.stack([np.stack([cc, np.where(x + y < 0.35, 0.9, cc)])] * n).astype(np.float32)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda p: p[..., ::-1], "the chest wall is on the right in {views} views; flip them"),
+    (lambda p: 1.0 - p, "air is white in {views} views; invert them"),
+    (lambda p: p[:, :, ::-1], "{pairs} MLO views are upside down; flip them"),
+    (lambda p: p[:, :, ::-1, ::-1], "the chest wall is on the right in {views} views"),
+    (lambda p: p * (2**12 - 1) / 65535, "{views} views use 12 of 16 bits, as detectors do: their white is 0.0562 of")])
+def test_a_considerable_part_that_is_not_as_expected_is_refused(tmp_path, share, change, message):
+    pairs = upright(20)
+    changed = round(share * 20)
+    pairs[:changed] = change(pairs[:changed])
+    np.save(tmp_path / "p.npy", pairs)
+    views, wrong = f"{2 * changed} of 40", f"{changed} of 20"
+    with pytest.raises(PairFolderError, match=message.format(views=views, pairs=wrong)):
+        load_pair_folder(tmp_path / "p.npy", size=SIZE)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_detector_bits_in_files_of_sixteen_are_refused(tmp_path, bits):
+    for number, pair in enumerate(upright(3)):
+        for name, view in zip(("CC", "MLO"), pair, strict=True):
+            values = np.rint(view * (2**bits - 1)).astype(np.uint16)
+            Image.fromarray(values).save(tmp_path / f"{number}_{name}.png")
+    with pytest.raises(PairFolderError, match=f"6 of 6 views use {bits} of 16 bits"):
+        load_pair_folder(tmp_path, size=SIZE)
+
+
+def test_files_that_are_not_read_are_counted_and_named(pairs, tmp_path):
+    (tmp_path / "more").mkdir()
+    for name in ("a_CC.jpg", ".DS_Store", "more/b_CC.png"):
+        (tmp_path / name).write_text("")
+    assert unread_files(tmp_path) == ["a_CC.jpg", "more/b_CC.png"]
+    with pytest.raises(PairFolderError, match="no files named .*; 2 others are there, such as a_CC.jpg"):
+        load_pair_folder(tmp_path, size=SIZE)
+    export_pairs(pairs, tmp_path, prefix="sum")
+    assert unread_files(tmp_path) == ["a_CC.jpg", "more/b_CC.png"]
 
 
 def test_the_digest_is_that_of_the_values(pairs):

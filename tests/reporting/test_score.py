@@ -74,6 +74,16 @@ def test_the_same_pairs_score_the_same(scored, capsys):
     assert "every table as it was written" in capsys.readouterr().out
 
 
+def test_files_beside_the_pairs_are_named_and_counted(scored, tmp_path, monkeypatch, capsys):
+    export_pairs(drawn_pairs(N, 7), tmp_path / "pairs", prefix="x")
+    (tmp_path / "pairs" / "x_00099_CC.tif").write_text("not read")
+    monkeypatch.setattr(score, "score_tables", lambda *given: TABLES)
+    assert main(["score", str(tmp_path / "pairs"), "--run", "small", "--out", str(tmp_path / "out")]) == 0
+    assert "1 files were not read, such as x_00099_CC.tif: views are named" in capsys.readouterr().err
+    page = (tmp_path / "out" / "score.html").read_text()
+    assert "1 files beside the pairs were not read." in page and "x_00099" not in page
+
+
 def test_another_set_under_the_same_name_is_refused(scored, capsys):
     write_array(scored[1] / "other.npy", drawn_pairs(N, 8))
     error = refusal(capsys, str(scored[1] / "other.npy"), "--run", "small", "--name", "theirs")
