@@ -233,7 +233,7 @@ def publish(options: argparse.Namespace) -> None:
 def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
                     overwrite: bool = False) -> Path:
     """Write the cohort and its manifest; a manifest at hand must be of this very cohort."""
-    from mammorgb_utils.data.manifest import write_manifest
+    from mammorgb_utils.data.manifest import OPTIONAL, write_manifest
     from mammorgb_utils.data.phantom import write_cohort
 
     pairs, seed, usual = protocol.phantom_pairs, protocol.phantom_seed, Protocol()
@@ -245,6 +245,9 @@ def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path 
         rows = write_cohort(out, pairs, seed)
         paths = [os.path.relpath(out / path, manifest.parent) for path in rows["path"]]
         fresh = manifest.with_name(f".new.{manifest.name}")
+        if manifest.is_file() and not overwrite:  # one of an earlier version has no optional columns
+            known = manifest.read_bytes().partition(b"\n")[0].split(b",")
+            rows = rows.drop(columns=[name for name in OPTIONAL if name.encode() not in known])
         write_manifest(rows.assign(path=paths), fresh)
         if manifest.is_file() and manifest.read_bytes() != fresh.read_bytes() and not overwrite:
             fresh.unlink()

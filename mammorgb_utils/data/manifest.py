@@ -11,12 +11,14 @@ from mammorgb_utils.data.batch.checksums import checksums, is_digest
 from mammorgb_utils.runs import write_csv
 
 COLUMNS = ("pair", "patient", "exam", "laterality", "view", "birads", "implant", "source", "split", "path", "sha256")
+OPTIONAL = ("density",)  # a manifest may have it or not
 _ALLOWED = {
     "laterality": (r"[LR]", "L or R"),
     "view": (r"CC|MLO", "CC or MLO"),
     "birads": (r"[0-6]?", "0 to 6, or empty where unknown"),
     "implant": (r"true|false|", "true, false, or empty where unknown"),
     "split": (r"train|heldout", "train or heldout"),
+    "density": (r"[A-D]?", "A, B, C or D, or empty where unknown"),
     "sha256": (r"[0-9a-f]{64}", "the file's SHA-256 as 64 lower-case hex digits"),
     "pair": (r".+", "a pseudonym"), "patient": (r".+", "a pseudonym"), "exam": (r".+", "a pseudonym"),
     "source": (r".+", "the archive's name"),
@@ -33,7 +35,7 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
     """Read and check a manifest.
 
     Args:
-        path: CSV with the columns of `COLUMNS`, one row an image.
+        path: CSV with the columns of `COLUMNS`, and of `OPTIONAL` where they are known, one row an image.
 
     Returns:
         One row an image in file order: text columns, `birads` as nullable Int64, `implant` as nullable boolean.
@@ -54,7 +56,7 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
         raise ManifestError(f"{path.name}:\n  " + _listed(problems))
     birads = pd.to_numeric(frame["birads"].replace("", pd.NA)).astype("Int64")
     implant = frame["implant"].map({"true": True, "false": False}).astype("boolean")
-    frame = frame.assign(birads=birads, implant=implant)[list(COLUMNS)]
+    frame = frame.assign(birads=birads, implant=implant)[_columns(frame)]
     frame.attrs["name"] = path.name  # for the messages of later checks
     return frame
 
@@ -67,7 +69,7 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
     """
     implant = frame["implant"].map({True: "true", False: "false"}).fillna("")
     birads = frame["birads"].astype("Int64").astype("string").fillna("")
-    write_csv(Path(path), frame.assign(implant=implant, birads=birads)[list(COLUMNS)])
+    write_csv(Path(path), frame.assign(implant=implant, birads=birads)[_columns(frame)])
     load_manifest(path)
 
 
@@ -102,18 +104,24 @@ def _listed(problems: list[str]) -> str:
     return "\n  ".join(problems[:_SHOWN]) + more
 
 
+def _columns(frame: pd.DataFrame) -> list[str]:
+    return [*COLUMNS, *(column for column in OPTIONAL if column in frame)]
+
+
 def _check_columns(frame: pd.DataFrame, name: str) -> None:
     parts = [f"column {column!r} is missing" for column in COLUMNS if column not in frame]
-    parts += [f"column {column!r} is unknown" for column in frame if column not in COLUMNS]
+    parts += [f"column {column!r} is unknown" for column in frame if column not in (*COLUMNS, *OPTIONAL)]
     if parts:
-        raise ManifestError(f"{name}, row 1: {'; '.join(parts)}. The columns are {', '.join(COLUMNS)}")
+        raise ManifestError(f"{name}, row 1: {'; '.join(parts)}. The columns are {', '.join(COLUMNS)}, and, "
+                            f"where it is known, {', '.join(OPTIONAL)}")
     if frame.empty:
         raise ManifestError(f"{name}: holds no rows; add one row an image")
 
 
 def _bad_values(frame: pd.DataFrame) -> list[str]:
     problems = []
-    for column, (pattern, remedy) in _ALLOWED.items():
+    for column in _columns(frame):
+        pattern, remedy = _ALLOWED[column]
         for row, value in frame.loc[~frame[column].str.fullmatch(pattern, flags=re.DOTALL), column].items():
             shown = "this value" if column == "path" else repr(value[:40])  # a path may hold a name
             problems.append((row, f"row {row + 2}, column {column}: {shown} isn't allowed; give {remedy}"))

@@ -123,7 +123,8 @@ def inbreast(root):
     for number, (side, view) in enumerate(VIEWS * 2):
         patient = "6c613a14b80a8591" if number < 4 else "SECRETb80a8591"
         dicom(root / "AllDICOMs" / f"{20586908 + number}_{patient}_MG_{side}_{view}_ANON.dcm", side=side)
-        lines.append(("removed", "removed", side, view, 201001, 20586908 + number, "     ", "4a" if number else 2))
+        lines.append(("removed", "removed", side, view, 201001, 20586908 + number, 2 if side == "L" else "     ",
+                      "4a" if number else 2))
     table(root / "INbreast.csv", "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads",
           lines, sep=";")
 
@@ -131,8 +132,9 @@ def inbreast(root):
 def embed(root):
     images, findings = [], []
     for patient in ("SECRET66685715", "SECRET66685716"):
-        findings += [(patient, f"{patient}9.0", "L", "B"), (patient, f"{patient}9.0", "", "N"),
-                     (patient, f"{patient}9.0", "R", "S")]
+        density = "4.0" if patient.endswith("5") else "5.0"  # 5: a man's
+        findings += [(patient, f"{patient}9.0", "L", "B", density), (patient, f"{patient}9.0", "", "N", ""),
+                     (patient, f"{patient}9.0", "R", "S", density)]
         for number, (side, view) in enumerate(VIEWS):
             below = f"cohort_1/{patient}/1.2.847/1.2.844/1.2.826.{number}.dcm"
             dicom(root / "images" / below, side=side)
@@ -142,7 +144,7 @@ def embed(root):
             images.append((patient, f"{patient}9", f"x/cohort_1/{patient}/{kind}.dcm", "L", "CC", kind, spot))
     table(root / "tables" / "EMBED_OpenData_metadata.csv",
           "empi_anon,acc_anon,anon_dicom_path,ImageLateralityFinal,ViewPosition,FinalImageType,spot_mag", images)
-    table(root / "tables" / "EMBED_OpenData_clinical.csv", "empi_anon,acc_anon,side,asses", findings)
+    table(root / "tables" / "EMBED_OpenData_clinical.csv", "empi_anon,acc_anon,side,asses,tissueden", findings)
 
 
 def folder(root):
@@ -202,6 +204,28 @@ def test_sides_views_and_files_belong_together(archive):
             assert re.search(f"{row.laterality}_?{row.view}[._]?", row.path.rsplit("/", 1)[1])
         if source == "cbis":
             assert f"LEFT_{row.view}/" in row.path and "mask" not in row.path
+
+
+DENSITIES = {"vindr": {"C": 16}, "rsna": {"C": 8}, "cbis": {"C": 6}, "inbreast": {"B": 4, "": 4},
+             "embed": {"D": 4, "": 4}}
+
+
+def test_density_is_the_archives_own_or_no_column_at_all(archive):
+    source, root = archive
+    summary = build(source, root)
+    frame = load_manifest(root / "manifest.csv")
+    assert ("density" in frame) == (source in DENSITIES)
+    if source in DENSITIES:
+        assert frame["density"].value_counts().to_dict() == DENSITIES[source]
+        assert not any("density" in reason for reason in summary.skipped)
+
+
+@pytest.mark.parametrize(("text", "letter"), [("C", "C"), ("DENSITY D", "D"), ("3", "C"), ("1.0", "A"), ("ACR 2", "B"),
+                                              ("", ""), ("0", ""), ("5", ""), ("fatty", "")])
+def test_forms_of_a_density(text, letter):
+    listing = Listing()
+    assert listing.density(text) == letter
+    assert sum(listing.skipped.values()) == (not letter and text != "")
 
 
 def test_grade_of_a_breast_is_its_worst_findings(tmp_path):

@@ -3,7 +3,14 @@
 import pandas as pd
 import pytest
 
-from mammorgb_utils.data.manifest import COLUMNS, ManifestError, load_manifest, require_files, verify_checksums
+from mammorgb_utils.data.manifest import (
+    COLUMNS,
+    ManifestError,
+    load_manifest,
+    require_files,
+    verify_checksums,
+    write_manifest,
+)
 
 
 def rows() -> pd.DataFrame:
@@ -21,6 +28,16 @@ def test_a_sound_manifest_comes_back_typed(tmp_path):
     frame = load(tmp_path, rows().assign(birads=["2", ""], implant=["true", ""]))
     assert list(frame) == list(COLUMNS)
     assert frame["birads"].tolist() == [2, pd.NA] and frame["implant"].tolist() == [True, pd.NA]
+
+
+def test_density_may_be_there_or_not(tmp_path):
+    assert load(tmp_path, rows().assign(density=["C", ""]))["density"].tolist() == ["C", ""]
+    write_manifest(load(tmp_path, rows().assign(density="B")), tmp_path / "w.csv")
+    assert load_manifest(tmp_path / "w.csv")["density"].tolist() == ["B", "B"]
+    write_manifest(load(tmp_path, rows()), tmp_path / "w.csv")
+    assert (tmp_path / "w.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+    with pytest.raises(ManifestError, match="column density: 'dense' isn't allowed; give A, B, C or D, or empty"):
+        load(tmp_path, rows().assign(density="dense"))
 
 
 @pytest.mark.parametrize(("column", "value", "message"), [

@@ -59,7 +59,9 @@ def test_another_seed_gives_other_breasts():
 def test_manifest_rows(cohort):
     _, rows, truth = cohort
     assert list(rows.columns) == ["pair", "patient", "exam", "laterality", "view", "birads", "implant", "source",
-                                  "split", "path", "sha256"]
+                                  "split", "path", "sha256", "density"]
+    letters = truth.set_index("patient")["birads_density"].str.upper()
+    assert rows["density"].tolist() == letters.loc[rows["patient"]].tolist() and rows["density"].isin([*"ABCD"]).all()
     assert rows["path"].is_unique and not rows["path"].str.startswith("/").any()
     usable = truth.loc[truth["role"] == "usable", "patient"]
     splits = rows[rows["patient"].isin(usable)].drop_duplicates("patient")["split"].value_counts()

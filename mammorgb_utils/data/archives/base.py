@@ -13,6 +13,7 @@ import pandas as pd
 _SIDES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
 _YES_NO = {"1": True, "1.0": True, "YES": True, "TRUE": True, "0": False, "0.0": False, "NO": False, "FALSE": False}
 _BIRADS = re.compile(r"(?:BI-?RADS[ _]?)?([0-6])(?:\.0)?[ABC]?", re.IGNORECASE)
+_DENSITY = re.compile(r"(?:(?:DENSITY|ACR)[ _]?)?([A-D1-4])(?:\.0)?", re.IGNORECASE)
 # Of several findings in one breast the last in this order counts. For a study of BI-RADS 2 only `1 < 2 < all others`
 # matters: a breast is BI-RADS 2 when no finding is worse.
 _RISING = (1, 2, 3, 0, 4, 5, 6)
@@ -32,6 +33,7 @@ class ImageRecord:
     view: str  # CC or MLO
     birads: int | None  # 0 to 6 of this breast, None where unknown
     implant: bool | None  # None where unknown
+    density: str  # A to D, empty where unknown
     path: Path  # relative to the archive's folder
     index: str = ""  # the file that lists it; empty where the headers are the index
     row: int = 0  # its row there as in a spreadsheet, the header being row 1
@@ -46,7 +48,7 @@ class Listing:
     skipped: Counter = field(default_factory=Counter)
 
     def add(self, *, patient: str, laterality: str, view: str, birads: str = "", implant: str = "",
-            grade: int | None = None, **facts) -> bool:
+            density: str = "", grade: int | None = None, **facts) -> bool:
         """Take one image with values as the archive writes them, or count why it isn't taken; whether it was.
 
         `grade` is BI-RADS where it is already a number; `facts` are the other fields of `ImageRecord`.
@@ -61,8 +63,9 @@ class Listing:
         else:
             if birads and grade is None:
                 grade = self.grade(birads)
-            self.records.append(ImageRecord(patient=patient, laterality=side, view=view, birads=grade,
-                                            implant=_YES_NO.get(implant.upper()), **facts))
+            self.records.append(ImageRecord(
+                patient=patient, laterality=side, view=view, birads=grade, implant=_YES_NO.get(implant.upper()),
+                density=self.density(density), **facts))
             return True
         return False
 
@@ -72,6 +75,13 @@ class Listing:
         if text.strip() and not match:
             self.skipped["BI-RADS not understood (image kept, BI-RADS unknown)"] += 1
         return int(match[1]) if match else None
+
+    def density(self, text: str) -> str:
+        """BI-RADS density as A to D from forms such as `C`, `DENSITY C`, `3` or `3.0`."""
+        match = _DENSITY.fullmatch(text.strip())
+        if text.strip() and not match:
+            self.skipped["density not understood (image kept, density unknown)"] += 1
+        return "ABCD"["A1B2C3D4".index(match[1].upper()) // 2] if match else ""
 
 
 def worst_grade(grades: Iterable[int | None]) -> int | None:

@@ -13,7 +13,7 @@ from mammorgb_utils.data.archives import cbis, embed, folder, tables
 from mammorgb_utils.data.archives.base import AdapterError, ImageRecord
 from mammorgb_utils.data.archives.pseudonyms import pseudonyms, split_patients
 from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, checksums, is_digest
-from mammorgb_utils.data.manifest import COLUMNS, write_manifest
+from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL, write_manifest
 
 ADAPTERS = {  # how each archive is listed, and what is told to whom nothing was found
     "vindr": (tables.vindr, "images/<study_id>/<image_id>.dicom beside breast-level_annotations.csv"),
@@ -129,8 +129,11 @@ def _rows(source: str, records: list[ImageRecord], prefix: Path, heldout_fractio
     for record in records:
         patient, exam = patients[record.patient], exams[record.patient][record.exam]
         table.append((f"{patient}_{exam}_{record.laterality}", patient, exam, record.laterality, record.view,
-                      record.birads, record.implant, source, splits[record.patient], (prefix / record.path).as_posix()))
-    frame = pd.DataFrame(table, columns=COLUMNS[:-1]).astype({"birads": "Int64", "implant": "boolean"})
+                      record.birads, record.implant, source, splits[record.patient], (prefix / record.path).as_posix(),
+                      record.density))
+    frame = pd.DataFrame(table, columns=[*COLUMNS[:-1], *OPTIONAL]).astype({"birads": "Int64", "implant": "boolean"})
+    if not frame["density"].any():
+        del frame["density"]
     return frame.sort_values(["pair", "view", "path"], ignore_index=True)
 
 

@@ -22,7 +22,8 @@ def list_images(root: Path) -> Listing:
     """The archive's whole mammograms, from its four tables."""
     listing = Listing()
     tables = [(find_index(root, name), split) for name, split in _TABLES]
-    entries = [(split, where, row) for index, split in tables for where, row in index_rows(index, _COLUMNS)]
+    entries = [(split, where, row) for index, split in tables
+               for where, row in index_rows(index, _COLUMNS, ["breast_density", "breast density"])]  # mass, calc
     grades = defaultdict(list)
     for _, _, row in entries:
         grades[_breast(row)].append(listing.grade(row["assessment"]))
@@ -34,6 +35,7 @@ def list_images(root: Path) -> Listing:
         seen.add(stated)
         listing.add(patient=row["patient_id"], exam="", laterality=row["left or right breast"],
                     view=row["image view"], grade=worst_grade(grades[_breast(row)]),
+                    density=row["breast_density"] or row["breast density"],
                     path=_whole_image(base, stated, series).relative_to(root), split=split, **where)
     return listing
 

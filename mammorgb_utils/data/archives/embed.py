@@ -23,7 +23,7 @@ def list_images(root: Path) -> Listing:
     """The archive's 2D images, from its two tables."""
     index = find_index(root, "EMBED_OpenData_metadata.csv", "EMBED_OpenData_metadata_reduced.csv")
     listing = Listing()
-    grades = _grades(root, listing)
+    grades, densities = _findings(root, listing)
     prefix = Path("images") if (root / "images").is_dir() else Path()
     for where, row in index_rows(index, _METADATA, ["spot_mag", "BreastImplantPresent"]):
         if row["FinalImageType"] != "2D":
@@ -36,20 +36,23 @@ def list_images(root: Path) -> Listing:
         found = [grade for where in (side, "B", "") for grade in grades.get((exam, where), ())]
         listing.add(patient=_key(row["empi_anon"]), exam=exam, laterality=side, view=row["ViewPosition"],
                     grade=worst_grade(found), implant=row["BreastImplantPresent"],
+                    density=densities.get(exam, ""),
                     path=prefix / _below_cohort(row["anon_dicom_path"]), **where)
     return listing
 
 
-def _grades(root: Path, listing: Listing) -> dict[tuple[str, str], list[int | None]]:
-    """BI-RADS of each exam and side: `L`, `R`, `B` or none stated."""
+def _findings(root: Path, listing: Listing) -> tuple[dict[tuple[str, str], list[int | None]], dict[str, str]]:
+    """BI-RADS of each exam and side, `L`, `R`, `B` or none stated; and density of each exam, 5 (a man's) left out."""
     index = find_index(root, "EMBED_OpenData_clinical.csv", "EMBED_OpenData_clinical_reduced.csv")
-    grades = defaultdict(list)
-    for _, row in index_rows(index, ("acc_anon", "side", "asses")):
-        letter = row["asses"].upper()
+    grades, densities = defaultdict(list), {}
+    for _, row in index_rows(index, ("acc_anon", "side", "asses"), ["tissueden"]):
+        exam, letter = _key(row["acc_anon"]), row["asses"].upper()
         if letter and letter not in _LETTERS:
             listing.skipped["finding whose BI-RADS isn't understood"] += 1
-        grades[_key(row["acc_anon"]), row["side"].upper()].append(_LETTERS.get(letter))
-    return grades
+        grades[exam, row["side"].upper()].append(_LETTERS.get(letter))
+        if _key(row["tissueden"]) not in ("", "5"):
+            densities.setdefault(exam, row["tissueden"])
+    return grades, densities
 
 
 def _key(text: str) -> str:

@@ -17,10 +17,11 @@ def vindr(root: Path) -> Listing:
     index, listing = find_index(root, "breast-level_annotations.csv"), Listing()
     images, splits = index.parent.relative_to(root) / "images", {"training": "train", "test": "heldout"}
     columns = ("study_id", "image_id", "laterality", "view_position", "breast_birads")
-    for where, row in index_rows(index, columns, ["split"]):
+    for where, row in index_rows(index, columns, ["split", "breast_density"]):
         listing.add(patient=row["study_id"], exam=row["study_id"], laterality=row["laterality"],
-                    view=row["view_position"], birads=row["breast_birads"], split=splits.get(row["split"]),
-                    path=images / row["study_id"] / f"{row['image_id']}.dicom", **where)
+                    view=row["view_position"], birads=row["breast_birads"], density=row["breast_density"],
+                    path=images / row["study_id"] / f"{row['image_id']}.dicom", split=splits.get(row["split"]),
+                    **where)
     return listing
 
 
@@ -28,9 +29,10 @@ def rsna(root: Path) -> Listing:
     """RSNA's training images; those of the test carry no BI-RADS. No exam is stated: a patient's images are one."""
     index, listing = find_index(root, "train.csv"), Listing()
     images = index.parent.relative_to(root) / "train_images"
-    for where, row in index_rows(index, ("patient_id", "image_id", "laterality", "view", "BIRADS", "implant")):
+    columns = ("patient_id", "image_id", "laterality", "view", "BIRADS", "implant")
+    for where, row in index_rows(index, columns, ["density"]):
         listing.add(patient=row["patient_id"], exam="", laterality=row["laterality"], view=row["view"],
-                    birads=row["BIRADS"], implant=row["implant"],
+                    birads=row["BIRADS"], implant=row["implant"], density=row["density"],
                     path=images / row["patient_id"] / f"{row['image_id']}.dcm", **where)
     return listing
 
@@ -41,10 +43,10 @@ def inbreast(root: Path) -> Listing:
     folder = index.parent / "AllDICOMs"
     files = {path.name.split("_")[0]: path for path in sorted(folder.glob("*.dcm"))}
     columns = ("Laterality", "View", "Acquisition date", "File Name", "Bi-Rads")
-    for where, row in index_rows(index, columns, sep=";"):
+    for where, row in index_rows(index, columns, ["ACR"], sep=";"):
         name = row["File Name"]
         path = files.get(name, folder / f"{name}_absent.dcm")
         listing.add(patient=path.stem.split("_")[1] if "_" in path.stem else "", exam=row["Acquisition date"],
-                    laterality=row["Laterality"], view=row["View"], birads=row["Bi-Rads"],
+                    laterality=row["Laterality"], view=row["View"], birads=row["Bi-Rads"], density=row["ACR"],
                     path=path.relative_to(root), **where)
     return listing

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mammorgb_utils.data.manifest import COLUMNS
+from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL
 from mammorgb_utils.data.phantom.anatomy import OTHER_STREAM, Breast, make_breast
 from mammorgb_utils.data.phantom.cases import TRUTH_COLUMNS, Case, pack_masks, plan_cases, truth_row, unpack_masks
 from mammorgb_utils.data.phantom.dicom_writer import EXAM, Header, dicom_bytes
@@ -57,8 +57,9 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
         done = pool.imap(partial(_finish_case, folder, seed), cases, chunksize=4)
         records = list(tqdm(done, total=len(cases), desc="phantom cohort", unit="case", disable=not progress))
     _write_truth(folder, records)
-    frame = pd.DataFrame([row for record in records for row in record["rows"]], columns=list(COLUMNS))
-    return frame.astype({"birads": "Int64"})
+    rows = [{**row, "density": record["truth"]["birads_density"].upper()}
+            for record in records for row in record["rows"]]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *OPTIONAL]).astype({"birads": "Int64"})
 
 
 def _finish_case(folder: Path, seed: int, case: Case) -> dict:
