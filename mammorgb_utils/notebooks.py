@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import logging
 import os
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +78,26 @@ def _without_folders(executed: Path) -> None:
     """Keep file names, drop folders: an executed copy is shared, and a folder may be named after a person."""
     notebook = nbformat.read(executed, as_version=4)
     recorded = notebook.metadata.pop("papermill", {})
-    folders = [str(Path(value).parent) for value in recorded.get("parameters", {}).values() if "/" in str(value)]
-    text = nbformat.writes(notebook)
-    for folder in sorted({*folders, str(PROJECT_ROOT), sys.prefix} - {"."}, key=len, reverse=True):
-        text = text.replace(folder + "/", "")
-    executed.write_text(text + "\n", encoding="utf-8")
+    given = {os.path.dirname(value) for value in recorded.get("parameters", {}).values() if isinstance(value, str)}
+    whole = {os.path.join(PROJECT_ROOT, folder) for folder in given} | {str(PROJECT_ROOT), sys.prefix}
+    whole |= {os.path.realpath(folder) for folder in whole}
+    inside = {os.path.relpath(folder, PROJECT_ROOT) for folder in whole if Path(folder).is_relative_to(PROJECT_ROOT)}
+    names = sorted(map(re.escape, (given | whole | inside) - {"", "."}), key=len, reverse=True)
+    # Pictures inside a text stay as they are; a folder counts where a path begins, also after a colour or a written \n.
+    path = re.compile(r"(data:\w+/[\w.+-]+;base64,[\w+/=]*)|(^|[^\w.~/:-]|file://|\x1b\[[\d;]*m|\\[nrt])(?:\./)?"
+                      rf"(?:{'|'.join(names)})/+", re.MULTILINE)
+    plain = nbformat.from_dict(_mapped(notebook, lambda text: path.sub(r"\1\2", text)))
+    executed.write_text(nbformat.writes(plain) + "\n", encoding="utf-8")
+
+
+def _mapped(part: Any, change: Callable[[str], str]) -> Any:
+    """A notebook's part with each text changed; of outputs by kind only texts and JSON are any."""
+    if isinstance(part, dict):
+        return {key: _mapped(value, change) if re.match("[^/]*$|text/|application/json", key) else value
+                for key, value in part.items()}
+    if isinstance(part, list):
+        return [_mapped(value, change) for value in part]
+    return change(part) if isinstance(part, str) else part
 
 
 def _log_plainly() -> None:

@@ -1,12 +1,18 @@
 """Executing notebooks in batch: an output file means success, and mistakes are named before anything runs."""
 
+import base64
+import io
 import sys
 
 import nbformat
+import numpy as np
 import pytest
+from nbformat import v4
+from PIL import Image
 
 from mammorgb_utils import notebooks
 from mammorgb_utils.notebooks import NotebookError, execute_notebook
+from mammorgb_utils.runs import PROJECT_ROOT
 
 
 @pytest.fixture
@@ -42,6 +48,32 @@ def test_folders_are_left_out_of_executed_copies(folder):
     execute_notebook("01_x", out, {"study": "/archive/jane_doe/manifest.csv"})
     whole = out.read_text()
     assert "manifest.csv" in whole and "jane_doe" not in whole and sys.prefix not in whole
+
+
+@pytest.mark.parametrize("folder", ["data/mine", "image", "text", "e", "n", "in", "/n", "/archive/jane doe", "käse",
+                                    "./image", "a&b", str(PROJECT_ROOT / "data" / "jane")])
+def test_what_a_folder_is_called_changes_no_picture_and_no_other_word(tmp_path, folder):
+    pixels = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), dtype=np.uint8)).save(pixels, "PNG")
+    png = base64.b64encode(pixels.getvalue()).decode()
+    page = f'<img src="data:image/png;base64,{png}"> text/plain, line/e, m/n/o'
+    said = f"read {folder}/manifest.csv and '{folder}/b.dcm'\n{folder}/c.dcm; at {PROJECT_ROOT / folder}/d.dcm, x in n"
+    outputs = [v4.new_output("display_data", data={"image/png": png, "text/html": page, "text/plain": said}),
+               v4.new_output("stream", text=said),
+               v4.new_output("error", ename="E", evalue=repr(said), traceback=[f"\x1b[0;32m{folder}/d.py\x1b[0m"])]
+    cells = [v4.new_code_cell(f"manifest = '{folder}/manifest.csv'", outputs=outputs)]
+    file = tmp_path / "a.ipynb"
+    nbformat.write(v4.new_notebook(cells=cells, metadata={"papermill": {"parameters": {
+        "manifest": f"{folder}/manifest.csv", "run": "r"}}}), file)
+    notebooks._without_folders(file)
+    cell = nbformat.read(file, as_version=4).cells[0]
+    shown, printed, error = cell.outputs
+    kept = "read manifest.csv and 'b.dcm'\nc.dcm; at d.dcm, x in n"
+    assert cell.source == "manifest = 'manifest.csv'" and shown.data["image/png"] == png
+    assert png in shown.data["text/html"] and shown.data["text/html"].startswith('<img src="data:image/png;base64,')
+    assert shown.data["text/plain"] == printed.text == kept
+    assert error.traceback == ["\x1b[0;32md.py\x1b[0m"]
+    assert (folder + "/") not in error.evalue or folder in ("e", "n", "in")
 
 
 def test_true_and_false_are_read_as_such(folder):
