@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
+from diffusers import DDPMScheduler, UNet2DModel
 
 from mammorgb_utils.diffusion.encoding import encode_batch
 from mammorgb_utils.diffusion.learning import TIMESTEPS, denoising_losses
-from mammorgb_utils.diffusion.sampling import open_for_sampling
 
 
-def pairing_losses(model_dir: Path, pairs: np.ndarray, candidates: np.ndarray, encoding: str, *, seed: int,
-                   sum_scale: float = 0.5, timesteps: tuple[int, ...] = TIMESTEPS) -> np.ndarray:
+def pairing_losses(model: tuple[UNet2DModel, DDPMScheduler], pairs: np.ndarray, candidates: np.ndarray, encoding: str,
+                   *, seed: int, sum_scale: float = 0.5, timesteps: tuple[int, ...] = TIMESTEPS) -> np.ndarray:
     """A model's denoising loss on each CC with its own MLO and with those of strangers, under the same noise.
 
     Args:
-        model_dir: Folder written by `train`.
+        model: As `open_for_sampling` gives it.
         pairs: `(N, 2, H, W)` in [0, 1], CC first, that the model never saw.
         candidates: `(N, K)` rows of `pairs` whose MLO each CC is put beside; its own row first.
         encoding, sum_scale: How a third channel is made of two views; what the model was trained with.
@@ -29,7 +27,6 @@ def pairing_losses(model_dir: Path, pairs: np.ndarray, candidates: np.ndarray, e
         share predicts best beside the own MLO; one that never saw pairs can't tell.
 
     Raises:
-        SamplingError: `model_dir` isn't a finished model.
         ValueError: The first candidate isn't the CC's own row.
 
     Source:
@@ -37,8 +34,7 @@ def pairing_losses(model_dir: Path, pairs: np.ndarray, candidates: np.ndarray, e
     """
     if not np.array_equal(candidates[:, 0], np.arange(len(pairs))):
         raise ValueError("candidates: the first of each row must be the CC's own row")
-    unet, scheduler = open_for_sampling(Path(model_dir))
     cc, mlo = (torch.from_numpy(np.array(pairs[:, view], np.float32)) for view in (0, 1))
     images = (encode_batch(torch.stack([cc, mlo[rows]], dim=1), encoding, sum_scale) for rows in candidates.T)
-    losses = [denoising_losses(unet, scheduler, batch, seed=seed, timesteps=timesteps) for batch in images]
+    losses = [denoising_losses(*model, batch, seed=seed, timesteps=timesteps) for batch in images]
     return np.stack(losses, axis=1)
