@@ -64,7 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pairs", type=Path, help="(N, 2, 64, 64) float32 .npy, such as runs/laptop/pairs/pairs.npy")
     parser.add_argument("--one", nargs=2, metavar=("PRECISION", "FOLDER"))
+    parser.add_argument("--memory", action="store_true", help="only show what is said when a batch doesn't fit")
     options = parser.parse_args()
+    if options.memory:
+        print("out of memory:", out_of_memory(options.pairs))
+        return
     if options.one:
         one(options.pairs, options.one[0], Path(options.one[1]))
         return
@@ -76,7 +80,6 @@ def main() -> None:
     print("largest relative difference of the loss from the CPU's:", apart.max().round(6).to_dict())
     print("the same run again, bit by bit:", {how: bool((wide[f"gpu {how}"] == wide[f"gpu {how} again"]).all())
                                               for how in ("fp32", "bf16")})
-    print("out of memory:", out_of_memory(options.pairs))
 
 
 if __name__ == "__main__":
