@@ -135,13 +135,14 @@ def _data() -> Iterator[Command]:
         _option("--manifest", "manifest to write; default: the profile's own", type=Path),
         _switch("--overwrite", "replace a manifest that differs")])
     yield ("manifest", commands.manifest, "Write the manifest of an archive, from its own index and layout.", [
-        _argument("source", choices=["vindr", "rsna", "cbis", "cmmd", "inbreast", "embed", "folder"]),
+        _argument("source", choices=["vindr", "rsna", "cbis", "cmmd", "inbreast", "embed", "csaw", "folder"]),
         _argument("root", "the archive's folder", type=Path),
         _option("--out", "manifest, in ROOT or above it; default: ROOT/manifest.csv", type=Path),
         _option("--heldout-fraction", "share of patients that training never sees", 0.5),
         _option("--seed", "of the split and of the numbering", 0),
         _option("--secret-file", "makes pseudonyms keyed digests, not numbers", type=Path),
         _switch("--archive-split", "use the archive's own split; its test is held out"),
+        _switch("--implied-negatives", "embed: findings in one breast of a bilateral exam grade the other one 1"),
         _switch("--overwrite", "replace a manifest that differs"),
         _switch("--check", "then read every image and report on its quality; a manifest that is there already is "
                 "checked as it is"),

@@ -101,7 +101,7 @@ def _write_manifest(options: argparse.Namespace, out: Path) -> None:
     secret = read_secret(options.secret_file) if options.secret_file else None
     summary = build_manifest(options.source, options.root, out, heldout_fraction=options.heldout_fraction,
                              seed=options.seed, secret=secret, archive_split=options.archive_split,
-                             overwrite=options.overwrite)
+                             implied_negatives=options.implied_negatives, overwrite=options.overwrite)
     print("\n".join(summary.lines()))
 
 

@@ -49,7 +49,7 @@ def dicom(path, *, patient="SECRET01", study="1.2.3.1", side="L", view="CC", mod
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
     data.PixelData = np.zeros((16, 16), np.uint16).tobytes()
     for name, value in tags.items():
-        setattr(data, name, value)
+        setattr(data, name, value) if value is not None else delattr(data, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     data.save_as(path, enforce_file_format=True)
 
@@ -147,6 +147,17 @@ def embed(root):
     table(root / "tables" / "EMBED_OpenData_clinical.csv", "empi_anon,acc_anon,side,asses,tissueden", findings)
 
 
+def csaw(root):
+    lines = []
+    for patient in ("00004", "SECRET5"):
+        for number, (side, view) in enumerate([*VIEWS, ("L", "CC")], start=1):
+            name = f"{patient}_20990909_{side}_{view}_{number}.dcm"
+            dicom(root / f"package{patient[-1]}" / "images" / name, side=side, view=view)
+            lines.append((patient, 2013 if number < 5 else 2015, 0, {"L": "Left", "R": "Right"}[side], view, name, 31))
+    table(root / "CSAW-CC_breast_cancer_screening_data.csv", "anon_patientid,exam_year,x_case,imagelaterality,"
+          "viewposition,anon_filename,libra_percentdensity", lines)
+
+
 def folder(root):
     for patient, study in (("SECRET01", "1.2.3.1"), ("SECRET01", "1.2.3.2"), ("SECRET02", "1.2.3.3")):
         for side, view in VIEWS:
@@ -163,7 +174,7 @@ def folder(root):
 
 
 ARCHIVES = {"vindr": vindr, "rsna": rsna, "cbis": cbis, "cmmd": cmmd, "inbreast": inbreast, "embed": embed,
-            "folder": folder}
+            "csaw": csaw, "folder": folder}
 
 
 def build(source, root, **options):
@@ -179,7 +190,7 @@ def archive(request, tmp_path):
 EXPECTED = {  # images, pairs, patients, exams, images by BI-RADS
     "vindr": (16, 8, 4, 4, {"2": 8, "4": 8}), "rsna": (8, 4, 2, 2, {"2": 4, "": 4}),
     "cbis": (6, 3, 3, 3, {"2": 4, "4": 2}), "cmmd": (8, 4, 2, 2, {"": 8}), "inbreast": (8, 4, 2, 2, {"2": 1, "4": 7}),
-    "embed": (8, 4, 2, 2, {"2": 4, "4": 4}), "folder": (12, 6, 2, 3, {"": 12}),
+    "embed": (8, 4, 2, 2, {"2": 4, "4": 4}), "csaw": (10, 4, 2, 4, {"": 10}), "folder": (12, 6, 2, 3, {"": 12}),
 }
 
 
@@ -200,7 +211,7 @@ def test_sides_views_and_files_belong_together(archive):
     frame = load_manifest(root / "manifest.csv")
     for row in frame.itertuples():
         assert row.pair == f"{row.patient}_{row.exam}_{row.laterality}"
-        if source in ("vindr", "inbreast", "folder"):  # their file names say it too
+        if source in ("vindr", "inbreast", "csaw", "folder"):  # their file names say it too
             assert re.search(f"{row.laterality}_?{row.view}[._]?", row.path.rsplit("/", 1)[1])
         if source == "cbis":
             assert f"LEFT_{row.view}/" in row.path and "mask" not in row.path
@@ -278,7 +289,8 @@ def test_nothing_identifies_a_patient_but_the_path(archive, capsys):
         summary = build(source, root, secret=secret, overwrite=True)
         written = pd.read_csv(root / "manifest.csv", dtype=str).drop(columns=["path", "sha256"]).to_csv()
         printed = "\n".join(summary.lines()) + "".join(capsys.readouterr())
-        keys = PLANTED + ["1.2.3.", "10006", "10011", "P_0000", "D1-0001", "6c613a14", "20586908", "201001", "66685715"]
+        keys = PLANTED + ["1.2.3.", "10006", "10011", "P_0000", "D1-0001", "6c613a14", "20586908", "201001", "66685715",
+                           "20990909"]
         for text in keys:
             assert text not in written and text not in printed, text
 
@@ -332,10 +344,77 @@ def test_what_a_folder_holds_beside_mammograms_is_counted(tmp_path):
     folder(tmp_path)
     skipped = build("folder", tmp_path).skipped
     assert sum(skipped.values()) == 8 and set(skipped.values()) == {1}
-    assert set(skipped) == {"other or unstated view", "modified view", "for processing, not for presentation",
+    assert set(skipped) == {"view neither CC nor MLO", "modified view", "for processing, not for presentation",
                             "not a DICOM file", "not mammography", "not single frame", "side neither L nor R",
                             "no patient stated"}
     assert build("folder", tmp_path).skipped["not a DICOM file"] == 2  # the manifest itself, too
+
+
+@pytest.mark.parametrize("group", ["study", "folder"])
+@pytest.mark.parametrize("name", ["Anonymous", ""])
+def test_one_patient_id_for_all_files_is_no_patient(tmp_path, group, name):
+    for woman in range(4):
+        for side, view in VIEWS:
+            dicom(tmp_path / f"SECRET{woman}" / f"{side}{view}", patient=name, side=side, view=view,
+                  study=f"1.2.3.{woman if group == 'study' else 1}")
+    summary = build("folder", tmp_path)
+    assert summary.manifest["patient"].nunique() == 4 and summary.manifest.groupby("pair")["view"].nunique().eq(2).all()
+    assert summary.manifest.groupby("patient")["path"].agg(lambda paths: paths.str[:7].nunique()).eq(1).all()
+    assert any(f"each {group} counts as a patient" in line for line in summary.lines())
+
+
+def test_one_womans_views_stay_together(tmp_path):
+    for side, view in VIEWS:
+        dicom(tmp_path / "images" / f"{side}{view}" / "1.dcm", side=side, view=view)
+    summary = build("folder", tmp_path)
+    assert summary.manifest["patient"].nunique() == 1 and not summary.notes
+
+
+def test_an_archive_that_lists_nothing_says_why(tmp_path):
+    for number, view in enumerate(("CC", "MLO", "ML")):
+        tags = {} if view == "ML" else {"ViewCodeSequence": None, "PatientOrientation": view}
+        dicom(tmp_path / f"{number}.dcm", view=view, **tags)
+    with pytest.raises(AdapterError, match=r"\(0 listed, 0 files missing; 2 × no view stated; 1 × view neither CC nor"):
+        build("folder", tmp_path)
+
+
+def test_files_that_pair_nowhere_are_told(tmp_path):
+    for number, view in enumerate(("CC", "MLO")):
+        dicom(tmp_path / f"{number}.dcm", view=view, patient=f"SECRET{number}")
+    assert "No breast has both views: its files name different patients" in build("folder", tmp_path).lines()[-1]
+
+
+def test_archives_as_their_hosts_ship_them(tmp_path):
+    cmmd(tmp_path / "c" / "manifest-1616439774456")
+    assert len(build("cmmd", tmp_path / "c").manifest) == 8
+    inbreast(tmp_path / "i" / "INbreast Release 1.0")
+    index = tmp_path / "i" / "INbreast Release 1.0" / "INbreast.csv"
+    first = build("inbreast", tmp_path / "i").manifest
+    rewritten = re.sub(r"(\d{8});", r"\1.0;", index.read_text()).replace(";", ",")  # a spreadsheet saved it anew
+    index.write_text(rewritten, encoding="utf-8-sig")
+    pd.testing.assert_frame_equal(build("inbreast", tmp_path / "i").manifest, first)
+    index.rename(index.with_suffix(".xls"))
+    with pytest.raises(AdapterError, match=r"^INbreast.xls: save its sheet as INbreast.csv beside it"):
+        build("inbreast", tmp_path / "i")
+    embed(tmp_path / "e")
+    for path in (tmp_path / "e" / "tables").iterdir():
+        path.rename(path.with_name(path.stem.replace("OpenData", "OpenData_NUS_Datathon") + "_reduced.csv"))
+    assert len(build("embed", tmp_path / "e").manifest) == 8
+
+
+def test_negatives_that_embed_implies_only_when_asked(tmp_path):
+    embed(tmp_path)
+    findings = [("p", "SECRET666857159", "L", "B", "MG Screening Bilateral"),
+                ("p", "SECRET666857169", "R", "S", "MG Left")]
+    table(tmp_path / "tables" / "EMBED_OpenData_clinical.csv", "empi_anon,acc_anon,side,asses,desc", findings)
+
+    def grades(**options):
+        frame = build("embed", tmp_path, overwrite=True, **options).manifest
+        return frame["birads"].astype("string").fillna("").value_counts().to_dict()
+
+    assert grades() == {"2": 2, "4": 2, "": 4} and grades(implied_negatives=True) == {"2": 2, "1": 2, "4": 2, "": 2}
+    with pytest.raises(AdapterError, match="--implied-negatives: only embed"):
+        build("vindr", tmp_path, implied_negatives=True)
 
 
 def test_patients_whom_tcia_cannot_tell_apart_are_left_out(tmp_path):
@@ -382,7 +461,8 @@ def test_absent_images_are_counted_by_row(tmp_path):
 INDEXES = [("vindr", "breast-level_annotations.csv", "breast_birads"), ("rsna", "train.csv", "BIRADS"),
            ("cbis", "calc_case_description_test_set.csv", "image file path"), ("inbreast", "INbreast.csv", "Bi-Rads"),
            ("embed", "tables/EMBED_OpenData_metadata.csv", "anon_dicom_path"),
-           ("embed", "tables/EMBED_OpenData_clinical.csv", "asses")]
+           ("embed", "tables/EMBED_OpenData_clinical.csv", "asses"),
+           ("csaw", "CSAW-CC_breast_cancer_screening_data.csv", "anon_filename")]
 
 
 @pytest.mark.parametrize(("source", "index", "column"), INDEXES)

@@ -42,10 +42,11 @@ class ImageRecord:
 
 @dataclass
 class Listing:
-    """The images that an archive offers, and counts of what isn't taken."""
+    """The images that an archive offers, counts of what isn't taken, and sentences for the user."""
 
     records: list[ImageRecord] = field(default_factory=list)
     skipped: Counter = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, *, patient: str, laterality: str, view: str, birads: str = "", implant: str = "",
             density: str = "", grade: int | None = None, **facts) -> bool:
@@ -55,7 +56,7 @@ class Listing:
         """
         side, view = _SIDES.get(laterality.strip().upper()), view.strip().upper()
         if view not in ("CC", "MLO"):
-            self.skipped["other or unstated view"] += 1
+            self.skipped["view neither CC nor MLO" if view else "no view stated"] += 1
         elif side is None:
             self.skipped["side neither L nor R"] += 1
         elif not patient:
@@ -102,14 +103,24 @@ def find_index(root: Path, *names: str) -> Path:
                        "at most two folders below")
 
 
-def index_rows(path: Path, required: Iterable[str], optional: Iterable[str] = (), *,
-               sep: str = ",") -> Iterator[tuple[dict[str, object], dict[str, str]]]:
+def find_folder(root: Path, name: str) -> Path | None:
+    """`root` itself, or the first folder of that name in it or at most two folders below."""
+    places = [root, *(path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(depth + name)))]
+    return next((path for path in places if path.name == name and path.is_dir()), None)
+
+
+def index_rows(path: Path, required: Iterable[str],
+               optional: Iterable[str] = ()) -> Iterator[tuple[dict[str, object], dict[str, str]]]:
     """Rows of an index file: where each stands, as `ImageRecord` has it, and the named columns as stripped text.
 
-    An absent optional column is empty; a file that is no table, or has no such required column, is an `AdapterError`.
+    Commas or semicolons part the columns: a spreadsheet saves either. An absent optional column is empty; a file that
+    is no table, or has no such required column, is an `AdapterError`.
     """
     wanted = {name.lower(): name for name in (*required, *optional)}
     try:
+        with path.open(encoding="utf-8-sig") as lines:
+            header = lines.readline()
+        sep = ";" if header.count(";") > header.count(",") else ","
         frame = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig",
                             usecols=lambda name: name.strip().lower() in wanted)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -118,7 +129,7 @@ def index_rows(path: Path, required: Iterable[str], optional: Iterable[str] = ()
     for name in required:
         if name not in frame:
             raise AdapterError(f"{path.name}, row 1: column {name!r} is missing; take the file from the archive "
-                               f"unchanged (columns separated by {sep!r})")
+                               "unchanged")
     frame = frame.reindex(columns=list(wanted.values()), fill_value="").apply(lambda column: column.str.strip())
     for number, row in enumerate(frame.to_dict("records"), start=2):
         yield {"index": path.name, "row": number}, row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,7 @@ ADAPTERS = {  # how each archive is listed, and what is told to whom nothing was
     "inbreast": (tables.inbreast, "AllDICOMs/<File Name>_<patient>_MG_<side>_<view>_ANON.dcm beside INbreast.csv"),
     "embed": (embed.list_images, "images/cohort_<n>/<patient>/<study>/<series>/<file>.dcm and "
                                  "tables/EMBED_OpenData_*.csv"),
+    "csaw": (tables.csaw, "<file>.dcm in any folder, beside CSAW-CC_breast_cancer_screening_data.csv"),
     "folder": (folder.list_images, "any folders of DICOM files")}
 _SHOWN = 20  # row numbers printed before the rest is counted
 
@@ -35,6 +37,7 @@ class Summary:
     manifest: pd.DataFrame
     skipped: Counter  # reason to number of images
     missing: dict[str, list[int]]  # index file to the rows whose image isn't there
+    notes: list[str]
 
     def lines(self) -> list[str]:
         """Sentences for the terminal; no name, identifier, date or path among them."""
@@ -45,18 +48,21 @@ class Summary:
         hint = [] if (frame["birads"] == 2).any() else [
             "No image has BI-RADS 2, the only grade that the study accepts by default: set accepted_birads or "
             "unknown_birads in a profile of your own, see docs/own_data.md"]
+        if not pairs:
+            hint += ["No breast has both views: its files name different patients, exams or sides, or a view is absent"]
         return [*(f"not taken: {count} × {reason}" for reason, count in sorted(self.skipped.items())),
                 *(f"missing files: {len(numbers)}, {name} rows " + ", ".join(map(str, numbers[:_SHOWN]))
                   + (f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else "")
                   for name, numbers in self.missing.items()),
                 f"images: {len(frame)}; breasts with both views: {pairs}; patients: {frame['patient'].nunique()} "
                 f"({split.get('train', 0)} train, {split.get('heldout', 0)} heldout)",
-                "BI-RADS: " + ", ".join(f"{grade}: {count}" for grade, count in grades.items()), *hint]
+                "BI-RADS: " + ", ".join(f"{grade}: {count}" for grade, count in grades.items()),
+                *self.notes, *hint]
 
 
 def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: float = 0.5, seed: int = 0,
-                   secret: bytes | None = None, archive_split: bool = False, overwrite: bool = False,
-                   progress: bool = True) -> Summary:
+                   secret: bytes | None = None, archive_split: bool = False,
+                   implied_negatives: bool = False, overwrite: bool = False, progress: bool = True) -> Summary:
     """Write the manifest of an archive; a killed call continues.
 
     Args:
@@ -67,6 +73,7 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
         seed: Of split and numbering.
         secret: Makes pseudonyms keyed digests instead of numbers.
         archive_split: Use the archive's own split; its test patients become `heldout`.
+        implied_negatives: Of EMBED: a bilateral exam with findings on one side alone is negative on the other.
         overwrite: Replace a manifest that differs.
 
     Raises:
@@ -75,7 +82,11 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
     """
     root, out = Path(os.path.abspath(root)), Path(os.path.abspath(out))  # links stay: they bring an archive below
     _require_places(source, root, out)
+    if implied_negatives and source != "embed":
+        raise AdapterError("--implied-negatives: only embed's table implies any; leave the option out")
     list_images, layout = ADAPTERS[source]
+    if implied_negatives:
+        list_images = partial(list_images, implied_negatives=True)
     listing, records, missing = list_images(root), [], defaultdict(list)
     for record in listing.records:
         if (root / record.path).is_file():
@@ -84,13 +95,15 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
             missing[record.index].append(record.row)
     if not records:
         raise AdapterError(f"{source}: no usable CC or MLO image found ({len(listing.records)} listed, "
-                           f"{sum(map(len, missing.values()))} files missing); expected {layout}")
+                           f"{sum(map(len, missing.values()))} files missing"
+                           + "".join(f"; {count} × {why}" for why, count in sorted(listing.skipped.items()))
+                           + f"); expected {layout}")
     frame = _rows(source, records, Path(os.path.relpath(root, out.parent)), heldout_fraction, seed, secret,
                   archive_split)
     cache = out.parent / CACHE_FOLDER / f"{out.name}.json"
     frame = _hashed(frame, out.parent, cache, listing.skipped, progress)
     _write(frame, out, overwrite)
-    return Summary(frame, listing.skipped, dict(missing))
+    return Summary(frame, listing.skipped, dict(missing), listing.notes)
 
 
 def _require_places(source: str, root: Path, out: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from mammorgb_utils.data.archives.base import AdapterError, Listing, find_index, index_rows, worst_grade
+from mammorgb_utils.data.archives.base import AdapterError, Listing, find_folder, find_index, index_rows, worst_grade
 
 _TABLES = [(f"{kind}_case_description_{part}_set.csv", split)
            for kind in ("mass", "calc") for part, split in (("train", "train"), ("test", "heldout"))]
@@ -27,7 +27,7 @@ def list_images(root: Path) -> Listing:
     grades = defaultdict(list)
     for _, _, row in entries:
         grades[_breast(row)].append(listing.grade(row["assessment"]))
-    series, base, seen = _series_folders(root), _image_base(root), set()
+    series, base, seen = _series_folders(root), find_folder(root, "CBIS-DDSM") or root, set()
     for split, where, row in entries:
         stated = PurePosixPath(row["image file path"])
         if stated in seen:  # a further lesion of the same film
@@ -42,12 +42,6 @@ def list_images(root: Path) -> Listing:
 
 def _breast(row: dict[str, str]) -> tuple[str, str]:
     return row["patient_id"], row["left or right breast"]
-
-
-def _image_base(root: Path) -> Path:
-    """The folder that holds one folder a case."""
-    found = [path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(depth + "CBIS-DDSM")) if path.is_dir()]
-    return found[0] if found else root
 
 
 def _series_folders(root: Path) -> dict[str, Path]:

@@ -19,11 +19,14 @@ _METADATA = ("empi_anon", "acc_anon", "anon_dicom_path", "ImageLateralityFinal",
 _LETTERS = {"A": 0, "N": 1, "B": 2, "P": 3, "S": 4, "M": 5, "K": 6}
 
 
-def list_images(root: Path) -> Listing:
-    """The archive's 2D images, from its two tables."""
-    index = find_index(root, "EMBED_OpenData_metadata.csv", "EMBED_OpenData_metadata_reduced.csv")
-    listing = Listing()
-    grades, densities = _findings(root, listing)
+def list_images(root: Path, *, implied_negatives: bool = False) -> Listing:
+    """The archive's 2D images, from its two tables.
+
+    With `implied_negatives`, an exam of both breasts whose findings all lie in one is negative, BI-RADS 1, in the
+    other: as the archive's own notebook (resources/notebooks/screening_label_assignment.ipynb) fills it in.
+    """
+    index, listing = find_index(root, *_names("metadata")), Listing()
+    grades, densities = _findings(root, listing, implied_negatives)
     prefix = Path("images") if (root / "images").is_dir() else Path()
     for where, row in index_rows(index, _METADATA, ["spot_mag", "BreastImplantPresent"]):
         if row["FinalImageType"] != "2D":
@@ -41,17 +44,28 @@ def list_images(root: Path) -> Listing:
     return listing
 
 
-def _findings(root: Path, listing: Listing) -> tuple[dict[tuple[str, str], list[int | None]], dict[str, str]]:
+def _names(table: str) -> list[str]:
+    return [f"EMBED_OpenData_{release}{table}{form}.csv" for release in ("", "NUS_Datathon_") for form in
+            ("", "_reduced")]
+
+
+def _findings(root: Path, listing: Listing,
+              implied_negatives: bool) -> tuple[dict[tuple[str, str], list[int | None]], dict[str, str]]:
     """BI-RADS of each exam and side, `L`, `R`, `B` or none stated; and density of each exam, 5 (a man's) left out."""
-    index = find_index(root, "EMBED_OpenData_clinical.csv", "EMBED_OpenData_clinical_reduced.csv")
-    grades, densities = defaultdict(list), {}
-    for _, row in index_rows(index, ("acc_anon", "side", "asses"), ["tissueden"]):
+    index, columns = find_index(root, *_names("clinical")), ("acc_anon", "side", "asses", "desc")
+    grades, densities, sides = defaultdict(list), {}, defaultdict(set)
+    for _, row in index_rows(index, columns[:3 + implied_negatives], ["tissueden"]):
         exam, letter = _key(row["acc_anon"]), row["asses"].upper()
+        if "bilat" in row.get("desc", "").lower():
+            sides[exam].add(row["side"].upper())
         if letter and letter not in _LETTERS:
             listing.skipped["finding whose BI-RADS isn't understood"] += 1
         grades[exam, row["side"].upper()].append(_LETTERS.get(letter))
         if _key(row["tissueden"]) not in ("", "5"):
             densities.setdefault(exam, row["tissueden"])
+    for exam, found in sides.items():
+        if found in ({"L"}, {"R"}):
+            grades[exam, "R" if found == {"L"} else "L"].append(_LETTERS["N"])
     return grades, densities
 
 

@@ -7,6 +7,7 @@ fill the manifest's column by hand, or let the study take unknown ones (`unknown
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydicom.dataset import Dataset
 from tqdm import tqdm
 
 from mammorgb_utils.data import headers
-from mammorgb_utils.data.archives.base import AdapterError, Listing
+from mammorgb_utils.data.archives.base import AdapterError, Listing, find_folder
 
 # TCIA found images with the same pixels under two patients (D1-0202 and D2-0284, D1-0808 and D1-1292) and can't say
 # whose they are: these four aren't taken, or one woman could stand on both sides of the split.
@@ -24,41 +25,59 @@ _DOUBTFUL = {"D1-0202", "D2-0284", "D1-0808", "D1-1292"}
 
 def cmmd(root: Path) -> Listing:
     """CMMD's images, patient, exam, side and view from their headers; its table holds nothing that a manifest needs."""
-    folder = root if root.name == "CMMD" else root / "CMMD"
-    if not folder.is_dir():
-        raise AdapterError("CMMD: no such folder; ROOT must hold the folder CMMD, or be it")
+    folder = find_folder(root, "CMMD")
+    if folder is None:
+        raise AdapterError("CMMD: no such folder; ROOT must hold the folder CMMD, at most two folders below, or be it")
     listing = list_images(root, folder)
     kept = [record for record in listing.records if record.patient not in _DOUBTFUL]
-    if len(kept) < len(listing.records):
-        listing.skipped["patient whose images TCIA found under another one, too"] = len(listing.records) - len(kept)
-    return Listing(kept, listing.skipped)
+    if doubtful := len(listing.records) - len(kept):
+        listing.skipped["patient whose images TCIA found under another one, too"] = doubtful
+    listing.records = kept
+    return listing
 
 
 def list_images(root: Path, folder: Path | None = None) -> Listing:
     """CC and MLO mammograms below `root`, or a folder of it; For Processing only where none is for presentation."""
     files = sorted(_visible_files(folder or root))
-    listing, detector_values = Listing(), []
+    listing, images = Listing(), []
     with ThreadPoolExecutor() as pool:
         read = tqdm(pool.map(_header, files), total=len(files), desc="headers", unit="file", mininterval=2,
                     disable=None)  # shown on a terminal only
         for path, header in zip(files, read, strict=True):
             if isinstance(header, str):
                 listing.skipped[header] += 1
-                continue
-            facts = {"patient": headers.text(header, "PatientID"), "exam": headers.text(header, "StudyInstanceUID"),
-                     "laterality": headers.laterality_of(header)[0] or "", "view": headers.view_of(header)[0] or "",
-                     "implant": str(headers.implant_of(header)), "path": path.relative_to(root)}
-            if headers.is_for_processing(header):
-                detector_values.append(facts)
             else:
-                listing.add(**facts)
+                images.append((headers.is_for_processing(header), {
+                    "patient": headers.text(header, "PatientID"), "exam": headers.text(header, "StudyInstanceUID"),
+                    "laterality": headers.laterality_of(header)[0] or "", "view": headers.view_of(header)[0] or "",
+                    "implant": str(headers.implant_of(header)), "path": path.relative_to(root)}))
+    listing.notes += _part_patients([facts for _, facts in images])
+    for processing, facts in images:
+        if not processing:
+            listing.add(**facts)
     shown = {(record.patient, record.exam, record.laterality, record.view) for record in listing.records}
-    for facts in detector_values:
+    for facts in (facts for processing, facts in images if processing):
         if (facts["patient"], facts["exam"], facts["laterality"], facts["view"]) in shown:
             listing.skipped["for processing, not for presentation"] += 1
         elif listing.add(**facts):
             listing.skipped["for processing (kept, but rejected by the study unless for_processing: convert)"] += 1
     return listing
+
+
+def _part_patients(images: list[dict]) -> list[str]:
+    """Where all files have one PatientID, a placeholder of whoever took the names out, part them by study or folder."""
+    if len({facts["patient"] for facts in images}) != 1:
+        return []
+    for name, keys in (("study", [facts["exam"] for facts in images]),
+                       ("folder", [facts["path"].parent.as_posix() for facts in images])):
+        views = Counter((key, facts["laterality"], facts["view"]) for key, facts in zip(keys, images, strict=True))
+        whole = any((key, side, "MLO") in views for key, side, view in views if view == "CC")
+        if len(set(keys)) > 1 and "" not in keys and whole:
+            for key, facts in zip(keys, images, strict=True):
+                facts["patient"] = key
+            return [f"All files have one PatientID, or none: each {name} counts as a patient of its own. Of one woman "
+                    f"with two of them, one could be trained on and the other held out"]
+    return []
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

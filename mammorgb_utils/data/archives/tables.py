@@ -1,4 +1,4 @@
-"""Archives with one table that names every image, its side and its view: VinDr-Mammo, RSNA 2023, INbreast.
+"""Archives with one table that names every image, its side and its view: VinDr-Mammo, RSNA 2023, INbreast, CSAW-CC.
 
 docs/own_data.md has each one's layout, meaning and sources. Verified there against the archives' descriptions and
 other people's readers: names of files and columns, folder layouts, forms of the values. Unverified: that two visits of
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mammorgb_utils.data.archives.base import Listing, find_index, index_rows
+from mammorgb_utils.data.archives.base import AdapterError, Listing, find_index, index_rows
 
 
 def vindr(root: Path) -> Listing:
@@ -39,14 +39,30 @@ def rsna(root: Path) -> Listing:
 
 def inbreast(root: Path) -> Listing:
     """INbreast's column Patient ID reads "removed": the patient is the second part of a file's name."""
+    if sheets := [path for depth in ("", "*/", "*/*/") for path in root.glob(depth + "INbreast.xls*")]:
+        if not any(path.with_suffix(".csv").is_file() for path in sheets):
+            raise AdapterError(f"{sheets[0].name}: save its sheet as INbreast.csv beside it; spreadsheets aren't read")
     index, listing = find_index(root, "INbreast.csv"), Listing()
     folder = index.parent / "AllDICOMs"
     files = {path.name.split("_")[0]: path for path in sorted(folder.glob("*.dcm"))}
     columns = ("Laterality", "View", "Acquisition date", "File Name", "Bi-Rads")
-    for where, row in index_rows(index, columns, ["ACR"], sep=";"):
-        name = row["File Name"]
+    for where, row in index_rows(index, columns, ["ACR"]):
+        name = row["File Name"].removesuffix(".0")  # a spreadsheet's number
         path = files.get(name, folder / f"{name}_absent.dcm")
         listing.add(patient=path.stem.split("_")[1] if "_" in path.stem else "", exam=row["Acquisition date"],
                     laterality=row["Laterality"], view=row["View"], birads=row["Bi-Rads"], density=row["ACR"],
                     path=path.relative_to(root), **where)
+    return listing
+
+
+def csaw(root: Path) -> Listing:
+    """CSAW-CC's table names files alone: its packages may lie anywhere below ROOT. It states no BI-RADS; its density
+    is a share, no letter."""
+    index, listing = find_index(root, "CSAW-CC_breast_cancer_screening_data.csv"), Listing()
+    files = {path.name: path.relative_to(root) for path in sorted(root.rglob("*.dcm"))}
+    columns = ("anon_patientid", "exam_year", "imagelaterality", "viewposition", "anon_filename")
+    for where, row in index_rows(index, columns):
+        name = row["anon_filename"].removesuffix(".dcm") + ".dcm"
+        listing.add(patient=row["anon_patientid"], exam=row["exam_year"], laterality=row["imagelaterality"],
+                    view=row["viewposition"], path=files.get(name, Path(name)), **where)
     return listing
