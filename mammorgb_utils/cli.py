@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from mammorgb_utils import commands
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import THIRD_CHANNELS
+from mammorgb_utils.scheduling import ended_by_signals
 
 Option = tuple[str, dict[str, Any]]
 Command = tuple[str, Callable[[argparse.Namespace], None], str, list[Option]]
@@ -20,19 +22,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 on success, 1 on a failure that the message explains; argparse exits with 2 on wrong usage.
+        0 on success, 1 on a failure that the message explains, 128 and the signal's number where one ended it;
+        argparse exits with 2 on wrong usage.
     """
     name = "mammorgb"
     try:
         options = _parser().parse_args(arguments)
         name = f"mammorgb {options.called}"
-        options.command(options)
+        with ended_by_signals():
+            options.command(options)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(f"{name}: stopped; the same command continues", file=sys.stderr)
-        return 130
+        return 128 + (stopped.args[0] if stopped.args else signal.SIGINT)
     return 0
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import filelock
@@ -15,6 +14,7 @@ import filelock
 from mammorgb_utils.output.outputs import finished_appendices, forget_lost_stages, load_outputs, missing_files
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, exclusive, read_table
+from mammorgb_utils.scheduling import run_snakemake, working_in
 
 DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
@@ -150,7 +150,10 @@ def run_notebook(options: argparse.Namespace) -> None:
     """Execute one notebook; the output file appears only when all cells succeeded."""
     from mammorgb_utils.notebooks import execute_notebook
 
-    execute_notebook(options.notebook, options.out, dict(options.parameter))
+    parameters = dict(options.parameter)
+    root = PROJECT_ROOT / "runs" / parameters.get("run", "")
+    with working_in(root) if root.is_dir() else nullcontext():
+        execute_notebook(options.notebook, options.out, parameters)
 
 
 def export(options: argparse.Namespace) -> None:
@@ -255,32 +258,3 @@ def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path 
                            "with `mammorgb phantom --overwrite`, and give the study a new RUN name")
         fresh.replace(manifest)
     return manifest
-
-
-def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets: Sequence[str] = ()) -> None:
-    """Let Snakemake execute what isn't done of the study, or of `targets`; a failed notebook ends in one message."""
-    cores = str(options.cores or os.cpu_count())
-    base = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"),
-            "--directory", str(run.root), "--cores", cores,
-            "--config", f"profile={options.profile}", f"manifest={manifest}", f"run={run.root.name}"]
-    # Our own lock is held, so Snakemake's can only be a killed run's.
-    unlocked = subprocess.run([*base, "--unlock"], check=False, capture_output=True, text=True)
-    if unlocked.returncode:
-        raise RunError(f"runs/{run.root.name}: Snakemake can't start: {unlocked.stderr.strip()[-500:]}")
-    asked = [*getattr(options, "snakemake", ()), *(["--", *targets] if targets else [])]
-    done = subprocess.run([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input",
-                           "--quiet", "host", "reason", *asked], check=False)
-    if done.returncode:
-        raise RunError(f"{_last_error(run.root)}\nMend it and repeat the command, which continues there")
-
-
-def _last_error(root: Path) -> str:
-    """What went wrong, from the notebook that failed last, as Snakemake's own lines hide it."""
-    import nbformat
-
-    copies = sorted((root / "notebooks").glob("*.failed.ipynb"), key=lambda path: path.stat().st_mtime)
-    errors = [output for path in copies[-1:] for cell in nbformat.read(path, as_version=4).cells
-              for output in cell.get("outputs", ()) if output.output_type == "error"]
-    if not errors:
-        return f"runs/{root.name}: a step failed, see above"
-    return f"runs/{root.name}/notebooks/{copies[-1].name}: {errors[-1].ename}: {errors[-1].evalue}"

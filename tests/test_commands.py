@@ -11,7 +11,7 @@ import filelock
 import pandas as pd
 import pytest
 
-from mammorgb_utils import commands, runs
+from mammorgb_utils import commands, runs, scheduling
 from mammorgb_utils.cli import main
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import record
@@ -24,7 +24,7 @@ from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 @pytest.fixture
 def project(cohort, tmp_path, monkeypatch):
     """A project folder with a cohort of its own; no notebook runs."""
-    for module in (runs, commands):
+    for module in (runs, commands, scheduling):
         monkeypatch.setattr(module, "PROJECT_ROOT", tmp_path)
     shutil.copytree(cohort[0], tmp_path / "archive")
     return tmp_path
@@ -65,7 +65,7 @@ def test_a_changed_file_is_the_last_thing_a_user_reads(project, capsys, monkeypa
     archive = PROJECT_ROOT / "data" / "test-changed"
     shutil.rmtree(archive, ignore_errors=True)
     shutil.copytree(project / "archive", archive)
-    for module in (runs, commands):
+    for module in (runs, commands, scheduling):
         monkeypatch.setattr(module, "PROJECT_ROOT", PROJECT_ROOT)
     error = failure(capsys, "reproduce", "--profile", "smoke", "--manifest", "data/test-changed/manifest.csv",
                     "--run", "test-changed")
@@ -222,9 +222,9 @@ def test_a_profile_of_ones_own_reaches_snakemake(project, monkeypatch):
     run = Run(project / "runs" / "r", Protocol.load("profiles/smoke.yaml"), project / "archive" / "manifest.csv")
     run.root.mkdir(parents=True)
     assert path.is_file() and run.protocol == Protocol.load("smoke")
-    monkeypatch.setattr(commands, "PROJECT_ROOT", PROJECT_ROOT)
+    monkeypatch.setattr(scheduling, "PROJECT_ROOT", PROJECT_ROOT)
     options = Namespace(profile="profiles/smoke.yaml", cores=1, snakemake=["--dry-run"])
-    commands.run_snakemake(run, options, "archive/manifest.csv")
+    scheduling.run_snakemake(run, options, "archive/manifest.csv")
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""Running a study's graph: one Snakemake a run folder, which ends with the command that started it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
+
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
+_GRACE = 20.0  # seconds for a step to end by itself
+_MARK = ".steps"  # held shared by whatever works in a run folder, also after the command that started it was killed
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
+
+
+def _forget_in_fork() -> None:
+    """A forked worker that waits for a lock would miss a signal that Python must handle, and never end."""
+    for number in _ENDS:
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget_in_fork)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a closed terminal, end the work inside as Ctrl-C does."""
+    usual = [number for number in _ENDS if signal.getsignal(number) == signal.SIG_DFL]
+    for number in usual:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in usual:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def working_in(root: Path) -> Iterator[int]:
+    """Mark a run folder as worked in; the mark goes with the last process that has its descriptor, however it ends."""
+    descriptor = os.open(root / _MARK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets: Sequence[str] = ()) -> None:
+    """Let Snakemake execute what isn't done of the study, or of `targets`; a failed notebook ends in one message."""
+    _require_idle(run.root)
+    cores = str(options.cores or os.cpu_count())
+    base = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"),
+            "--directory", str(run.root), "--cores", cores,
+            "--config", f"profile={options.profile}", f"manifest={manifest}", f"run={run.root.name}"]
+    # Our own lock is held and no step is at work, so Snakemake's lock can only be a killed run's.
+    unlocked = subprocess.run([*base, "--unlock"], check=False, capture_output=True, text=True)
+    if unlocked.returncode:
+        raise RunError(f"runs/{run.root.name}: Snakemake can't start: {unlocked.stderr.strip()[-500:]}")
+    asked = [*getattr(options, "snakemake", ()), *(["--", *targets] if targets else [])]
+    with working_in(run.root) as mark:
+        failed = _run_group([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input", "--quiet", "host",
+                             "reason", *asked], mark)
+    if failed:
+        raise RunError(f"{_last_error(run.root)}\nMend it and repeat the command, which continues there")
+
+
+def _require_idle(root: Path) -> None:
+    with working_in(root) as mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"runs/{root.name} is in use by another process: a killed command's steps are still at "
+                           "work; wait for them, or choose another RUN=…") from None
+
+
+def _run_group(command: list[str], mark: int) -> int:
+    """Run a command in a process group of its own, none of which outlives this call; its exit status."""
+    process = subprocess.Popen(command, start_new_session=True, pass_fds=[mark])
+    try:
+        return process.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            until = time.monotonic() + _GRACE
+            try:
+                os.killpg(process.pid, number)
+                while time.monotonic() < until:
+                    process.poll()
+                    os.killpg(process.pid, 0)
+                    time.sleep(0.05)
+            except ProcessLookupError:
+                break
+
+
+def _last_error(root: Path) -> str:
+    """What went wrong, from the notebook that failed last, as Snakemake's own lines hide it."""
+    import nbformat
+
+    copies = sorted((root / "notebooks").glob("*.failed.ipynb"), key=lambda path: path.stat().st_mtime)
+    errors = [output for path in copies[-1:] for cell in nbformat.read(path, as_version=4).cells
+              for output in cell.get("outputs", ()) if output.output_type == "error"]
+    if not errors:
+        return f"runs/{root.name}: a step failed, see above"
+    return f"runs/{root.name}/notebooks/{copies[-1].name}: {errors[-1].ename}: {errors[-1].evalue}"
