@@ -119,12 +119,12 @@ def shuffled_table(sets: StudySets) -> pd.DataFrame:
 
     Returns:
         `set` and the columns of `shuffled_overlap`; after all sets the trivial baseline of the real one, as the set
-        `NEAREST_AREA`. A set of one pair has no row. A patient who holds more than half of a set raises a ValueError.
+        `NEAREST_AREA`. Pairs that lack a mask take no part, and one pair alone has no row. A patient who holds more than
+        half of a set raises a ValueError.
     """
     draws = {"n_draws": sets.protocol.n_derangements, "seed": sets.protocol.seed}
     who = {name: {"pairs": index["pair"], "patients": index["patient"]} for name, index in sets.index.items()}
-    shuffled = {name: shuffled_overlap(masks, **who[name], **draws)
-                for name, masks in sets.masks.items() if len(masks) != 1}
+    shuffled = {name: shuffled_overlap(masks, **who[name], **draws) for name, masks in sets.masks.items()}
     if REAL in shuffled:
         shuffled[NEAREST_AREA] = nearest_area_overlap(sets.masks[REAL], **who[REAL])
     table = pd.concat([rows.assign(set=name) for name, rows in shuffled.items()], ignore_index=True)
@@ -136,7 +136,7 @@ def overlap_by_method(sets: StudySets,
     """`overlap_table` and `shuffled_table` under each mask method, each led by `mask_method`.
 
     Args:
-        sets: What is compared; strangers are the same ones under every method.
+        sets: What is compared; strangers are the same ones under every method that finds all masks.
         masks: Set name to what `masks_by_method` gave for it.
     """
     def tables(method: str) -> list[pd.DataFrame]:

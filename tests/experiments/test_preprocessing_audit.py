@@ -14,6 +14,7 @@ from mammorgb_utils.experiments.preprocessing.audit import (
     CELL,
     SCOPES,
     audit_summary,
+    cells,
     difference_from_study,
     matching_audit,
     view_in_cells,
@@ -67,9 +68,24 @@ def test_each_pair_stands_once_in_each_cell_and_the_own_cell_is_the_study(study,
     assert dict(zip(audit["pair"], audit["patient"], strict=True)) == dict(
         zip(index["pair"], index["patient"], strict=True))
     assert difference_from_study(audit, pairs, index, study.protocol) == 0
-    partners = shuffled.groupby(CELL)["mlo_pair"].apply(tuple)
-    assert len(partners) == 12 and partners.nunique() == 1 and (shuffled["cc_pair"] != shuffled["mlo_pair"]).all()
-    assert len(shuffled) == 12 * len(index) * study.protocol.n_derangements
+    partners, masked = shuffled.groupby(CELL)["mlo_pair"].apply(tuple), audit.groupby(CELL)["iou"].count()
+    assert len(partners) == 12 and (shuffled["cc_pair"] != shuffled["mlo_pair"]).all()
+    assert partners[masked == len(index)].nunique() == 1 and (masked == len(index)).sum() >= 6
+    assert (shuffled.groupby(CELL).size() == masked * study.protocol.n_derangements).all()
+
+
+@pytest.mark.parametrize("method", ["triangle", "watershed"])
+def test_a_study_by_another_mask_method_has_its_own_cell(cohort, tmp_path, monkeypatch, in_process, method):
+    monkeypatch.setattr(runs, "PROJECT_ROOT", tmp_path)
+    run = Run.open("r", "smoke", manifest=str(cohort[0] / "manifest.csv"), mask_method=method)
+    preprocess_cohort(run, progress=False)
+    audit, shuffled = audit_of(run, max_pairs=5)
+    pairs, index = load_pairs(run, "all")
+    assert audit["mask_method"].unique().tolist() == ["background", "otsu", method]
+    assert difference_from_study(audit, pairs, index, run.protocol) == 0
+    summary = audit_summary(audit, shuffled, run.protocol)
+    assert len(summary) == len(cells(run.protocol)) == 18
+    assert len(preprocessing_audit.figure(audit, shuffled).axes) == 12
 
 
 def test_views_that_differ_from_the_stored_ones_are_noticed(study, in_process):
@@ -115,7 +131,8 @@ def test_a_pair_that_cannot_be_read_is_excluded_everywhere_and_nothing_names_its
     assert len(lost) == 12 and lost["pair"].nunique() == 1 and lost["iou"].isna().all()
     assert not shuffled[["cc_pair", "mlo_pair"]].isin(set(lost["pair"])).any(axis=None)
     summary = audit_summary(audit, shuffled, study.protocol)
-    assert summary["n"].eq(6).all() and summary["excluded"].eq(1).all()
+    assert summary["excluded"].eq(1).all() and (summary["n"] + summary["n_nan"]).eq(6).all()
+    assert summary.loc[summary["mask_method"] == "background", "n"].eq(6).all()
     text = "".join(file.read_text() for file in study.pairs.parent.glob("audit*"))
     assert ".dcm" not in text and str(cohort[0]) not in text
 

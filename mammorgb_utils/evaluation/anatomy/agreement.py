@@ -13,9 +13,9 @@ from mammorgb_utils.diffusion.encoding import encode_pair
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
 from mammorgb_utils.evaluation.consistency import (
     area_density_strata,
-    derangement,
     pairing_gain,
     score_of_gains,
+    strangers,
 )
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.statistics import MIN_PAIRS, UNKNOWN, patient_of, sets_in
@@ -36,8 +36,10 @@ Compared = tuple[dict, pd.DataFrame, pd.DataFrame]  # facts of a row, disagreeme
 
 
 def strata_of(anatomy: pd.DataFrame) -> np.ndarray:
-    """Area × density stratum, `(N,)` int, of each pair of one set, from both views' means in metrics/anatomy.csv."""
-    area, density = (anatomy[[f"cc_{name}", f"mlo_{name}"]].mean(axis=1).to_numpy() for name in ("area", "dense"))
+    """Area × density stratum, `(N,)` int, of each pair of one set, from both views' means in metrics/anatomy.csv; −1
+    where a view lacks one of them."""
+    area, density = (anatomy[[f"cc_{name}", f"mlo_{name}"]].mean(axis=1, skipna=False).to_numpy()
+                     for name in ("area", "dense"))
     return area_density_strata(area, density, patients=patient_of(anatomy))
 
 
@@ -108,8 +110,8 @@ def _measured(parts: Mapping[str, pd.DataFrame], protocol: Protocol, valid: Mapp
     usual = usual_differences(parts["real"]) if parts else {}
     partners = {(name, null): _partners(part, null, protocol) for name, part in parts.items() for null in NULLS}
     for measure, null, (name, part) in product(MEASURES, NULLS, parts.items()):
-        own, partner, pair = np.arange(len(part)), partners[name, null], part["pair"].to_numpy()
-        draws, cc = np.repeat(np.arange(len(partner)), len(part)), np.tile(own, len(partner))
+        own, (known, partner), pair = np.arange(len(part)), partners[name, null], part["pair"].to_numpy()
+        draws, cc = np.repeat(np.arange(len(partner)), known.size), np.tile(known, len(partner))
         other = pd.DataFrame({"draw": draws, "cc_pair": pair[cc], "mlo_pair": pair[partner.ravel()],
                               "value": disagreement(part, cc, partner.ravel(), measure, usual)})
         facts = {"measure": measure, "set": name, "null": null, "valid": valid.get(measure, "no truth"),
@@ -117,13 +119,19 @@ def _measured(parts: Mapping[str, pd.DataFrame], protocol: Protocol, valid: Mapp
         yield facts, part.assign(value=disagreement(part, own, own, measure, usual)), other
 
 
-def _partners(part: pd.DataFrame, null: str, protocol: Protocol) -> np.ndarray:
-    """`(draws, n)` rows of the MLO that each CC gets; no draw where a set is too small, or nearly one patient's."""
-    if len(part) < MIN_PAIRS or 2 * np.unique(patient_of(part), return_counts=True)[1].max() > len(part):
-        return np.zeros((0, len(part)), int)
-    rng = generator(protocol.seed, Stream.ANATOMY_AGREEMENT, NULLS.index(null))
+def with_masks(anatomy: pd.DataFrame) -> np.ndarray:
+    """`(N,)` bool: pairs with a mask in both views."""
+    return anatomy[["cc_area", "mlo_area"]].notna().all(axis=1).to_numpy()
+
+
+def _partners(part: pd.DataFrame, null: str, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """What `strangers` gives; no draw where a set is too small, or nearly one patient's."""
+    known, owner = with_masks(part), patient_of(part)
     strata = strata_of(part) if null == "strata" else None
-    return np.stack([derangement(len(part), rng, patients=patient_of(part), strata=strata) for _ in range(NULL_DRAWS)])
+    left = owner[known if strata is None else known & (strata >= 0)]
+    enough = len(left) >= MIN_PAIRS and 2 * np.unique(left, return_counts=True)[1].max() <= len(left)
+    rng = generator(protocol.seed, Stream.ANATOMY_AGREEMENT, NULLS.index(null))
+    return strangers(known, NULL_DRAWS if enough else 0, rng, patients=owner, strata=strata)
 
 
 def _residuals(parts: Mapping[str, pd.DataFrame], residuals: pd.DataFrame) -> Iterator[Compared]:
@@ -146,7 +154,7 @@ def _row(paired: pd.DataFrame, other: pd.DataFrame, gains: dict[str, tuple], pro
         return row | {"note": "no strangers' views to shuffle with"}
     name, median = paired["set"].iloc[0], paired["value"].median()
     by_draw = other.groupby("draw")["value"].median()
-    few = other[other["draw"] < max(2, _SHUFFLED // len(paired))]
+    few = other[other["draw"] < max(2, _SHUFFLED // other["cc_pair"].nunique())]
     seed = protocol.seed + Stream.ANATOMY_AGREEMENT + (name == "real")
     _, draws = pairing_gain(*(frame.assign(value=-frame["value"]) for frame in (paired, few)),
                             n_bootstrap=protocol.n_bootstrap, seed=seed, measure="value")
@@ -185,7 +193,7 @@ def third_residuals(pairs: np.ndarray, third: np.ndarray | None, masks: PairMask
         masks: Of the pairs; the residual is taken where either view shows breast.
         encoding: What the third channel is meant to be.
         protocol: `sum_scale`, `n_derangements` and `seed`.
-        names, patients, strata: Of each pair.
+        names, patients, strata: Of each pair. A pair that lacks a mask has no residual, and is nobody's stranger.
 
     Returns:
         `measure` (`third_<encoding>`), `null` (`own`: the pair's third channel; `global`, `strata`: another's), `draw`,
@@ -198,23 +206,25 @@ def third_residuals(pairs: np.ndarray, third: np.ndarray | None, masks: PairMask
     names, patients, strata = (np.asarray(labels)[:n] for labels in (names, patients, strata))
     expected = computed_third(pairs[:n], encoding, sum_scale=protocol.sum_scale)
     third = np.asarray(expected if third is None else third[:n], np.float32)
-    inside = masks.breast[:n].any(axis=1)
-    rng, asked = generator(protocol.seed, Stream.ANATOMY_THIRD_CHANNEL), [(OWN, 0, np.arange(n))]
+    known = masks.found[:n]
+    inside = masks.breast[:n].any(axis=1) & known[:, None, None]
+    rng, asked = generator(protocol.seed, Stream.ANATOMY_THIRD_CHANNEL), [(OWN, 0, np.arange(n), np.arange(n))]
     for null, labels in (("global", None), ("strata", strata)):
-        asked += [(null, draw, derangement(n, rng, patients=patients, strata=labels))
-                  for draw in range(protocol.n_derangements)]
-    found = on_every_core(lambda row: _residual(expected, third, inside, row[2]), asked)
-    table = pd.concat([pd.DataFrame({"null": null, "draw": draw, "cc_pair": names, "mlo_pair": names[partner],
+        rows, partners = strangers(known, protocol.n_derangements, rng, patients=patients, strata=labels)
+        asked += [(null, draw, rows, partner) for draw, partner in enumerate(partners)]
+    found = on_every_core(lambda row: _residual(expected, third, inside, *row[2:]), asked)
+    table = pd.concat([pd.DataFrame({"null": null, "draw": draw, "cc_pair": names[rows], "mlo_pair": names[partner],
                                      "residual": residual})
-                       for (null, draw, partner), residual in zip(asked, found, strict=True)], ignore_index=True)
+                       for (null, draw, rows, partner), residual in zip(asked, found, strict=True)], ignore_index=True)
     spread = float(np.std(expected[inside], dtype=float)) if inside.any() else 0.0
     table["residual"] /= spread or 1.0
     table.insert(0, "measure", f"third_{encoding}")
     return table
 
 
-def _residual(expected: np.ndarray, third: np.ndarray, inside: np.ndarray, partner: np.ndarray) -> np.ndarray:
+def _residual(expected: np.ndarray, third: np.ndarray, inside: np.ndarray, rows: np.ndarray,
+              partner: np.ndarray) -> np.ndarray:
     """`(n,)` mean of |third of the partner − expected| inside the breast; NaN without one."""
-    total = [np.abs(third[j] - expected[i])[inside[i]].sum(dtype=float) for i, j in enumerate(partner)]
-    count = inside.sum(axis=(1, 2))
-    return np.divide(total, count, out=np.full(len(partner), np.nan), where=count > 0)
+    total = [np.abs(third[j] - expected[i])[inside[i]].sum(dtype=float) for i, j in zip(rows, partner, strict=True)]
+    count = inside[rows].sum(axis=(1, 2))
+    return np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mammorgb_utils.evaluation.anatomy.agreement import NULLS, strata_of
+from mammorgb_utils.evaluation.anatomy.agreement import NULLS, strata_of, with_masks
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES
 from mammorgb_utils.evaluation.statistics import patient_of, patient_weights, sets_in, wilson
 from mammorgb_utils.protocol import Protocol
@@ -55,7 +55,7 @@ class Matcher:
 def fit_matcher(train: pd.DataFrame, features: str = "anatomy") -> Matcher:
     """Learn from pairs of other patients how CC and MLO features of one breast go together."""
     names = FEATURES[features] + (tuple(c.removeprefix("cc_") for c in PROFILES["cc"]) if features == "anatomy" else ())
-    train = train[_measured(train)]
+    train = train[with_masks(train)]
     if len(train) < MIN_FIT:
         raise TooFewPairs(f"{len(train)} pairs to learn from, at least {MIN_FIT} are needed")
     regression, target = (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()) for _ in range(2))
@@ -82,12 +82,12 @@ def match_table(measured: pd.DataFrame, protocol: Protocol, *, candidates: Seque
         small to learn from, has one row whose `note` says so.
     """
     train, rows = measured[measured["set"] == "train"], []
-    own_folds = _measured(train).sum() < MIN_FIT or protocol.real_split != "heldout"
+    own_folds = with_masks(train).sum() < MIN_FIT or protocol.real_split != "heldout"
     for features in FEATURES:
         matcher = None if own_folds else fit_matcher(train, features)
         for name in sets_in(measured, protocol, with_real=True):
             whole = measured[measured["set"] == name]
-            frame = whole[_measured(whole)].reset_index(drop=True)
+            frame = whole[with_masks(whole)].reset_index(drop=True)
             facts = {"set": name, "features": features, "n": len(frame), "n_nan": len(whole) - len(frame)}
             try:
                 scores = _scores(frame, features, matcher)
@@ -96,11 +96,6 @@ def match_table(measured: pd.DataFrame, protocol: Protocol, *, candidates: Seque
                 continue
             rows += [facts | row for row in _rows(frame, scores, protocol, candidates)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def _measured(frame: pd.DataFrame) -> np.ndarray:
-    """`(N,)` bool: pairs with a mask in both views."""
-    return frame[["cc_area", "mlo_area"]].notna().all(axis=1).to_numpy()
 
 
 def _values(frame: pd.DataFrame, view: str, names: Sequence[str]) -> np.ndarray:
@@ -128,7 +123,7 @@ def _rows(frame: pd.DataFrame, scores: np.ndarray, protocol: Protocol, candidate
     for null in NULLS:
         strangers = owner[:, None] != owner[None, :]
         if null == "strata":
-            strangers &= stratum[:, None] == stratum[None, :]
+            strangers &= (stratum[:, None] == stratum[None, :]) & (stratum >= 0)
         wins = np.where(strangers, (scores < own) + 0.5 * (scores == own), 0.0).astype(np.float32)
         rows += _accuracies(null, wins, strangers.astype(np.float32), owner, protocol, candidates)
     return rows

@@ -69,8 +69,7 @@ def anatomy(pairs: np.ndarray, masks: PairMasks, *, ratio: float = SQUASHED_RATI
     if masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
     lines = _nipple_lines(masks, ratio)
-    columns = {"area": masks.breast.mean(axis=(2, 3)), "nipple_line": lines.length, "nipple_row": lines.nipple_row}
-    columns["area"] = np.where(columns["area"] > 0, columns["area"], np.nan)
+    columns = {"area": masks.areas, "nipple_line": lines.length, "nipple_row": lines.nipple_row}
     blocks = (slice(first, first + _BLOCK) for first in range(0, max(len(pairs), 1), _BLOCK))
     parts = [_tissue(pairs[rows], masks.breast[rows], masks.muscle[rows], _Lines(*(x[rows] for x in lines)), ratio)
              for rows in blocks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -54,6 +55,11 @@ class Look:
     air: np.ndarray  # outside the body and its blur
     level: tuple[float, float]  # intensity of each view's air
 
+    @property
+    def seen(self) -> list[int]:
+        """Views with a mask: of one without it only `cut_breast`, as collapsed, and `checkerboard` say something."""
+        return [i for i, mask in enumerate(self.breast) if mask.any()]
+
 
 def look_at(pair: np.ndarray, breast: np.ndarray, muscle: np.ndarray) -> Look:
     """What every detector needs of a pair and its masks, computed once; a ValueError where values aren't finite."""
@@ -71,23 +77,23 @@ def look_at(pair: np.ndarray, breast: np.ndarray, muscle: np.ndarray) -> Look:
 
 def background_offset(look: Look) -> float:
     """Level of the air, which preprocessing sets to 0: the brighter of the two views [of the intensity scale]."""
-    return max(look.level)
+    return _plainest(look.level[i] for i in look.seen if look.air[i].mean() > _LEAST_AIR)
 
 
 def edge_line(look: Look) -> float:
     """Largest share of a row or column that differs from its surroundings in one direction, in air or in tissue."""
     shares = []
-    for view, body, air, level in zip(look.views, look.body, look.air, look.level, strict=True):
+    for view, body, air, level in ((look.views[i], look.body[i], look.air[i], look.level[i]) for i in look.seen):
         tissue = ndimage.minimum_filter(body, size=_odd(_MARGIN, view))
         for turn in (np.asarray, np.transpose):
             shares += _standing_out(turn(view) - level, turn(air), _AIR_RUN, _AIR_CONTRAST)
             shares += _standing_out(_ridge(turn(view)), turn(tissue), _TISSUE_RUN, _TISSUE_CONTRAST)
-    return max(shares)
+    return _plainest(shares)
 
 
 def label_remnant(look: Look) -> float:
     """Brightness times area of the largest bright compact object in air or on the skin [of a white image]."""
-    return max(_object(*part) for part in zip(look.views, look.body, look.level, strict=True))
+    return _plainest(_object(look.views[i], look.body[i], look.level[i]) for i in look.seen)
 
 
 def cut_breast(look: Look) -> float:
@@ -106,9 +112,9 @@ def view_mismatch(look: Look) -> float:
     It is where CC shows a wedge like a muscle's and MLO none, or where MLO shows none and ends below the upper edge,
     as a CC view does.
     """
+    if len(look.seen) < 2:
+        return np.nan
     cc, mlo = np.count_nonzero(look.breast, axis=(1, 2))
-    if not cc or not mlo:
-        return _SWAPPED if cc or mlo else 0.0
     apart = abs(float(np.log(mlo / cc / _USUAL_RATIO)))
     if look.muscle.any():
         return apart
@@ -133,7 +139,8 @@ def artefact_scores(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
         masks: Masks of these pairs.
 
     Returns:
-        One row a pair, one float column a detector, in the unit that `THRESHOLDS` states.
+        One row a pair, one float column a detector, in the unit that `THRESHOLDS` states; NaN where the views that it
+        looks at have no mask.
     """
     if masks.breast.shape != pairs.shape:
         raise ValueError(f"masks: made for pairs of shape {masks.breast.shape}, got {pairs.shape}")
@@ -153,9 +160,13 @@ def artefact_flags(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
 
 
 def flags_from_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """The same from what `artefact_scores` gave."""
+    """The same from what `artefact_scores` gave; where a score is missing, so is the flag."""
     flags = scores[list(THRESHOLDS)] > pd.Series(THRESHOLDS)
-    return flags.assign(**{ANY: flags.any(axis=1)})
+    return flags.where(scores[list(THRESHOLDS)].notna()).assign(**{ANY: flags.any(axis=1)})
+
+
+def _plainest(scores: Iterable[float]) -> float:
+    return max(scores, default=np.nan)
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:

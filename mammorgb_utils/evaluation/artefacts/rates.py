@@ -22,8 +22,9 @@ def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
             `artefact_flags`.
 
     Returns:
-        One row a set and artefact, `any` last: `set`, `artefact`, and the columns of `rate_row`: a patient of several
-        pairs counts once, by the share of them that is flagged.
+        One row a set and artefact, `any` last: `set`, `artefact`, `n_nan` (pairs of which the detector says nothing, as
+        they lack a mask) and the columns of `rate_row`: a patient of several pairs counts once, by the share of them
+        that is flagged.
     """
     kinds = [*DETECTORS, ANY]
     if absent := [name for name in ("set", "patient", *kinds) if name not in flags]:
@@ -34,8 +35,10 @@ def artefact_rates(flags: pd.DataFrame) -> pd.DataFrame:
         part = flags[flags["set"] == name]
         patients = patient_of(part.assign(pair=part.index))
         for kind in kinds:
-            rows.append({"set": name, "artefact": kind} | rate_row(part[kind], groups=patients))
-    return pd.DataFrame(rows, columns=["set", "artefact", "n", "count", "rate", "low", "high"])
+            known = part[kind].notna().to_numpy()
+            rows.append({"set": name, "artefact": kind, "n_nan": np.count_nonzero(~known)}
+                        | rate_row(part.loc[known, kind].astype(bool), groups=patients[known]))
+    return pd.DataFrame(rows, columns=["set", "artefact", "n", "n_nan", "count", "rate", "low", "high"])
 
 
 def rate_differences(rates: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -102,8 +105,10 @@ def facts_of_pairs(images: pd.DataFrame, metrics: pd.DataFrame, audit: pd.DataFr
                             "stored inverted": kept["photometric"].eq("MONOCHROME1")}).groupby("pair").any()
     facts = by_pair.reindex(metrics.index)
     low, high = metrics["cc_area"].quantile(list(_QUARTILES))
+    known = metrics["cc_area"].notna()
     facts = facts.assign(**{"mask implausible": ~metrics["plausible"].astype(bool),
-                            "small breast": metrics["cc_area"] < low, "large breast": metrics["cc_area"] > high})
+                            "small breast": (metrics["cc_area"] < low).where(known),
+                            "large breast": (metrics["cc_area"] > high).where(known)})
     if audit is None:
         return facts
     return facts.assign(**{"area depends on matching": _moved_by_matching(audit).reindex(metrics.index)})
@@ -122,7 +127,7 @@ def drawn_pairs(scores: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
     rng = generator(seed, Stream.ARTEFACT_LOOK)
     drawn = pd.concat([part.iloc[np.sort(rng.permutation(len(part))[:n])]
                        for _, part in scores.groupby("set", sort=False)])
-    flags = flags_from_scores(drawn)[list(DETECTORS)]
+    flags = flags_from_scores(drawn)[list(DETECTORS)].eq(True)
     kinds = [", ".join(name.replace("_", " ") for name in flags if row[name]) for _, row in flags.iterrows()]
     return drawn.assign(kinds=kinds, excess=(drawn[list(DETECTORS)] / pd.Series(THRESHOLDS)).max(axis=1))
 

@@ -16,12 +16,13 @@ from mammorgb_utils.streams import Stream, generator
 NEAREST_AREA = "nearest_area"  # set name of the trivial baseline's rows in shuffled.csv
 _CLASSES = 3  # of area, and of density within each; fewer where a stratum would hold less than _MIN_STRATUM pairs
 _MIN_STRATUM = 6
+_BLOCK = 4096  # shuffled pairs whose masks are compared at once
 _SHUFFLES = 200  # tries for an exactly uniform derangement
 
 
 def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Sequence | None = None,
                      pairs: Sequence | None = None) -> pd.DataFrame:
-    """Overlap of each CC mask with the MLO mask of another patient.
+    """Overlap of each CC mask with the MLO mask of another patient; pairs that lack a mask take no part.
 
     Args:
         masks: Masks of N pairs.
@@ -35,18 +36,19 @@ def shuffled_overlap(masks: PairMasks, *, n_draws: int, seed: int, patients: Seq
     Raises:
         ValueError: A patient holds more than half of the pairs, so that no derangement exists.
     """
-    rng = generator(seed, Stream.DERANGEMENTS)
-    tables = [_paired_with(masks, derangement(len(masks), rng, patients=patients), draw, pairs)
-              for draw in range(n_draws)]
-    return pd.concat(tables, ignore_index=True)
+    rows, partners = strangers(masks.found, n_draws, generator(seed, Stream.DERANGEMENTS), patients=patients)
+    return _paired_with(masks, np.tile(rows, len(partners)), partners.ravel(), pairs,
+                        draw=np.repeat(np.arange(len(partners)), rows.size))
 
 
 def nearest_area_overlap(masks: PairMasks, *, patients: Sequence | None = None,
                          pairs: Sequence | None = None) -> pd.DataFrame:
     """Overlap of each CC mask with another patient's MLO mask of the nearest area, as draw 0 of `shuffled_overlap`: the
     trivial baseline."""
-    area = masks.breast.mean(axis=(2, 3))
-    return _paired_with(masks, nearest_area_pairing(area[:, 0], area[:, 1], patients=patients), 0, pairs)
+    rows, owner = np.flatnonzero(masks.found), _codes(patients, len(masks))
+    if rows.size < 2:
+        return _paired_with(masks, rows[:0], rows[:0], pairs)
+    return _paired_with(masks, rows, rows[nearest_area_pairing(*masks.areas[rows].T, patients=owner[rows])], pairs)
 
 
 def nearest_area_pairing(cc_area: np.ndarray, mlo_area: np.ndarray, *,
@@ -65,19 +67,45 @@ def nearest_area_pairing(cc_area: np.ndarray, mlo_area: np.ndarray, *,
     return distance.argmin(axis=1)
 
 
-def _paired_with(masks: PairMasks, partner: np.ndarray, draw: int, pairs: Sequence | None) -> pd.DataFrame:
+def _paired_with(masks: PairMasks, rows: np.ndarray, partner: np.ndarray, pairs: Sequence | None,
+                 draw: np.ndarray | int = 0) -> pd.DataFrame:
+    """A row for each CC, by row number, with the MLO of its partner."""
     names = np.arange(len(masks)) if pairs is None else np.asarray(pairs)
-    return pd.DataFrame({"draw": draw, "cc_pair": names, "mlo_pair": names[partner],
-                         "iou": _iou_rows(masks.breast[:, 0], masks.breast[:, 1], partner),
-                         "iou_no_muscle": _iou_rows(masks.breast[:, 0], masks.mlo_no_muscle, partner)})
+    return pd.DataFrame({"draw": draw, "cc_pair": names[rows], "mlo_pair": names[partner],
+                         "iou": _iou_rows(masks.breast[:, 0], masks.breast[:, 1], rows, partner),
+                         "iou_no_muscle": _iou_rows(masks.breast[:, 0], masks.mlo_no_muscle, rows, partner)})
 
 
-def _iou_rows(cc: np.ndarray, mlo: np.ndarray, partner: np.ndarray) -> np.ndarray:
-    """IoU of `cc[i]` and `mlo[partner[i]]`, on packed bits; NaN where both are empty."""
+def _iou_rows(cc: np.ndarray, mlo: np.ndarray, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """`(n,)` IoU of `cc[rows]` and `mlo[partner]`, on packed bits and in blocks; NaN where a mask is empty."""
     a, b = (np.packbits(mask.reshape(len(mask), -1), axis=1) for mask in (cc, mlo))
-    b = b[partner]
-    both, either = (np.bitwise_count(bits).sum(axis=1, dtype=np.int64) for bits in (a & b, a | b))
-    return np.divide(both, either, out=np.full(len(a), np.nan), where=either > 0)
+    sizes, found = [np.bitwise_count(bits).sum(axis=1, dtype=np.int64) for bits in (a, b)], []
+    for start in range(0, rows.size, _BLOCK):
+        i, j = rows[start:start + _BLOCK], partner[start:start + _BLOCK]
+        both = np.bitwise_count(a[i] & b[j]).sum(axis=1, dtype=np.int64)
+        known = (sizes[0][i] > 0) & (sizes[1][j] > 0)
+        found.append(np.divide(both, sizes[0][i] + sizes[1][j] - both, out=np.full(i.size, np.nan), where=known))
+    return np.concatenate([np.zeros(0), *found])
+
+
+def strangers(found: np.ndarray, n_draws: int, rng: np.random.Generator, *, patients: Sequence | None = None,
+              strata: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Which pairs are shuffled, and whose MLO each CC gets in each draw.
+
+    Args:
+        found: `(N,)` bool, both views are known; other pairs leave the pool, so that adding them changes nothing.
+        n_draws: Derangements.
+        rng, patients: As `derangement` takes them.
+        strata: From `area_density_strata`; pairs without a stratum leave the pool too.
+
+    Returns:
+        `(n,)` and `(n_draws, n)` row numbers; no draw where fewer than two pairs are left.
+    """
+    rows = np.flatnonzero(found if strata is None else found & (strata >= 0))
+    owner, strata = _codes(patients, len(found))[rows], None if strata is None else strata[rows]
+    partners = [rows[derangement(rows.size, rng, patients=owner, strata=strata)]
+                for _ in range(n_draws if rows.size > 1 else 0)]
+    return rows, np.array(partners, int).reshape(len(partners), rows.size)
 
 
 def derangement(n: int, rng: np.random.Generator, *, patients: Sequence | None = None,
@@ -129,21 +157,23 @@ def area_density_strata(area: np.ndarray, density: np.ndarray, *, patients: Sequ
     """Stratum of each pair by area and, among breasts of like area, by density, in equally filled classes.
 
     Args:
-        area, density: `(N,)`, in any unit; NaN counts as largest.
+        area, density: `(N,)`, in any unit; NaN where they aren't known.
         patients: Patient of each pair; classes are made fewer until none holds more than half of a stratum.
 
     Returns:
-        `(N,)` int from 0; all 0 where there are too few pairs for two strata.
+        `(N,)` int from 0, −1 where area or density isn't known; all 0 where there are too few pairs for two strata.
     """
-    n, owner = len(area), _codes(patients, len(area))
+    known = np.isfinite(area) & np.isfinite(density)
+    found, owner, n = np.where(known, 0, -1), _codes(patients, len(area))[known], np.count_nonzero(known)
     for classes in range(min(_CLASSES, int((n / _MIN_STRATUM) ** 0.5)), 1, -1):
-        strata = _ranked(np.asarray(area, float), classes) * classes
+        strata = _ranked(np.asarray(area, float)[known], classes) * classes
         for stratum in np.unique(strata):
             rows = np.flatnonzero(strata == stratum)
-            strata[rows] += _ranked(np.asarray(density, float)[rows], classes)
+            strata[rows] += _ranked(np.asarray(density, float)[known][rows], classes)
         if all(2 * np.bincount(owner[strata == s]).max() <= (strata == s).sum() for s in np.unique(strata)):
-            return strata
-    return np.zeros(n, int)
+            found[known] = strata
+            break
+    return found
 
 
 def _ranked(values: np.ndarray, classes: int) -> np.ndarray:
@@ -171,11 +201,12 @@ def pairing_gain(paired: pd.DataFrame, shuffled: pd.DataFrame, *, n_bootstrap: i
         n_bootstrap, seed: Draws, `(n_bootstrap,)`, and their seed; a shuffled pair weighs as both its patients do.
         measure: Column to compare; rows with NaN are left out.
     """
-    position = {pair: row for row, pair in enumerate(paired["pair"])}
-    missing = set(shuffled["cc_pair"]).union(shuffled["mlo_pair"]) - position.keys()
-    if missing:
+    named = set(shuffled["cc_pair"]).union(shuffled["mlo_pair"])
+    if missing := named - set(paired["pair"]):
         raise ValueError(f"shuffled: pair {sorted(map(str, missing))[0]} isn't among the paired ones; "
                          "make both tables from one set")
+    paired = paired[paired[measure].notna() | paired["pair"].isin(named)]  # who has no value isn't drawn either
+    position = {pair: row for row, pair in enumerate(paired["pair"])}
     owner = np.unique(statistics.patient_of(paired), return_inverse=True)[1]
     own = paired.assign(owner=owner).dropna(subset=measure).sort_values(measure)
     other = shuffled.dropna(subset=measure).sort_values(measure)

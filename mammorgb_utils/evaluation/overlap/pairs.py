@@ -35,6 +35,17 @@ class PairMasks:
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     @property
+    def areas(self) -> np.ndarray:
+        """`(N, 2)` fraction of the image that each breast covers; NaN without a mask."""
+        covered = self.breast.mean(axis=(2, 3))
+        return np.where(covered > 0.0, covered, np.nan)
+
+    @property
+    def found(self) -> np.ndarray:
+        """`(N,)` bool: both views have a mask; what compares views leaves the other pairs out, and counts them."""
+        return np.isfinite(self.areas).all(axis=1)
+
+    @property
     def mlo_no_muscle(self) -> np.ndarray:
         """`(N, H, W)` bool: MLO breast masks without the muscle."""
         return self.breast[:, 1] & ~self.muscle
@@ -47,8 +58,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
         a, b: `(H, W)` bool masks on the same pixel grid.
 
     Returns:
-        `|a ∧ b| / |a ∨ b|` in [0, 1]; NaN when both masks are empty, so that a failed
-        segmentation can't pass for agreement.
+        `|a ∧ b| / |a ∨ b|` in [0, 1]; NaN when a mask is empty: a failed segmentation is no overlap of 0, and two
+        of them are no agreement.
 
     Raises:
         ValueError: The shapes differ or a mask is not boolean.
@@ -57,8 +68,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
         Jaccard 1912; the paper reports it as IoU.
     """
     a, b = _same_grid(a, b)
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else float("nan")
+    return np.count_nonzero(a & b) / np.count_nonzero(a | b) if a.any() and b.any() else float("nan")
 
 
 def dsc(a: np.ndarray, b: np.ndarray) -> float:
@@ -68,14 +78,14 @@ def dsc(a: np.ndarray, b: np.ndarray) -> float:
         a, b: `(H, W)` bool masks on the same pixel grid.
 
     Returns:
-        `2·|a ∧ b| / (|a| + |b|)` in [0, 1]; NaN when both masks are empty, as in `iou`.
+        `2·|a ∧ b| / (|a| + |b|)` in [0, 1]; NaN when a mask is empty, as in `iou`.
 
     Source:
         Dice 1945; the paper reports it as DSC.
     """
     a, b = _same_grid(a, b)
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else float("nan")
+    both, total = np.count_nonzero(a & b), np.count_nonzero(a) + np.count_nonzero(b)
+    return 2 * both / total if a.any() and b.any() else float("nan")
 
 
 def pair_masks(pairs: np.ndarray, method: str = "background") -> PairMasks:
@@ -132,8 +142,9 @@ def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMa
 
     Returns:
         One row a pair: `iou`, `dsc`, `iou_no_muscle`, `dsc_no_muscle`; `cc_area`, `mlo_area` (fraction of
-        the image); `cc_left`, `mlo_left` (largest component touches the left edge); `cc_largest`, `mlo_largest`
-        (its share of the foreground); `cc_intensity`, `mlo_intensity` (mean inside the breast, NaN without one).
+        the image, NaN without a mask); `cc_left`, `mlo_left` (largest component touches the left edge); `cc_largest`,
+        `mlo_largest` (its share of the foreground); `cc_intensity`, `mlo_intensity` (mean inside the breast, NaN
+        without one).
     """
     masks = pair_masks(pairs, method) if masks is None else masks
     if masks.breast.shape != pairs.shape:
@@ -141,7 +152,7 @@ def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMa
     cc, mlo, bare = masks.breast[:, 0], masks.breast[:, 1], masks.mlo_no_muscle
     frame = {f"{measure.__name__}{suffix}": [measure(a, b) for a, b in zip(cc, other, strict=True)]
              for suffix, other in (("", mlo), ("_no_muscle", bare)) for measure in (iou, dsc)}
-    for name, values in (("area", masks.breast.mean(axis=(2, 3))), ("left", masks.left),
+    for name, values in (("area", masks.areas), ("left", masks.left),
                          ("largest", masks.largest), ("intensity", _mean_intensity(pairs, masks))):
         frame |= {f"cc_{name}": values[:, 0], f"mlo_{name}": values[:, 1]}
     return pd.DataFrame(frame)

@@ -22,7 +22,7 @@ from mammorgb_utils.data.dicom import Mammogram, RejectedImage
 from mammorgb_utils.data.pairs import kept_images
 from mammorgb_utils.data.preprocess import ReferenceCDF, frame_view, load_reference_cdf, preprocessing_steps, read_view
 from mammorgb_utils.evaluation.consistency import pairing_gain, shuffled_overlap
-from mammorgb_utils.evaluation.overlap import PairMasks, pair_masks, pair_metrics, plausible
+from mammorgb_utils.evaluation.overlap import PairMasks, masks_by_method, pair_metrics, plausible
 from mammorgb_utils.evaluation.statistics import Effect, Sample, median_draws, patient_of
 from mammorgb_utils.output.style import BAND, COLOURS, DOUBLE_COLUMN, EDGE, new_figure, panel_letters, styled
 from mammorgb_utils.protocol import Protocol
@@ -33,9 +33,8 @@ MAX_PAIRS = 150  # read anew: medians to about 0.01 of IoU, in a minute on one c
 # Levels of the three fields, with their names in the figure.
 SCOPES = {"none": "before\nmatching", "image": "whole\nimage", "foreground": "breast\nonly"}  # `match_scope`
 ASPECTS = {"squash": "squashed", "pad": "padded"}
-MASK_METHODS = {"background": "Background", "otsu": "Otsu"}
+MASK_METHODS = ("background", "otsu")  # beside the study's own
 CELL = ["match_scope", "aspect", "mask_method"]
-CELLS = pd.DataFrame(product(MASK_METHODS, SCOPES, ASPECTS), columns=["mask_method", "match_scope", "aspect"])[CELL]
 _SECONDS = 180.0  # for both views of a pair and their masks
 
 
@@ -54,7 +53,8 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
         One row a cell and pair: `match_scope`, `aspect`, `mask_method` (the cell), `pair`, `patient`, the columns
         of `pair_metrics`, `plausible` (areas judged by those before matching, same framing, background mask),
         `excluded` (a reason code where a view couldn't be read: all else is NaN, in every cell). And one row a
-        cell and shuffled pair: the cell and the columns of `shuffled_overlap`, same partners in every cell.
+        cell and shuffled pair: the cell and the columns of `shuffled_overlap`, same partners in every cell that
+        has all masks.
     """
     reference = load_reference_cdf(run.protocol)
     made_from = {"reference_sha256": reference.sha256, "index_sha256": sha256(run.pairs_index),
@@ -70,6 +70,12 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
             write_json(record, made_from)
     audit, shuffled = (read_table(file) for file in files)
     return audit.assign(excluded=audit["excluded"].astype(object).fillna("")), shuffled
+
+
+def cells(protocol: Protocol) -> pd.DataFrame:
+    """Every matching, framing and mask method that a study audits, a row each; its own are among them."""
+    methods = dict.fromkeys((*MASK_METHODS, protocol.mask_method))
+    return pd.DataFrame(product(methods, SCOPES, ASPECTS), columns=["mask_method", "match_scope", "aspect"])[CELL]
 
 
 def audit_summary(audit: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -114,36 +120,37 @@ def _audited(run: Run, chosen: pd.DataFrame, reference: ReferenceCDF,
     paths = kept_images(run).pivot(index="pair", columns="view", values="path").loc[chosen["pair"]]
     items = [(row.Index, run.manifest.parent / row.CC, run.manifest.parent / row.MLO) for row in paths.itertuples()]
     work = partial(_masks_of_pair, reference=reference, protocol=run.protocol)
-    tables, bits = [], {}
+    tables, bits, every = [], {}, cells(run.protocol)
     with closing(map_isolated(work, items, seconds=_SECONDS)) as results:
         for (pair, *_), result in tqdm(results, total=len(items), desc="audit", unit="pair", mininterval=2,
                                        disable=not progress):
             if isinstance(result, RejectedImage):
-                tables.append(CELLS.assign(pair=pair, excluded=result.code))
+                tables.append(every.assign(pair=pair, excluded=result.code))
             else:
-                tables.append(CELLS.join(result[0]).assign(pair=pair, excluded=""))
+                tables.append(every.join(result[0]).assign(pair=pair, excluded=""))
                 bits[pair] = result[1]
     if not bits:
         raise ValueError(f"audit: none of {len(chosen)} real pairs can be read any more; are the manifest's files "
                          "still in their place?")
     owner = chosen.set_index("pair")["patient"]
     shuffled = [_shuffled({pair: packed[cell] for pair, packed in bits.items()}, owner, run.protocol).assign(**labels)
-                for cell, labels in enumerate(CELLS.to_dict("records"))]
-    return _ordered(pd.concat(tables, ignore_index=True), owner), _led_by(CELL, pd.concat(shuffled, ignore_index=True))
+                for cell, labels in enumerate(every.to_dict("records"))]
+    return (_ordered(pd.concat(tables, ignore_index=True), owner, every),
+            _led_by(CELL, pd.concat(shuffled, ignore_index=True)))
 
 
 def _masks_of_pair(item: tuple[str, Path, Path], reference: ReferenceCDF,
                    protocol: Protocol) -> tuple[pd.DataFrame, np.ndarray]:
-    """The metrics of one pair, a row a cell, and its masks as bits: `(12, 3, H, W/8)`, CC, MLO, muscle."""
+    """The metrics of one pair, a row a cell, and its masks as bits: `(cells, 3, H, W/8)`, CC, MLO, muscle."""
     pairs = np.stack([view_in_cells(read_view(path, protocol), reference, protocol) for path in item[1:]], axis=1)
-    masks = [pair_masks(pairs, method) for method in MASK_METHODS]
+    masks = list(masks_by_method(pairs, cells(protocol)["mask_method"].unique()).values())
     metrics = pd.concat([pair_metrics(pairs, masks=found) for found in masks], ignore_index=True)
     drawn = np.concatenate([np.concatenate([found.breast, found.muscle[:, None]], axis=1) for found in masks])
     return metrics, np.packbits(drawn, axis=-1)
 
 
 def view_in_cells(mammogram: Mammogram, reference: ReferenceCDF, protocol: Protocol) -> np.ndarray:
-    """One view under every matching and framing, in the order of `CELLS`, each as `preprocess_view` gives it.
+    """One view under every matching and framing, in the order of `cells`, each as `preprocess_view` gives it.
 
     A matching is done once for both framings, which halves the time.
     """
@@ -163,7 +170,7 @@ def _shuffled(bits: dict[str, np.ndarray], owner: pd.Series, protocol: Protocol)
                             patients=owner.loc[names])
 
 
-def _ordered(audit: pd.DataFrame, owner: pd.Series) -> pd.DataFrame:
+def _ordered(audit: pd.DataFrame, owner: pd.Series, every: pd.DataFrame) -> pd.DataFrame:
     """Rows cell by cell, the pair's patient and the plausibility of its masks added."""
     audit = audit.assign(patient=audit["pair"].map(owner), plausible=False)
     for aspect in ASPECTS:
@@ -171,7 +178,7 @@ def _ordered(audit: pd.DataFrame, owner: pd.Series) -> pd.DataFrame:
         before = audit[rows & (audit["match_scope"] == "none") & (audit["mask_method"] == "background")]
         if len(before):
             audit.loc[rows, "plausible"] = plausible(audit[rows], before)
-    return _led_by([*CELL, "pair", "patient"], CELLS.merge(audit, on=CELL))
+    return _led_by([*CELL, "pair", "patient"], every.merge(audit, on=CELL))
 
 
 def _led_by(names: list[str], table: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +216,7 @@ def figure(audit: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
     overlap = pd.concat([shuffled.assign(pairs="shuffled"), kept.assign(pairs="own")], ignore_index=True)
     areas = kept.melt(CELL, ["cc_area", "mlo_area"], value_name="area")
     areas = areas[areas["area"] > 0.0].assign(area=lambda rows: 100.0 * rows["area"])
-    columns = list(product(MASK_METHODS, ASPECTS))
+    columns = list(product(audit["mask_method"].unique(), ASPECTS))
     drawn = new_figure(DOUBLE_COLUMN, 116.0)
     grid = drawn.subplots(2, len(columns), sharey="row")
     for (top, bottom), (method, aspect) in zip(grid.T, columns, strict=True):
@@ -221,7 +228,7 @@ def figure(audit: pd.DataFrame, shuffled: pd.DataFrame) -> Figure:
                  split=True, palette={"shuffled": BAND, "own": COLOURS["real"]})
         _violins(bottom, area, "area", [f"{label}\nSD {spread.get(scope, np.nan):.1f}"
                                         for scope, label in SCOPES.items()], color="white")
-        top.set_title(f"{MASK_METHODS[method]} mask,\n{ASPECTS[aspect]}", pad=4)
+        top.set_title(f"{method.capitalize()} mask,\n{ASPECTS[aspect]}", pad=4)
     grid[0, 0].set(ylabel="IoU of CC and MLO mask", ylim=(0, 1.02))
     grid[1, 0].set(ylabel="Mask area (% of the image)", ylim=(0, 102))
     n_read, n_all = kept["pair"].nunique(), audit["pair"].nunique()

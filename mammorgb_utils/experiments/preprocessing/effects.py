@@ -122,7 +122,7 @@ def variant_artefacts(variant: Variant, measured: VariantSets) -> pd.DataFrame:
         One row a set (`real`, `drawn`) and artefact: `variant`, `set`, `artefact`, and the columns of
         `artefact_rates`; `SIDES_DIFFER` last, which only a variant without mirroring can show.
     """
-    apart = [{"set": name, "artefact": SIDES_DIFFER}
+    apart = [{"set": name, "artefact": SIDES_DIFFER, "n_nan": 0}
              | rate_row(on_right[:, 0] != on_right[:, 1], groups=measured.sets.patients[name])
              for name, on_right in measured.on_right.items()]
     rates = pd.concat([artefact_rates(measured.sets.rows(artefact_flags)), pd.DataFrame(apart)], ignore_index=True)

@@ -35,7 +35,7 @@ def plain(size):
 
 def found(pair):
     flags = artefact_flags(pair[None], pair_masks(pair[None])).iloc[0]
-    return {name for name in DETECTORS if flags[name]}
+    return {name for name in DETECTORS if flags[name] is True or flags[name] is np.True_}
 
 
 @pytest.mark.parametrize("size", SIZES)
