@@ -119,8 +119,8 @@ def shuffled_table(sets: StudySets) -> pd.DataFrame:
 
     Returns:
         `set` and the columns of `shuffled_overlap`; after all sets the trivial baseline of the real one, as the set
-        `NEAREST_AREA`. Pairs that lack a mask take no part, and one pair alone has no row. A patient who holds more than
-        half of a set raises a ValueError.
+        `NEAREST_AREA`. Pairs that lack a mask take no part, and one pair alone has no row. A patient who holds more
+        than half of a set raises a ValueError.
     """
     draws = {"n_draws": sets.protocol.n_derangements, "seed": sets.protocol.seed}
     who = {name: {"pairs": index["pair"], "patients": index["patient"]} for name, index in sets.index.items()}

@@ -59,10 +59,11 @@ def verdicts_by_method(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: 
                          f"{protocol.mask_method!r}; run 04_metrics again")
     fewer = protocol.changed(n_permutations=min(protocol.n_permutations, MAX_DRAWS),
                              n_bootstrap=min(protocol.n_bootstrap, MAX_DRAWS))
-    verdicts, effects, strangers = [], [], dict(list(shuffled.groupby("mask_method")))
+    verdicts, effects = [], []
     for method, rows in overlap.groupby("mask_method", sort=False):
         is_own = method == protocol.mask_method
-        results = own if is_own and own else _results(rows, strangers[method], protocol if is_own else fewer)
+        strangers = shuffled[shuffled["mask_method"] == method]
+        results = own if is_own and own else _results(rows, strangers, protocol if is_own else fewer)
         claims = evaluate_claims(results, cohort_source=cohort_source, protocol=protocol)
         verdicts.append(claims[claims["id"].isin(MASK_CLAIMS)].assign(mask_method=method))
         effects.append(_effects(results).assign(mask_method=method)[_EFFECTS])

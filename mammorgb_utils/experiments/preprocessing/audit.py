@@ -90,7 +90,7 @@ def audit_summary(audit: pd.DataFrame, shuffled: pd.DataFrame, protocol: Protoco
         `shuffled_median`; `area_mean`, `area_sd` (% of the image, over every mask that isn't empty); `plausible`
         (share of the pairs read); `no_muscle_median`.
     """
-    strangers = dict(list(shuffled.groupby(CELL)))
+    strangers = {cell: shuffled[:0] for cell in audit.groupby(CELL).groups} | dict(list(shuffled.groupby(CELL)))
     return pd.DataFrame([dict(zip(CELL, cell, strict=True)) | _cell_row(rows, strangers[cell], protocol)
                          for cell, rows in audit.groupby(CELL, sort=False)])
 
