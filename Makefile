@@ -24,7 +24,17 @@ help:
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
 	@echo "make bench     reading and preprocessing beside pydicom and skimage, into benchmarks/results"
 
+# An environment belongs to the folder that it was made in, where its commands look for it: in a copied or moved
+# checkout it would run the original's code, so there it is made anew.
+HERE := /.venv/bin/
+OWN  := $(shell head -n 2 .venv/bin/mammorgb 2>/dev/null | grep -cF -e "!$$(pwd -P)$(HERE)" -e " $$(pwd -P)$(HERE)" \
+          -e "\"$$(pwd -P)$(HERE)")
+ifneq ($(OWN),1)
+.PHONY: .venv/.ready
+endif
+
 .venv/.ready: requirements.lock pyproject.toml
+	$(if $(filter 1,$(OWN)),,rm -rf .venv)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .

@@ -12,6 +12,7 @@ from typing import Any
 from mammorgb_utils import commands
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import THIRD_CHANNELS
+from mammorgb_utils.runs import require_own_checkout
 from mammorgb_utils.scheduling import ended_by_signals
 
 Option = tuple[str, dict[str, Any]]
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         name = f"mammorgb {options.called}"
+        require_own_checkout()
         with ended_by_signals():
             options.command(options)
     except (ValueError, RuntimeError, OSError) as error:

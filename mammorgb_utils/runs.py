@@ -64,6 +64,7 @@ class Run:
         """
         if not re.fullmatch(NAME, name):
             raise RunError(f"run name {name!r}: use letters, digits, '.', '_' and '-', a letter first (RUN=…)")
+        require_own_checkout()
         protocol = Protocol.load(profile, **overrides)
         path = PROJECT_ROOT / manifest
         if not path.is_file():
@@ -144,6 +145,15 @@ class Run:
 
     def appendix(self, name: str) -> Path:  # A1, A5, A6: trials and samples of an appendix
         return self.root / "appendices" / name
+
+
+def require_own_checkout() -> None:
+    """Refuse, with a `RunError`, to work in another copy of the project than the one that this code is of."""
+    own, here = Path(__file__).resolve().parents[1], Path.cwd()
+    found = next((folder for folder in (here, *here.parents) if (folder / "mammorgb_utils" / "runs.py").is_file()), own)
+    if not found.samefile(own):
+        raise RunError(f"this folder is another copy of the project than {own}, whose code runs here; run `make setup` "
+                       "in this copy, and then its own `make` or .venv/bin/mammorgb")
 
 
 def differences(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
