@@ -200,9 +200,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table atomically, without its row labels."""
+    """Write a table atomically, without its row labels; a path's bytes that are no UTF-8 stay as they are."""
     with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+        frame.to_csv(temporary, index=False, lineterminator="\n", errors="surrogateescape")
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -6,15 +6,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
-from mammorgb_utils.data import headers
+from mammorgb_utils.data import headers, kinds
 from mammorgb_utils.data.decode import MissingDecoder, reduced_codes, stored_codes
 from mammorgb_utils.data.geometry import area_resize, area_resize_subsampled
 from mammorgb_utils.data.grey_scale import GreyScale, grey_scale
@@ -105,22 +104,22 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
 
     Raises:
         RejectedImage: The file can't be read, or isn't one plain CC or MLO view, or shows an implant. Codes:
-            unreadable, missing_decoder, not_mammography, for_processing, not_single_frame, not_greyscale, other_view,
-            modified_view, derived, specimen, implant.
+            unreadable, missing_decoder, for_processing, other_view, implant, and those of `kinds.rejection`.
     """
     path = Path(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # they quote header values
-            if path.stat().st_size > _HUGE and (problem := headers.rejection(headers.read_header(path))):
+            if path.stat().st_size > _HUGE and (problem := kinds.rejection(headers.read_header(path))):
                 raise RejectedImage(path, *problem)
-            # From memory: a damaged length of 4 GB asks for no more than there is.
-            dataset = pydicom.dcmread(BytesIO(path.read_bytes()))
+            dataset = headers.read_dataset(path)
             if problem := _rejection(dataset, for_processing):
                 raise RejectedImage(path, *problem)
             pixels, grey = _shown(dataset, min_side)
             return _mammogram(dataset, pixels, grey)
     except MissingDecoder as error:
         raise RejectedImage(path, "missing_decoder", str(error)) from error
+    except InvalidDicomError as error:
+        raise RejectedImage(path, "unreadable", "it begins like no DICOM file") from error
     except headers.READ_ERRORS as error:
         raise RejectedImage(path, "unreadable", f"the file can't be decoded ({type(error).__name__})") from error
 
@@ -128,7 +127,7 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
 def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:
     if "SOPClassUID" not in dataset and "Modality" not in dataset:
         return "unreadable", "it holds neither SOP class nor modality, so it is no DICOM image"
-    if problem := headers.rejection(dataset):
+    if problem := kinds.rejection(dataset):
         return problem
     if headers.is_for_processing(dataset) and for_processing == "reject":
         return "for_processing", "it holds detector values meant for processing, not for display"
@@ -140,6 +139,8 @@ def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:
         return "implant", "its header tells of an implant"
     if "PixelData" not in dataset:
         return "unreadable", "it holds no pixel data"
+    if dataset["PixelData"].is_undefined_length and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return "unreadable", "its pixels are compressed, and no transfer syntax tells how"
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     short, long = sorted((rows, columns))
     if short < _SMALLEST or short * long > _LARGEST or long > _LONGEST * short:
@@ -165,7 +166,8 @@ def _shown(dataset: Dataset, min_side: int | None) -> tuple[np.ndarray, GreyScal
 def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogram:
     (view, view_conflict), (side, side_conflict) = headers.view_of(dataset), headers.laterality_of(dataset)
     chest_wall, wall_conflict = headers.chest_wall_by_tags(dataset)
-    conflicts = *grey.conflicts, *view_conflict, *side_conflict, *wall_conflict, *headers.warnings_of(dataset)
+    conflicts = (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict, *headers.warnings_of(dataset),
+                 *kinds.doubts(dataset))
     return Mammogram(pixels, side, view, headers.implant_of(dataset), _spacing(dataset, pixels.shape),
                      headers.photometric_of(dataset), grey.inverted, grey.voi, conflicts, grey.choices, chest_wall,
                      headers.scanner_of(dataset), dataset.file_meta.TransferSyntaxUID.name, int(dataset.BitsStored))

@@ -48,8 +48,11 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise ManifestError(f"{path.name}: no such manifest; name yours with MANIFEST=…, or run `mammorgb phantom`")
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        # A path's bytes are the disk's own, in whatever code its names are.
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig",
+                            encoding_errors="surrogateescape")
+        frame.drop(columns="path", errors="ignore").to_csv().encode()
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
         raise ManifestError(f"{path.name}: not a UTF-8 CSV table with a header ({error})") from error
     _check_columns(frame, path.name)
     if problems := _bad_values(frame) or _bad_groups(frame):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydicom import uid
 
-from mammorgb_utils.data import headers
+from mammorgb_utils.data import headers, kinds
 from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, file_stamp, make_cache_folder
 from mammorgb_utils.data.batch.resumable import Record, work_through
 from mammorgb_utils.data.batch.workers import FAILURES
@@ -32,11 +32,11 @@ LEAST_LEVELS = 64  # real ones of 8 bits have 238 and more
 AREA_RATIO = 0.5, 2.0  # MLO over CC
 LEAST_IMAGES = 20  # of a scanner, for a median histogram of its own
 MOST_MADS = 5.0  # median absolute deviations beyond the median distance
-_VERSION = 2  # raise it when the same file gives other facts
+_VERSION = 3  # raise it when the same file gives other facts
 _WHITE = 1 - 1 / 512  # of the displayed range: what 8 bits would show as white
 _COUNTS = ("bits", "voi_choices", "rows", "columns", "grey_levels")
-_TEXTS = ("code", "reason", "conflicts", "scanner", "transfer_syntax", "photometric", "voi", "header_laterality",
-          "header_view", "chest_wall", "chest_wall_by_tags", "breast_histogram", "image_histogram")
+_TEXTS = ("code", "reason", "doubts", "conflicts", "scanner", "transfer_syntax", "photometric", "voi",
+          "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags", "breast_histogram", "image_histogram")
 _MEASURES = ("row_spacing_mm", "column_spacing_mm", "region_share", "breast_cm2", "air_level", "saturated_share",
              "opposite_share")
 _FROM_MANIFEST = ["pair", "laterality", "view", "source"]
@@ -91,7 +91,8 @@ def image_facts(path: Path, min_side: int, for_processing: str) -> dict[str, Any
     try:
         with one_file(path):
             mammogram = read_mammogram(path, min_side=min_side if is_jpeg_2000 else None, for_processing=for_processing)
-            stated = {"code": "", "reason": "", "conflicts": "; ".join(mammogram.conflicts)}
+            told = facts["doubts"].split("; ")
+            stated = {"code": "", "reason": "", "conflicts": "; ".join(s for s in mammogram.conflicts if s not in told)}
             return facts | stated | mammogram.header_facts() | _measured(mammogram, min_side, facts, is_jpeg_2000)
     except RejectedImage as error:
         if isinstance(error.__cause__, MemoryError):  # the worker's limit, which is told from a damaged file elsewhere
@@ -104,11 +105,13 @@ def _header_facts(path: Path) -> tuple[dict[str, Any], bool]:
     try:
         header = headers.read_header(path, ("Rows", "Columns", "BitsStored", "PhotometricInterpretation"))
         syntax = header.file_meta.TransferSyntaxUID
-        return {"scanner": headers.scanner_of(header), "transfer_syntax": syntax.name if syntax.is_transfer_syntax
-                else "unknown", "photometric": headers.photometric_of(header), "rows": int(header.Rows),
-                "columns": int(header.Columns), "bits": int(header.BitsStored)}, syntax in uid.JPEG2000TransferSyntaxes
+        name = syntax.name if syntax.is_transfer_syntax else "unknown"
+        facts = {"scanner": headers.scanner_of(header), "transfer_syntax": name, "rows": int(header.Rows),
+                 "columns": int(header.Columns), "bits": int(header.BitsStored),
+                 "doubts": "; ".join(kinds.doubts(header)), "photometric": headers.photometric_of(header)}
+        return facts, syntax in uid.JPEG2000TransferSyntaxes
     except headers.READ_ERRORS:
-        return {}, False
+        return {"doubts": ""}, False
 
 
 def _measured(mammogram: Mammogram, min_side: int, facts: dict[str, Any], is_reduced: bool) -> dict[str, Any]:
@@ -251,4 +254,5 @@ RULES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
         images["grey_levels"].dropna(), "{:.0f} different grey levels", low=LEAST_LEVELS),
     "The two views of a breast differ too much in area": _areas,
     "Greys unlike those of its scanner": _unlike_scanner,
+    "Kind of image not known here": lambda images: images["doubts"],
 }

@@ -1,10 +1,11 @@
 """What a header says: side, view, orientation and kind, each from every tag that states it."""
 
 import pytest
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from mammorgb_utils.data import headers
+from mammorgb_utils.data import headers, kinds
 
 
 def code(value: str, **content) -> Dataset:
@@ -75,9 +76,9 @@ def view_with(*modifiers: Dataset) -> dict:
 @pytest.mark.parametrize(("tags", "expected"), [
     ({}, None),
     ({"Modality": "CT"}, "not_mammography"),
-    ({"Modality": "", "SOPClassUID": headers.SECONDARY_CAPTURE}, None),
-    ({"Modality": "RG", "SOPClassUID": headers.SECONDARY_CAPTURE}, None),
-    ({"Modality": "US", "SOPClassUID": headers.SECONDARY_CAPTURE}, "not_mammography"),
+    ({"Modality": "", "SOPClassUID": uid.SecondaryCaptureImageStorage}, None),
+    ({"Modality": "RG", "SOPClassUID": uid.SecondaryCaptureImageStorage}, None),
+    ({"Modality": "US", "SOPClassUID": uid.SecondaryCaptureImageStorage}, "not_mammography"),
     ({"NumberOfFrames": 40}, "not_single_frame"),
     ({"SamplesPerPixel": 3}, "not_greyscale"),
     ({"ContainerIdentifier": "7"}, "specimen"),
@@ -94,7 +95,7 @@ def view_with(*modifiers: Dataset) -> dict:
     ({"EstimatedRadiographicMagnificationFactor": "1.07"}, None),
 ])
 def test_what_isnt_a_plain_mammogram_has_a_code_and_a_sentence(tags, expected):
-    problem = headers.rejection(header(**tags))
+    problem = kinds.rejection(header(**tags))
     assert (problem and problem[0]) == expected and (problem is None or len(problem[1].split()) > 3)
 
 

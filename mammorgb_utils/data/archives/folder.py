@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from tqdm import tqdm
 
-from mammorgb_utils.data import headers
+from mammorgb_utils.data import headers, kinds
 from mammorgb_utils.data.archives.base import AdapterError, Listing, find_folder
 
 # TCIA found images with the same pixels under two patients (D1-0202 and D2-0284, D1-0808 and D1-1292) and can't say
@@ -47,16 +48,16 @@ def list_images(root: Path, folder: Path | None = None) -> Listing:
             if isinstance(header, str):
                 listing.skipped[header] += 1
             else:
-                images.append((headers.is_for_processing(header), {
+                images.append((headers.is_for_processing(header), bool(kinds.doubts(header)), {
                     "patient": headers.text(header, "PatientID"), "exam": headers.text(header, "StudyInstanceUID"),
                     "laterality": headers.laterality_of(header)[0] or "", "view": headers.view_of(header)[0] or "",
                     "implant": str(headers.implant_of(header)), "path": path.relative_to(root)}))
-    listing.notes += _part_patients([facts for _, facts in images])
-    for processing, facts in images:
-        if not processing:
-            listing.add(**facts)
+    listing.notes += _part_patients([facts for *_, facts in images])
+    for processing, doubtful, facts in images:
+        if not processing and listing.add(**facts) and doubtful:
+            listing.skipped["kind of image not known here (kept, and named by --check)"] += 1
     shown = {(record.patient, record.exam, record.laterality, record.view) for record in listing.records}
-    for facts in (facts for processing, facts in images if processing):
+    for facts in (facts for processing, _, facts in images if processing):
         if (facts["patient"], facts["exam"], facts["laterality"], facts["view"]) in shown:
             listing.skipped["for processing, not for presentation"] += 1
         elif listing.add(**facts):
@@ -90,7 +91,11 @@ def _header(path: Path) -> Dataset | str:
     """The header, or why the file isn't a mammogram for the study."""
     try:
         header = headers.read_header(path, ("PatientID", "StudyInstanceUID"))
-        problem = headers.rejection(header)
-    except headers.READ_ERRORS:
+        if "SOPClassUID" not in header and "Modality" not in header:
+            return "not a DICOM file"
+        problem = kinds.rejection(header)
+    except InvalidDicomError:
         return "not a DICOM file"
+    except headers.READ_ERRORS:
+        return "header that can't be read"
     return problem[0].replace("_", " ") if problem else header
