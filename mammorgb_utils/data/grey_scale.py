@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_voi_lut
 
 from mammorgb_utils.data import headers
+from mammorgb_utils.data.lut import modality_values, read_lut
 
 _FRAME = 0.02  # of each side: the strip along the image's edge in which air is looked for
 
@@ -48,7 +48,7 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
     """
     size = 256 if int(dataset.BitsAllocated) <= 8 else 65536
     padding = _padding(dataset, size)
-    values = _modality_values(dataset, size)
+    values, modality_note = _modality_values(dataset, size)
     if log:
         display = _scaled if dataset.get("PixelIntensityRelationship") == "LOG" else _log_shown
         shown, voi, choices, note = display(*_recorded(values, codes, padding)), "log", 0, ()
@@ -63,7 +63,7 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
     if not np.isfinite(table).all():
         raise ValueError("its window or rescale isn't finite")
     averages = not log and bool((np.abs(grey[padding]) < 0.02).all()) and _is_gentle(dataset, shown)
-    return GreyScale(table, voi, choices, inverted, averages, (*note, *conflict))
+    return GreyScale(table, voi, choices, inverted, averages, (*modality_note, *note, *conflict))
 
 
 def air_is_bright(pixels: np.ndarray) -> bool | None:
@@ -78,13 +78,18 @@ def air_is_bright(pixels: np.ndarray) -> bool | None:
     return bool(edges[fullest] + 1 / 64 > pixels.mean()) if 3 * counts[fullest] >= counts.sum() else None
 
 
-def _modality_values(dataset: Dataset, size: int) -> np.ndarray:
-    """`(size,)` value of every bit pattern after the modality LUT."""
+def _modality_values(dataset: Dataset, size: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`(size,)` value of every bit pattern after the modality LUT, and what was wrong with that."""
     codes = np.arange(size, dtype=np.uint8 if size == 256 else np.uint16)
     values = codes.view(codes.dtype.name[1:]) if dataset.PixelRepresentation else codes
-    identity = dataset.get("RescaleSlope", 1) in (1, None) and dataset.get("RescaleIntercept", 0) in (0, None)
-    # An identity rescale would turn integers into floats, which a VOI LUT can't be indexed by.
-    return values if identity and not dataset.get("ModalityLUTSequence") else apply_modality_lut(values, dataset)
+    return modality_values(dataset, values, *_possible(dataset, values))
+
+
+def _possible(dataset: Dataset, values: np.ndarray) -> tuple[int, int]:
+    """The lowest and highest of `(size,)` values that Bits Stored allow."""
+    size = min(2 ** int(dataset.BitsStored), values.size)
+    stored = values[np.arange(size) - (size // 2 if dataset.PixelRepresentation else 0)]
+    return int(np.floor(stored.min())), int(np.ceil(stored.max()))
 
 
 def _recorded(values: np.ndarray, codes: np.ndarray | None, padding: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -97,16 +102,19 @@ def _recorded(values: np.ndarray, codes: np.ndarray | None, padding: np.ndarray)
 def _voi_shown(dataset: Dataset, values: np.ndarray, codes: np.ndarray | None,
                padding: np.ndarray) -> tuple[np.ndarray, str, int, tuple[str, ...]]:
     """`(size,)` float32 in [0, 1] by one VOI alternative, its kind, the number of alternatives, and what was wrong."""
-    luts, windows = len(dataset.get("VOILUTSequence") or ()), len(_values(dataset, "WindowCenter"))
+    luts, windows = headers.items(dataset, "VOILUTSequence"), len(headers.values(dataset, "WindowCenter"))
+    choices, sound, note = len(luts) + windows, bool(windows) and _has_width(dataset), ()
     if luts:
-        high = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        whole = values if values.dtype.kind in "ui" else np.rint(values).astype(np.int64)
-        shown = apply_voi_lut(whole, dataset, index=0, prefer_lut=True)
-        return _scaled(shown, 0.0, high), "lut", luts + windows, ()
-    if windows and _has_width(dataset):
-        return *_windowed(dataset, values), windows, ()
-    note = ("its window has no width, so the stored range is shown",) if windows else ()
-    return _scaled(*_recorded(values, codes, padding)), "none", windows, note
+        lut = read_lut(luts[0], *_possible(dataset, values), little=dataset.original_encoding[1] is not False)
+        if lut.usable and not (lut.faults and sound):
+            note = (f"its VOI LUT contradicts its descriptor ({', '.join(lut.faults)}); its data decide",)
+            return _scaled(lut(values), 0.0, 2.0**lut.bits - 1), "lut", choices, note if lut.faults else ()
+        shown_by = "its window is used" if sound else "the stored range is shown"
+        note = (f"its VOI LUT contradicts its descriptor ({', '.join(lut.faults)}); {shown_by}",)
+    if sound:
+        return *_windowed(dataset, values), choices, note
+    note = note or (("its window has no width, so the stored range is shown",) if windows else ())
+    return _scaled(*_recorded(values, codes, padding)), "none", choices, note
 
 
 def _log_shown(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -139,14 +147,8 @@ def _function(dataset: Dataset) -> str:
 
 
 def _has_width(dataset: Dataset) -> bool:
-    width = float((_values(dataset, "WindowWidth") or (0,))[0])
+    width = float((headers.values(dataset, "WindowWidth") or (0,))[0])
     return width >= 1 if _function(dataset) == "LINEAR" else width > 0
-
-
-def _values(dataset: Dataset, name: str) -> Sequence:
-    """The values of an attribute that may hold one or several; none where it is absent or empty."""
-    value = dataset.get(name)
-    return () if value in (None, "") else value if isinstance(value, Sequence) else (value,)
 
 
 def _inversion(dataset: Dataset, log: bool) -> tuple[bool | None, tuple[str, ...]]:
