@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -50,6 +51,7 @@ def timed(works: dict[str, Work], turns: int) -> dict[str, list[float]]:
             works[name]()
             torch.cuda.synchronize()
             seconds[name] += [time.perf_counter() - start] if turn else []
+            print(f"turn {turn}, {name}: {time.perf_counter() - start:.2f} s", file=sys.stderr, flush=True)
     return seconds
 
 

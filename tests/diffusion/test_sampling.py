@@ -7,7 +7,7 @@ from mammorgb_utils.diffusion.encoding import encode_pair
 from mammorgb_utils.diffusion.sampling import SamplingError, make_sampler, sample_pairs
 from mammorgb_utils.diffusion.training import train
 
-TOLERANCE = {"atol": 2e-4, "rtol": 0}
+TOLERANCE = {"atol": 2e-3 if torch.cuda.is_available() else 2e-4, "rtol": 0}  # GPUs convolve in TF32
 
 
 @pytest.fixture(params=["ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"])

@@ -39,7 +39,7 @@ def work(root: Path, out: Path) -> None:
     processes.wait()
     sample_study(model, protocol, out / "samples" / "pairs.npy", progress=False)
     if processes.is_first:
-        save_file(gradients, out / "gradients.safetensors")
+        save_file({name: gradient.contiguous() for name, gradient in gradients.items()}, out / "gradients.safetensors")
         (out / "processes.txt").write_text(str(processes.size))
 
 

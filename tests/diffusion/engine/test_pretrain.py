@@ -107,7 +107,7 @@ def test_channels_are_drawn_independently():
     recipe = Recipe(steps=50, batch_size=4, seed=0, learning_rate=1e-3)
     numbered = np.broadcast_to(np.arange(20, dtype=np.float32)[:, None, None] / 20, (20, 8, 8))
     source = ViewSource(numbered, recipe)
-    drawn = np.concatenate([(source.images(s, range(4))[:, :, 0, 0].numpy() + 1) * 10 for s in range(50)]).round()
+    drawn = np.concatenate([(source.images(s, range(4))[:, :, 0, 0].cpu().numpy() + 1) * 10 for s in range(50)]).round()
     assert all(np.array_equal(np.bincount(drawn[:, channel].astype(int)), np.full(20, 10)) for channel in range(3))
     correlations = np.corrcoef(drawn.T)[np.triu_indices(3, 1)]
     assert np.abs(correlations).max() < 0.25
