@@ -55,10 +55,11 @@ for name, notebook in NOTEBOOKS.items():
         params:
             notebook=name,
             encoding="-p encoding {encoding}" if notebook.each else "",
+            sizes=notebook.parameters(PROTOCOL.profile),
             source=source_digest(name, Path.cwd()),
         threads: 1 if notebook.each and PROTOCOL.n_synthetic <= 100 else workflow.cores
         resources:
             **({"gpu": 1} if notebook.gpu else {}),
         shell:
             "{sys.executable} -m mammorgb_utils.cli run-notebook {params.notebook} {output:q} -p run {config[run]:q} "
-            "-p profile {config[profile]:q} -p manifest {config[manifest]:q} {params.encoding}"
+            "-p profile {config[profile]:q} -p manifest {config[manifest]:q} {params.encoding} {params.sizes}"

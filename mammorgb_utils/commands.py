@@ -16,6 +16,7 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, exclusive, read_table
 from mammorgb_utils.scheduling import run_snakemake, working_in
 
+PUBLISHED = ("workstation", "laptop")
 DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
 
@@ -205,7 +206,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def publish(options: argparse.Namespace) -> None:
-    """Copy the laptop study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
+    """Copy a phantom study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
     from mammorgb_utils.output.records import AS_WRITTEN, state
     from mammorgb_utils.reporting.documents import fill_documents
     from mammorgb_utils.reporting.ledger import LEDGER, is_current
@@ -216,8 +217,9 @@ def publish(options: argparse.Namespace) -> None:
     sources, protocol = set(read_table(root / "pairs" / "index.csv")["source"]), Run.recorded(options.run).protocol
     if sources != {"phantom"}:
         raise RunError(f"runs/{options.run} was made from {', '.join(sorted(sources))}: patient data isn't published")
-    if protocol.profile != "laptop":
-        raise RunError(f"runs/{options.run} is a {protocol.profile} study; the published one is laptop's")
+    if protocol.profile not in PUBLISHED:
+        raise RunError(f"runs/{options.run} is a {protocol.profile} study; what is published is one of "
+                       f"{' or '.join(PUBLISHED)}")
     files = [*load_outputs().study_files(protocol.encodings), *finished_appendices(root)]
     for file in files:
         if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:

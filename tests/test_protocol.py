@@ -5,7 +5,7 @@ import pytest
 from mammorgb_utils.protocol import Protocol, ProtocolError
 
 
-@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "workstation", "paper"])
 def test_profiles_load_and_come_back_from_their_record(profile):
     protocol = Protocol.load(profile)
     assert protocol.profile == profile
@@ -23,6 +23,12 @@ def test_laptop_profile_keeps_to_the_promised_sizes():
     laptop = Protocol.load("laptop")
     assert laptop == Protocol()
     assert laptop.n_synthetic >= 200 and laptop.sampling_steps <= 25 and laptop.image_size == 64
+
+
+def test_workstation_profile_has_the_papers_counts():
+    larger = Protocol.load("workstation")
+    assert (larger.phantom_pairs, larger.n_synthetic, larger.equivalence_margin) == (5000, 500, 0.02)
+    assert larger.epochs * larger.phantom_pairs / 2 / larger.batch_size >= 7000
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -74,7 +80,7 @@ def test_a_profile_is_read_in_unicode_or_refused(tmp_path, text, encoding, works
 
 
 def test_an_unknown_profile_lists_the_known_ones():
-    with pytest.raises(ProtocolError, match="laptop, paper, smoke"):
+    with pytest.raises(ProtocolError, match="laptop, paper, smoke, workstation"):
         Protocol.load("labtop")
 
 

@@ -34,6 +34,11 @@ class Notebook(Record):
     kept: bool = False
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    sizes: dict[str, dict[str, float]] = {}
+
+    def parameters(self, profile: str) -> str:
+        """What `run-notebook` is given besides run, profile and manifest, where a profile has sizes of its own."""
+        return " ".join(f"-p {name} {value:g}" for name, value in self.sizes.get(profile, {}).items())
 
     def stages(self, name: str, encodings: Iterable[str]) -> list[str]:
         """The names of its executed copies: one, or one an encoding."""

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 import yaml
+from papermill import inspect_notebook
 
 from mammorgb_utils.output.outputs import FILE, OutputsError, load_outputs
 from mammorgb_utils.output.tables import latex_escape
@@ -19,6 +20,18 @@ NOTEBOOKS = sorted(PROJECT_ROOT.glob("notebooks/*.ipynb"))
 def test_every_notebook_is_listed_and_there():
     assert set(OUTPUTS.notebooks) == {path.stem for path in NOTEBOOKS}
     assert len({name[:2] for name in OUTPUTS.notebooks}) == len(OUTPUTS.notebooks), "`--only` tells them apart so"
+
+
+def test_sizes_of_a_profile_are_parameters_of_its_notebook():
+    sized = 0
+    for name, notebook in OUTPUTS.notebooks.items():
+        for profile, sizes in notebook.sizes.items():
+            known = inspect_notebook(str(PROJECT_ROOT / "notebooks" / f"{name}.ipynb"))
+            assert set(sizes) <= set(known) and notebook.parameters("laptop") == ""
+            assert notebook.parameters(profile).split() == [
+                word for key, value in sizes.items() for word in ("-p", key, f"{value:g}")]
+            sized += 1
+    assert sized
 
 
 def test_every_caption_can_be_set_by_latex_and_no_name_stands_twice():
