@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
 
-from mammorgb_utils.diffusion.encoding import decode_batch
+from mammorgb_utils.diffusion.completion import VIEWS, complete
+from mammorgb_utils.diffusion.encoding import EncodingError, check_views, decode_batch
 from mammorgb_utils.diffusion.engine.base import compiled, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.model_folder import RECORD
 from mammorgb_utils.diffusion.engine.progress import progress_bar
@@ -26,6 +27,7 @@ class SamplingError(ValueError):
 
 
 def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, start: int = 0, return_third: bool = False,
+                 given: np.ndarray | None = None, given_view: str = "CC",
                  progress: bool = True) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Draw synthetic pairs.
 
@@ -36,18 +38,23 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         seed, start: Image i of `start … start + n − 1` is a function of (seed, i) alone; batches and shards change
             it within rounding only.
         return_third: Also return the third channel.
+        given, given_view: `(n, H, W)` in [0, 1], the CC or MLO view of each pair, preprocessed as the study's; the
+            model draws the other one beside it, by an ancestral walk that goes back and forth
+            (`completion.complete`), whatever the sampler. The given view is returned as it was given.
         progress: Whether to show a progress bar.
 
     Returns:
         `(n, 2, H, W)` float32 in [0, 1], CC first, read from R and G in float; with `return_third` also B, `(n, H, W)`.
 
     Raises:
-        SamplingError: `model_dir` isn't a finished model, or n is not positive.
+        SamplingError: `model_dir` isn't a finished model, n is not positive, or what is given doesn't fit.
     """
     model_dir = Path(model_dir)
     if n < 1:
         raise SamplingError(f"n is {n}; at least one pair is needed")
     unet, trained = open_for_sampling(model_dir)
+    if given is not None:
+        _check_given(given, given_view, (n, unet.config.sample_size, unet.config.sample_size))
     bf16 = resolve_precision(protocol.precision, unet.device) == "bf16"
     numbers, work = range(start, start + n), n * protocol.sampling_steps * protocol.image_size**2
     model = compiled(unet, "bf16" if bf16 else "fp32") if work >= _WORTH_COMPILING else unet
@@ -56,12 +63,30 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
     with progress_bar(what, n, show=progress, unit="pair") as bar:
         for first in range(0, n, protocol.sampling_batch):
             batch = numbers[first:first + protocol.sampling_batch]
-            scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
             drawing = model if len(batch) == protocol.sampling_batch else unet  # another size is compiled anew
-            rgb.append(decode_batch(denoise(drawing, scheduler, seed, batch, bf16)).cpu().numpy())
+            if given is not None:
+                known = torch.from_numpy(np.array(given[first:first + len(batch)], np.float32)).mul(2).sub(1)
+                images = complete(drawing, trained, known, VIEWS.index(given_view), seed, batch,
+                                  protocol.sampling_steps, bf16=bf16)
+            else:
+                scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
+                images = denoise(drawing, scheduler, seed, batch, bf16)
+            rgb.append(decode_batch(images).cpu().numpy())
             bar.update(len(batch))
     images = np.concatenate(rgb)
     return (images[:, :2].copy(), images[:, 2].copy()) if return_third else images[:, :2].copy()
+
+
+def _check_given(given: np.ndarray, view: str, shape: tuple[int, ...]) -> None:
+    if view not in VIEWS:
+        raise SamplingError(f"given view {view!r}: use {' or '.join(VIEWS)}")
+    if given.shape != shape:
+        raise SamplingError(f"given {view} views have shape {given.shape}; {shape} is needed: one a pair, at the "
+                            "study's image_size")
+    try:
+        check_views(given, f"given {view} views")
+    except EncodingError as error:
+        raise SamplingError(f"{error}; preprocess them as the study's, chest wall on the left") from None
 
 
 def open_for_sampling(model_dir: Path) -> tuple[UNet2DModel, DDPMScheduler]:
