@@ -43,6 +43,9 @@ class OneImage:
         return torch.randn((len(examples), 3, SIZE, SIZE), generator=torch.Generator().manual_seed(step)).to(
             pick_device())
 
+    def labels(self, step: int, examples: range) -> None:
+        """None: unconditional."""
+
 
 def main() -> None:
     torch.manual_seed(0)

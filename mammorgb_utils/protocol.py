@@ -59,6 +59,8 @@ class Protocol(Record):
     encodings: tuple[ThirdChannel, ...] = _field(THIRD_CHANNELS, "third channels that are compared", min_length=1)
     sum_scale: float = _field(0.5, "open: factor that brings CC + MLO into [0, 1]; clipped after it", gt=0.0, le=1.0)
 
+    condition: Literal["none", "density"] = _field("none", "beyond the paper: labels from the manifest")
+
     # training
     base_model: str = _field("models/phantom-base-64", "diffusers pipeline folder, or hub id")
     batch_size: PositiveInt = _field(16, "training pairs a step")

@@ -50,6 +50,7 @@ class Stream(IntEnum):
     INITIAL_WEIGHTS = 104
     CONTROL_CHANNEL = 105
     PROBE_NOISE = 106
+    LABEL_DROPOUT = 107
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

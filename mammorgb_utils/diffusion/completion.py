@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
+from mammorgb_utils.diffusion.conditioning import predict
 from mammorgb_utils.diffusion.randomness import image_generator
 
 VIEWS = ("CC", "MLO")  # by their channel
@@ -67,7 +68,7 @@ def complete(unet: UNet2DModel, scheduler: DDPMScheduler, known: torch.Tensor, c
             x = share**0.5 * x + (1 - share) ** 0.5 * noise
         else:
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                prediction = unet(x, torch.tensor(int(times[level - 1]), device=device)).sample.float()
+                prediction = predict(unet, x, torch.tensor(int(times[level - 1]), device=device)).float()
             x = less_noise(prediction, x, noise, alphas[level], alphas[target], scheduler.config)
             x[:, channel] = alphas[target] ** 0.5 * known + (1 - alphas[target]) ** 0.5 * noise[:, channel]
         level = target

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DModel
 
+from mammorgb_utils.diffusion.conditioning import predict
 from mammorgb_utils.diffusion.engine.base import fast_attention, resolve_precision
 from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.state import BatchSource, Diverged, Recipe, State, TrainingError
@@ -68,7 +69,7 @@ def denoising_loss(state: State, scheduler: DDPMScheduler, source: BatchSource, 
     noisy = scheduler.add_noise(clean, noise, t)
     bf16 = resolve_precision(recipe.precision, device) == "bf16"
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fast_attention(device):
-        prediction = state.model(noisy, t).sample
+        prediction = state.model(noisy, t, source.labels(state.step, examples)).sample
     return F.mse_loss(prediction.float(), prediction_target(scheduler, clean, noise, t))
 
 
@@ -107,7 +108,7 @@ def denoising_losses(unet: UNet2DModel, scheduler: DDPMScheduler, images: torch.
         for column, step in enumerate(timesteps):
             noise = probe_noise(tuple(clean.shape[1:]), seed, step, members).to(unet.device)
             t = torch.full((len(clean),), step, device=unet.device)
-            prediction = unet(scheduler.add_noise(clean, noise, t), t).sample
+            prediction = predict(unet, scheduler.add_noise(clean, noise, t), t)
             error = (prediction - prediction_target(scheduler, clean, noise, t)).square()
             losses[members.start:members.stop, column] = error.mean(dim=(1, 2, 3)).cpu().numpy()
     return losses

@@ -12,6 +12,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
 
 from mammorgb_utils.diffusion.completion import VIEWS, complete
+from mammorgb_utils.diffusion.conditioning import GRADES, labels_of, predict
 from mammorgb_utils.diffusion.encoding import EncodingError, check_views, decode_batch
 from mammorgb_utils.diffusion.engine.base import compiled, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.model_folder import RECORD
@@ -27,8 +28,8 @@ class SamplingError(ValueError):
 
 
 def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, start: int = 0, return_third: bool = False,
-                 given: np.ndarray | None = None, given_view: str = "CC",
-                 progress: bool = True) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+                 given: np.ndarray | None = None, given_view: str = "CC", grade: str = "",
+                 guidance: float = 1.0, progress: bool = True) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Draw synthetic pairs.
 
     Args:
@@ -41,6 +42,8 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         given, given_view: `(n, H, W)` in [0, 1], the CC or MLO view of each pair, preprocessed as the study's; the
             model draws the other one beside it, by an ancestral walk that goes back and forth
             (`completion.complete`), whatever the sampler. The given view is returned as it was given.
+        grade, guidance: Density A to D of all pairs, from a model that learned grades, and how much the walk is drawn
+            to it (`conditioning.predict`); empty or 0: whatever density, the same walk as without grades.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -53,6 +56,9 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
     if n < 1:
         raise SamplingError(f"n is {n}; at least one pair is needed")
     unet, trained = open_for_sampling(model_dir)
+    if grade and (grade not in GRADES or unet.config.num_class_embeds is None):
+        raise SamplingError(f"grade {grade!r}: use one of {', '.join(GRADES)}, with a model that was trained with "
+                            "condition density")
     if given is not None:
         _check_given(given, given_view, (n, unet.config.sample_size, unet.config.sample_size))
     bf16 = resolve_precision(protocol.precision, unet.device) == "bf16"
@@ -70,7 +76,7 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
                                   protocol.sampling_steps, bf16=bf16)
             else:
                 scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
-                images = denoise(drawing, scheduler, seed, batch, bf16)
+                images = denoise(drawing, scheduler, seed, batch, bf16, grade, guidance)
             rgb.append(decode_batch(images).cpu().numpy())
             bar.update(len(batch))
     images = np.concatenate(rgb)
@@ -143,15 +149,16 @@ class _ClippedSolver(DPMSolverMultistepScheduler):
         return sample.clamp(-1.0, 1.0)
 
 
-def denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range, bf16: bool) -> torch.Tensor:
+def denoise(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range, bf16: bool, grade: str = "",
+            guidance: float = 1.0) -> torch.Tensor:
     """Model images `(len(batch), 3, H, W)`, each from its own generator: where `walk` ends."""
-    *_, (_, images) = walk(unet, scheduler, seed, batch, bf16)
+    *_, (_, images) = walk(unet, scheduler, seed, batch, bf16, grade, guidance)
     return images
 
 
 @torch.inference_mode()
-def walk(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range,
-         bf16: bool) -> Iterator[tuple[int, torch.Tensor]]:
+def walk(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range, bf16: bool, grade: str = "",
+         guidance: float = 1.0) -> Iterator[tuple[int, torch.Tensor]]:
     """From noise to images, step by step, in fp32.
 
     Yields:
@@ -164,8 +171,9 @@ def walk(unet: UNet2DModel, scheduler: SchedulerMixin, seed: int, batch: range,
     extra: dict[str, Any] = {"generator": generators}  # draws nothing where the solver is deterministic
     if isinstance(scheduler, DDIMScheduler):
         extra = {"use_clipped_model_output": True}  # else noise and clipped image disagree, and air turns grey
+    labels = torch.from_numpy(labels_of([grade] * len(batch))).to(device) if grade else None
     for t in scheduler.timesteps:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            prediction = unet(scheduler.scale_model_input(x, t), t).sample
+            prediction = predict(unet, scheduler.scale_model_input(x, t), t, labels, guidance)
         x = scheduler.step(prediction.float(), t, x, **extra).prev_sample
         yield int(t), x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler
 
+from mammorgb_utils.diffusion.conditioning import FEWEST, GRADES, NULL, add_labels, labels_of, training_labels
 from mammorgb_utils.diffusion.encoding import (
     CONTROLS,
     THIRD_CHANNELS,
@@ -29,7 +30,7 @@ from mammorgb_utils.protocol import Protocol
 
 
 def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *, model_dir: Path | None = None,
-          milestones: Collection[int] = (), progress: bool = True) -> Path:
+          milestones: Collection[int] = (), grades: Sequence[str] | None = None, progress: bool = True) -> Path:
     """Fine-tune `protocol.base_model` on pairs in one encoding.
 
     Args:
@@ -39,6 +40,7 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
         run_dir: Gets `stats.jsonl` and checkpoints; a killed training goes on from there.
         model_dir: The finished diffusers pipeline; `run_dir/model` by default.
         milestones: Steps after which the model as it is then is written to `milestone_dir`, on the way to the last.
+        grades: Density of each pair, A to D or empty, where `protocol.condition` asks for it.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -55,21 +57,25 @@ def train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, *
     run_dir = Path(run_dir)
     model_dir = Path(model_dir) if model_dir else run_dir / "model"
     _check_request(pairs, protocol, encoding)
+    labels = _labels(protocol, grades, len(pairs))
     processes = Processes()
     with processes.holding(run_dir):
-        return _train(pairs, protocol, encoding, run_dir, model_dir, frozenset(milestones), progress, processes)
+        return _train(pairs, labels, protocol, encoding, run_dir, model_dir, frozenset(milestones), progress, processes)
 
 
-def _train(pairs: np.ndarray, protocol: Protocol, encoding: str, run_dir: Path, model_dir: Path,
-           milestones: frozenset[int], progress: bool, processes: Processes) -> Path:
+def _train(pairs: np.ndarray, labels: np.ndarray | None, protocol: Protocol, encoding: str, run_dir: Path,
+           model_dir: Path, milestones: frozenset[int], progress: bool, processes: Processes) -> Path:
     recipe = _recipe(protocol, len(pairs))
-    source = PairSource(pairs, encoding, protocol.sum_scale, recipe)
+    source = PairSource(pairs, encoding, protocol.sum_scale, recipe, labels)
     base = {"base_model": protocol.base_model, "base_sha256": base_sha256(protocol.base_model)}
     identity = base | {"encoding": encoding, "sum_scale": protocol.sum_scale, "image_size": protocol.image_size}
+    if labels is not None:
+        identity |= {"condition": protocol.condition, "labels_sha256": array_sha256(labels)}
     finished = identity | vars(recipe) | {"data_sha256": source.data_sha256, "weights": protocol.sampling_weights}
     if is_finished(model_dir, finished):
         return model_dir
     unet, scheduler = load_base(protocol.base_model, protocol.image_size)
+    unet = unet if labels is None else add_labels(unet)
     # A checkpoint goes on only at the precision it was made with; a finished model is loaded anywhere.
     identity |= {"resolved_precision": resolve_precision(protocol.precision, processes.device)}
     keep = _on_the_way(run_dir, milestones, recipe, scheduler, finished, len(pairs), processes)
@@ -106,10 +112,11 @@ def training_steps(protocol: Protocol, n_pairs: int) -> int:
 class PairSource:
     """Pairs as model images; the third channel is computed where the model runs."""
 
-    def __init__(self, pairs: np.ndarray, encoding: str, sum_scale: float, recipe: Recipe) -> None:
+    def __init__(self, pairs: np.ndarray, encoding: str, sum_scale: float, recipe: Recipe,
+                 labels: np.ndarray | None = None) -> None:
         self.data_sha256 = array_sha256(pairs)
         self._pairs, self._encoding, self._sum_scale, self._recipe = pairs, encoding, sum_scale, recipe
-        self._device = pick_device()
+        self._labels, self._device = labels, pick_device()
         if self._device.type == "cuda":  # resident on the device; on a CPU a memory map stays a memory map
             self._resident = torch.from_numpy(np.ascontiguousarray(pairs)).to(self._device)
 
@@ -117,8 +124,7 @@ class PairSource:
         return len(self._pairs)
 
     def images(self, step: int, examples: range) -> torch.Tensor:
-        batch = batch_indices(len(self), self._recipe.batch_size, self._recipe.seed, step)
-        members = batch[examples.start:examples.stop]
+        members = self._members(step, examples)
         if self._device.type == "cuda":
             pairs = self._resident[torch.from_numpy(members).to(self._device)]
         else:
@@ -127,6 +133,29 @@ class PairSource:
             third = control_channel(self._pairs, self._encoding, members, self._recipe.seed)
             return stack_batch(pairs, torch.from_numpy(third).to(self._device))
         return encode_batch(pairs, self._encoding, self._sum_scale)
+
+
+    def labels(self, step: int, examples: range) -> torch.Tensor | None:
+        if self._labels is None:
+            return None
+        members = self._members(step, examples)
+        return training_labels(self._labels, self._recipe.seed, step, members, examples).to(self._device)
+
+    def _members(self, step: int, examples: range) -> np.ndarray:
+        return batch_indices(len(self), self._recipe.batch_size, self._recipe.seed, step)[examples.start:examples.stop]
+
+
+def _labels(protocol: Protocol, grades: Sequence[str] | None, n_pairs: int) -> np.ndarray | None:
+    if protocol.condition == "none":
+        return None
+    labels = labels_of(() if grades is None else grades)
+    few = [f"{grade}: {count}" for grade, count in zip(GRADES, np.bincount(labels, minlength=NULL + 1), strict=False)
+           if 0 < count < FEWEST]
+    if len(labels) != n_pairs or (labels == NULL).all() or few:
+        raise TrainingError(f"condition density: {', '.join(few) or 'no grade'} in {n_pairs} training pairs; give the "
+                            f"manifest's column density A to D for at least {FEWEST} pairs a grade that it has, or set "
+                            "condition to none")
+    return labels
 
 
 def _check_request(pairs: np.ndarray, protocol: Protocol, encoding: str) -> None:

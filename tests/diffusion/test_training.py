@@ -179,7 +179,7 @@ def test_a_perfect_prediction_has_no_loss(tmp_path, pairs, prediction):
     clean = source.images(0, range(4))
 
     class Oracle:
-        def __call__(self, noisy, t):
+        def __call__(self, noisy, t, labels):
             alpha = scheduler.alphas_cumprod.to(t.device)[t].sqrt().view(-1, 1, 1, 1)
             sigma = (1 - scheduler.alphas_cumprod.to(t.device)[t]).sqrt().view(-1, 1, 1, 1)
             noise = (noisy - alpha * clean) / sigma

@@ -20,7 +20,8 @@ CORE = ("diffusion.encoding", "diffusion.learning", "diffusion.training", "diffu
 WALK = ("data.cohort", "data.pairs", "diffusion.training", "diffusion.sampling", "evaluation.sets",
         "evaluation.overlap.pairs", "evaluation.statistics.tables", "evaluation.consistency.pairing",
         "reporting.claims")
-MACHINERY = ("diffusion.engine", "diffusion.completion", "data.batch", "output", "yaml_files")
+MACHINERY = ("diffusion.engine", "diffusion.completion", "diffusion.conditioning",
+             "data.batch", "output", "yaml_files")
 
 
 def modules(names):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mammorgb_utils.diffusion.engine.state import Recipe
 
 # What maps into and out of the model isn't a hidden layer; Muon is made for those.
-_NOT_HIDDEN = ("conv_in.", "conv_out.", "time_embedding.")
+_NOT_HIDDEN = ("conv_in.", "conv_out.", "time_embedding.", "class_embedding.")
 
 
 class Optimizer:

@@ -110,6 +110,9 @@ class ViewSource:
         images = torch.from_numpy(np.asarray(self._views[members], dtype=np.float32)).to(self._device)
         return images.mul_(2).sub_(1)
 
+    def labels(self, step: int, examples: range) -> None:
+        """None: the base knows no labels."""
+
 
 def unrelated_images(views: np.ndarray) -> torch.Tensor:
     """Views as `(N // 3, 3, H, W)` model images in [−1, 1], each of three breasts: what the base is measured on."""

@@ -65,6 +65,9 @@ class BatchSource(Protocol):
     def images(self, step: int, examples: range) -> torch.Tensor:
         """`(len(examples), 3, H, W)` float32 in [−1, 1] on the training device: these members of the step's batch."""
 
+    def labels(self, step: int, examples: range) -> torch.Tensor | None:
+        """`(len(examples),)` labels of a conditional training on that device."""
+
 
 class State:
     """Weights, their average, the optimiser and the number of finished steps: all that a checkpoint holds."""
