@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from mammorgb_utils.data import headers, kinds
-from mammorgb_utils.data.decode import MissingDecoder, reduced_codes, stored_codes
+from mammorgb_utils.data.decode import DecodeError, MissingDecoder, reduced_codes, stored_codes
 from mammorgb_utils.data.geometry import area_resize, area_resize_subsampled
 from mammorgb_utils.data.grey_scale import GreyScale, grey_scale
 
@@ -120,6 +120,8 @@ def read_mammogram(path: str | Path, *, min_side: int | None = None,
         raise RejectedImage(path, "missing_decoder", str(error)) from error
     except InvalidDicomError as error:
         raise RejectedImage(path, "unreadable", "it begins like no DICOM file") from error
+    except DecodeError as error:
+        raise RejectedImage(path, "unreadable", f"the file can't be decoded ({error})") from error
     except headers.READ_ERRORS as error:
         raise RejectedImage(path, "unreadable", f"the file can't be decoded ({type(error).__name__})") from error
 

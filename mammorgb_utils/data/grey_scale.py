@@ -48,7 +48,9 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
     """
     size = 256 if int(dataset.BitsAllocated) <= 8 else 65536
     padding = _padding(dataset, size)
-    values, modality_note = _modality_values(dataset, size)
+    bits, above = _counted_bits(dataset, codes, padding)
+    numbers = _numbers(size, bits, bool(dataset.PixelRepresentation))
+    values, modality_note = modality_values(dataset, numbers, *_ends(numbers))
     if log:
         display = _scaled if dataset.get("PixelIntensityRelationship") == "LOG" else _log_shown
         shown, voi, choices, note = display(*_recorded(values, codes, padding)), "log", 0, ()
@@ -62,8 +64,9 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
     table = np.where(padding, np.float32(0), grey).astype(np.float32)
     if not np.isfinite(table).all():
         raise ValueError("its window or rescale isn't finite")
-    averages = not log and bool((np.abs(grey[padding]) < 0.02).all()) and _is_gentle(dataset, shown)
-    return GreyScale(table, voi, choices, inverted, averages, (*modality_note, *note, *conflict))
+    # Without a window, the range is that of all pixels at full size.
+    averages = voi not in ("log", "none") and bool((np.abs(grey[padding]) < 0.02).all()) and _is_gentle(dataset, shown)
+    return GreyScale(table, voi, choices, inverted, averages, (*above, *modality_note, *note, *conflict))
 
 
 def air_is_bright(pixels: np.ndarray) -> bool | None:
@@ -78,18 +81,40 @@ def air_is_bright(pixels: np.ndarray) -> bool | None:
     return bool(edges[fullest] + 1 / 64 > pixels.mean()) if 3 * counts[fullest] >= counts.sum() else None
 
 
-def _modality_values(dataset: Dataset, size: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """`(size,)` value of every bit pattern after the modality LUT, and what was wrong with that."""
-    codes = np.arange(size, dtype=np.uint8 if size == 256 else np.uint16)
-    values = codes.view(codes.dtype.name[1:]) if dataset.PixelRepresentation else codes
-    return modality_values(dataset, values, *_possible(dataset, values))
+def _counted_bits(dataset: Dataset, codes: np.ndarray | None, padding: np.ndarray) -> tuple[int, tuple[str, ...]]:
+    """How many low bits of a word are its value, and what was wrong.
+
+    Bits Stored decides, unless more are in use and the image is smoother with them. Old files carry overlays above
+    Bits Stored, which leave jumps where they count; others understate it, and the image without its upper bits jumps.
+    """
+    bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
+    whole, counted = (_numbers(padding.size, n, signed) for n in (padding.size.bit_length() - 1, bits))
+    if codes is None or not (outside := (whole != counted) & ~padding).any():
+        return bits, ()
+    numbers = codes.view(whole.dtype)
+    if counted.min() <= numbers.min() and numbers.max() <= counted.max() or not outside[codes].any():
+        return bits, ()
+    padded = padding[codes]
+    inner = ~(padded[:, 1:] | padded[:, :-1])
+    jumps = [np.abs(np.diff(reading[codes].astype(np.int32), axis=1))[inner].sum() for reading in (whole, counted)]
+    if jumps[1] <= jumps[0]:
+        return bits, ("bits above Bits Stored are set, as by an overlay; they don't count",)
+    used = numbers[~padded].astype(np.int32)
+    depth = int(np.where(used < 0, ~used, used).max()).bit_length() + signed
+    return depth, (f"its pixels have {depth} bits, and its header states {bits}; all count",)
 
 
-def _possible(dataset: Dataset, values: np.ndarray) -> tuple[int, int]:
-    """The lowest and highest of `(size,)` values that Bits Stored allow."""
-    size = min(2 ** int(dataset.BitsStored), values.size)
-    stored = values[np.arange(size) - (size // 2 if dataset.PixelRepresentation else 0)]
-    return int(np.floor(stored.min())), int(np.ceil(stored.max()))
+def _numbers(size: int, bits: int, signed: bool) -> np.ndarray:
+    """`(size,)` integer that the low bits of every bit pattern stand for."""
+    patterns = np.arange(size, dtype=np.uint8 if size == 256 else np.uint16)
+    unused = 8 * patterns.itemsize - bits
+    patterns <<= unused
+    return (patterns.view(f"i{patterns.itemsize}") if signed else patterns) >> unused
+
+
+def _ends(values: np.ndarray) -> tuple[int, int]:
+    """The lowest and highest of the values that a pixel can have."""
+    return int(np.floor(values.min())), int(np.ceil(values.max()))
 
 
 def _recorded(values: np.ndarray, codes: np.ndarray | None, padding: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -105,7 +130,7 @@ def _voi_shown(dataset: Dataset, values: np.ndarray, codes: np.ndarray | None,
     luts, windows = headers.items(dataset, "VOILUTSequence"), len(headers.values(dataset, "WindowCenter"))
     choices, sound, note = len(luts) + windows, bool(windows) and _has_width(dataset), ()
     if luts:
-        lut = read_lut(luts[0], *_possible(dataset, values), little=dataset.original_encoding[1] is not False)
+        lut = read_lut(luts[0], *_ends(values), little=dataset.original_encoding[1] is not False)
         if lut.usable and not (lut.faults and sound):
             note = (f"its VOI LUT contradicts its descriptor ({', '.join(lut.faults)}); its data decide",)
             return _scaled(lut(values), 0.0, 2.0**lut.bits - 1), "lut", choices, note if lut.faults else ()

@@ -1,10 +1,12 @@
 """Codes come back as they were stored, in every transfer syntax, depth and sign."""
 
+import re
+
 import numpy as np
 import pydicom
 import pytest
 from dicom_files import EIGHT_BITS, LOSSY, SYNTAXES, TWELVE_BITS, UNSIGNED, breast_codes, write_mammogram
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.encoders import RLELosslessEncoder
 
 from mammorgb_utils.data import decode
@@ -100,11 +102,135 @@ def test_reduced_and_full_decode_show_the_same_picture(tmp_path, syntax):
     assert np.abs(reduced - read_mammogram(paths[1], min_side=256).pixels).mean() < 1 / 255
 
 
-def test_a_syntax_without_a_decoder_names_what_to_install(tmp_path, monkeypatch):
+FRAGMENTED = [name for name in SYNTAXES if name not in ("explicit", "implicit", "big_endian", "deflated")]
+
+
+def item(content: bytes) -> bytes:
+    """A fragment or a table of encapsulated pixel data."""
+    content += bytes(len(content) % 2)
+    return b"\xfe\xff\x00\xe0" + len(content).to_bytes(4, "little") + content
+
+
+@pytest.mark.parametrize("syntax", FRAGMENTED)
+@pytest.mark.parametrize("table", ["empty", "one offset", "per fragment", "wrong", "absent"])
+def test_a_frame_in_fragments_is_one_frame_whatever_its_table_says(tmp_path, syntax, table):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(8 if syntax in EIGHT_BITS else 12), syntax=syntax)
+    whole, dataset = read_mammogram(path).pixels, pydicom.dcmread(path)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    if table == "absent" and syntax == "rle":
+        return  # its frames begin like a table
+    size = 2 * (len(frame) // 6)
+    parts = [frame[:size], frame[size:2 * size], frame[2 * size:]]
+    offsets = {"one offset": [0], "per fragment": [0, 8 + size, 16 + 2 * size], "wrong": [77, 12345678]}.get(table, [])
+    tables = b"" if table == "absent" else item(b"".join(offset.to_bytes(4, "little") for offset in offsets))
+    dataset.PixelData = tables + b"".join(map(item, parts))
+    dataset.save_as(path)
+    assert np.array_equal(read_mammogram(path).pixels, whole)
+    assert read_mammogram(path, min_side=128).pixels.shape == (160, 128)
+
+
+@pytest.mark.parametrize("syntax", FRAGMENTED)
+@pytest.mark.parametrize("padding", [b"\0", b"\xff"])
+def test_padding_behind_the_end_marker_is_no_pixel(tmp_path, syntax, padding):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(8 if syntax in EIGHT_BITS else 12), syntax=syntax)
+    whole, dataset = read_mammogram(path).pixels, pydicom.dcmread(path)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([frame + 5000 * padding])
+    dataset.save_as(path)
+    assert np.array_equal(read_mammogram(path).pixels, whole)
+
+
+@pytest.mark.parametrize("syntax", ["jpeg_baseline", "jpeg_extended"])
+@pytest.mark.parametrize("selection", [b"\0\0\0", b"\1\0\0", b"\0\x3f\x11"])
+def test_a_sequential_jpeg_is_read_whatever_its_spectral_selection(tmp_path, syntax, selection):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(8 if syntax in EIGHT_BITS else 12), syntax=syntax)
+    whole, dataset = read_mammogram(path).pixels, pydicom.dcmread(path)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    place = frame.index(b"\xff\xda") + 7  # behind marker, length, and number and table of the one component
+    assert frame[place:place + 3] == b"\0\x3f\0"
+    dataset.PixelData = encapsulate([frame[:place] + selection + frame[place + 3:]])
+    dataset.save_as(path)
+    assert np.array_equal(read_mammogram(path).pixels, whole)
+
+
+def test_eight_bits_in_a_jpeg_of_twelve_are_read(tmp_path):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(8), syntax="jpeg_baseline")
+    eight, dataset = read_mammogram(path).pixels, pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID, dataset.BitsAllocated = SYNTAXES["jpeg_extended"], 16
+    dataset.save_as(path)
+    assert np.array_equal(read_mammogram(path).pixels, eight)
+
+
+DEEP = [name for name in SYNTAXES if name not in (*LOSSY, *EIGHT_BITS)]
+
+
+@pytest.mark.parametrize("syntax", DEEP)
+@pytest.mark.parametrize("side", [None, 64])
+def test_overlays_above_bits_stored_don_t_count(tmp_path, syntax, side):
+    stored, plane = breast_codes(), np.zeros((320, 256), np.uint16)
+    plane[100:130, 20:120], plane[200, :] = 1 << 12, 1 << 15
+    path = write_mammogram(tmp_path / "a.dcm", stored | plane, syntax=syntax, bits=16, BitsStored=12, HighBit=11)
+    clean = write_mammogram(tmp_path / "b.dcm", stored, syntax="explicit")
+    mammogram = read_mammogram(path, min_side=side)
+    assert np.array_equal(mammogram.pixels, read_mammogram(clean, min_side=side).pixels)
+    assert [note for note in mammogram.conflicts if "they don't count" in note]
+
+
+@pytest.mark.parametrize("syntax", DEEP)
+@pytest.mark.parametrize("side", [None, 64])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 8192, "WindowWidth": 16384}])
+def test_all_bits_of_a_deeper_image_count(tmp_path, syntax, side, window):
+    stored = np.kron(breast_codes(14), np.ones((2, 2), np.uint16))  # without jumps from one column to the next but two
+    paths = [write_mammogram(tmp_path / f"{n}.dcm", stored, syntax=name, bits=16, BitsStored=n, HighBit=n - 1, **window)
+             for n, name in ((12, syntax), (14, "explicit"))]
+    wrong, right = (read_mammogram(path, min_side=side) for path in paths)
+    assert np.abs(wrong.pixels - right.pixels).max() < 1e-6 and not right.conflicts
+    assert wrong.conflicts == ("its pixels have 14 bits, and its header states 12; all count",)
+
+
+@pytest.mark.parametrize("syntax", DEEP)
+def test_padding_may_stand_above_bits_stored(tmp_path, syntax):
+    words = breast_codes(14).copy()
+    words[:40] = words[-40:] = 65535
+    path = write_mammogram(tmp_path / "a.dcm", words, syntax=syntax, bits=16, BitsStored=14, HighBit=13,
+                           PixelPaddingValue=65535)
+    for side in (None, 64):
+        mammogram = read_mammogram(path, min_side=side)
+        assert not mammogram.conflicts and not mammogram.pixels[:8].any() and mammogram.pixels.max() > 0.9
+
+
+@pytest.mark.parametrize("syntax", [name for name in DEEP if name not in ("jpeg_2000_lossless", "htj2k_lossless")])
+def test_signed_words_whose_upper_bits_are_empty_are_signed(tmp_path, syntax):
+    """JPEG 2000 and HTJ2K codestreams have signs of their own."""
+    signed, window = breast_codes().astype(np.int16) - 2048, {"WindowCenter": 0, "WindowWidth": 4096}
+    paths = [write_mammogram(tmp_path / f"{name}.dcm", words, syntax=name, bits=12, **window)
+             for name, words in ((syntax, signed & 0xFFF), ("explicit", signed))]
+    bare, extended = (read_mammogram(path) for path in paths)
+    assert np.array_equal(bare.pixels, extended.pixels) and not bare.conflicts
+
+
+def test_the_reason_of_a_failure_reaches_the_user(tmp_path):
     path = write_mammogram(tmp_path / "a.dcm", breast_codes(), syntax="jpeg_ls")
-    nothing = type("Decoder", (), {"available_plugins": (), "missing_dependencies": ["imagecodecs"]})
+    dataset, reasons = pydicom.dcmread(path), []
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    for content, rows in ((frame[:500], 320), (frame, 319), (frame[:60] + frame[-2:], 320)):
+        dataset.PixelData, dataset.Rows = encapsulate([content]), rows
+        dataset.save_as(path)
+        with pytest.raises(RejectedImage) as error:
+            read_mammogram(path)
+        reasons.append(error.value.reason)
+    assert reasons[0].endswith("(the codestream is cut off)") and "of the header's size" in reasons[1]
+    assert re.search(r"\(imagecodecs \S.+\)$", reasons[2])
+    short = write_mammogram(tmp_path / "a.dcm", breast_codes(), PixelData=bytes(100))
+    with pytest.raises(RejectedImage, match="the pixel data is shorter than rows and columns ask for"):
+        read_mammogram(short)
+
+
+def test_a_syntax_without_a_decoder_names_what_to_install(tmp_path, monkeypatch):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(), syntax="rle")
+    nothing = type("Decoder", (), {"available_plugins": (), "missing_dependencies": ["pylibjpeg-rle"]})
     monkeypatch.setattr("mammorgb_utils.data.decode.get_decoder", lambda syntax: nothing)
-    with pytest.raises(RejectedImage, match="missing_decoder: nothing installed decodes JPEG-LS.*install imagecodecs"):
+    with pytest.raises(RejectedImage, match="missing_decoder: nothing installed decodes RLE.*install pylibjpeg-rle"):
         read_mammogram(path)
 
 
