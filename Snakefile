@@ -61,5 +61,5 @@ for name, notebook in NOTEBOOKS.items():
         resources:
             **({"gpu": 1} if notebook.gpu else {}),
         shell:
-            "{sys.executable} -m mammorgb_utils.cli run-notebook {params.notebook} {output:q} -p run {config[run]:q} "
+            "{sys.executable:q} -m mammorgb_utils.cli run-notebook {params.notebook} {output:q} -p run {config[run]:q} "
             "-p profile {config[profile]:q} -p manifest {config[manifest]:q} {params.encoding} {params.sizes}"

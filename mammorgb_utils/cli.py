@@ -13,7 +13,7 @@ from mammorgb_utils import commands
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import THIRD_CHANNELS
 from mammorgb_utils.runs import require_own_checkout
-from mammorgb_utils.scheduling import ended_by_signals
+from mammorgb_utils.scheduling import ended_by_signals, settle
 
 Option = tuple[str, dict[str, Any]]
 Command = tuple[str, Callable[[argparse.Namespace], None], str, list[Option]]
@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         name = f"mammorgb {options.called}"
         require_own_checkout()
+        settle()
         with ended_by_signals():
             options.command(options)
     except (ValueError, RuntimeError, OSError) as error:

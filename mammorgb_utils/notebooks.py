@@ -14,8 +14,11 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 
 from mammorgb_utils.runs import PROJECT_ROOT
+from mammorgb_utils.scheduling import OWN_SETTINGS
 
 NOTEBOOKS_DIR = PROJECT_ROOT / "notebooks"
 _NOISE = ("Executing", "Ending Cell", "Input Notebook", "Output Notebook", "Working directory", "[IPKernelApp]", "<",
@@ -24,6 +27,16 @@ _NOISE = ("Executing", "Ending Cell", "Input Notebook", "Output Notebook", "Work
 
 class NotebookError(RuntimeError):
     """A notebook can't be executed, or failed; the message names notebook, cell and remedy."""
+
+
+class _Kernel(AsyncKernelManager):
+    """The running interpreter's own kernel, whatever others a person has called python3, without their settings."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                          display_name="Python 3", language="python",
+                          env=OWN_SETTINGS | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"})
 
 
 def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> None:
@@ -49,7 +62,8 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
     _log_plainly()
     try:
         papermill.execute_notebook(source, failed, parameters, cwd=str(NOTEBOOKS_DIR), log_output=True,
-                                   progress_bar=False, kernel_name="python3", extra_arguments=["--log-level=40"])
+                                   progress_bar=False, kernel_name="python3", kernel_manager_class=_Kernel,
+                                   extra_arguments=["--log-level=40"])
     except papermill.PapermillExecutionError as error:
         _without_folders(failed)
         raise NotebookError(f"{name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"

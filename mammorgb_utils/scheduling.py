@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import getpass
 import os
 import signal
 import subprocess
@@ -16,9 +17,30 @@ from types import FrameType
 
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
 
+_SETTINGS = PROJECT_ROOT / "runs" / ".settings"
+# In place of a person's own: start-up files, IPython profile, matplotlibrc, packages of the user site.
+OWN_SETTINGS = {"IPYTHONDIR": str(_SETTINGS / "ipython"), "MPLCONFIGDIR": str(_SETTINGS / "matplotlib"),
+                "MATPLOTLIBRC": "", "PYTHONSTARTUP": "", "PYTHONNOUSERSITE": "1"}
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 _GRACE = 20.0  # seconds for a step to end by itself
 _MARK = ".steps"  # held shared by whatever works in a run folder, also after the command that started it was killed
+
+
+def settle() -> None:
+    """Start a command and all that it starts from settings of our own, also for a user without a name or a home."""
+    os.environ.update(OWN_SETTINGS, MPLBACKEND="agg")
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # a container's number that no file names
+        os.environ["USER"] = "nobody"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    try:
+        caches.mkdir(parents=True, exist_ok=True)
+        writable = os.access(caches, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        os.environ["XDG_CACHE_HOME"] = str(_SETTINGS / "cache")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

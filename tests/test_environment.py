@@ -1,11 +1,22 @@
 """The environment belongs to its checkout, and a person's own settings stay out of a study."""
 
+import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
 import pytest
+from nbformat import v4
 
+from mammorgb_utils import notebooks, scheduling
 from mammorgb_utils.cli import main
+from mammorgb_utils.output import pictures
+from mammorgb_utils.output.pages import figure_uri
+from mammorgb_utils.output.saving import save_figure
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
 
 
@@ -38,3 +49,64 @@ def test_another_copy_of_the_project_is_not_worked_in_with_this_ones_code(tmp_pa
     monkeypatch.chdir(PROJECT_ROOT / "notebooks")
     main(["report", "--run", "nobody"])
     assert "runs/nobody holds no study" in capsys.readouterr().err
+
+
+SETTINGS_OF_A_PERSON = [{"image.origin": "lower"}, {"axes.grid": True, "font.family": "serif"},
+                        {"savefig.transparent": True, "savefig.bbox": "tight", "savefig.pad_inches": 1.0},
+                        {"text.usetex": True}, {"image.aspect": "auto", "lines.marker": "o", "axes.titlecolor": "red"}]
+
+
+@pytest.mark.parametrize("theirs", SETTINGS_OF_A_PERSON, ids=lambda theirs: next(iter(theirs)))
+def test_a_matplotlibrc_of_a_persons_own_changes_no_figure(tmp_path, theirs):
+    def drawn(folder):
+        figure = pictures.gallery(np.linspace(0, 1, 2 * 2 * 16 * 16).reshape(2, 2, 16, 16), title="Pairs")
+        save_figure(figure, tmp_path / folder, "gallery_sum")
+        return (tmp_path / folder / "gallery_sum.png").read_bytes(), figure_uri(figure)
+
+    usual = drawn("usual")
+    with plt.rc_context(theirs):
+        assert drawn("theirs") == usual
+
+
+def test_kernels_start_up_files_and_packages_of_a_persons_own_stay_out(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    wrong = "raise SystemExit('a person\\'s own')"
+    files = {".ipython/profile_default/startup/a.py": wrong, "startup.py": wrong,
+             "matplotlib/matplotlibrc": "figure.dpi: 7",
+             "jupyter/kernels/python3/kernel.json": '{"argv": ["false"], "display_name": "x", "language": "python"}'}
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    for name, value in {"HOME": home, "PYTHONSTARTUP": home / "startup.py", "JUPYTER_PATH": home / "jupyter",
+                        "JUPYTER_DATA_DIR": home / "jupyter", "MPLCONFIGDIR": home / "matplotlib",
+                        "MATPLOTLIBRC": home / "matplotlib" / "matplotlibrc", "MPLBACKEND": "TkAgg",
+                        "IPYTHONDIR": home / ".ipython"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(notebooks, "NOTEBOOKS_DIR", tmp_path)
+    code = (f"import site, sys, matplotlib\nprint('own' if sys.executable == {sys.executable!r} else 'no', 'python')\n"
+            "print(site.ENABLE_USER_SITE, matplotlib.rcParams['figure.dpi'], matplotlib.get_backend())")
+    cells = [v4.new_code_cell("n: int = 1  # [1]", metadata={"tags": ["parameters"]}), v4.new_code_cell(code)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "01_x.ipynb")
+    notebooks.execute_notebook("01_x", tmp_path / "out.ipynb", {})
+    said = nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs[0].text
+    assert "own python" in said and "False 100.0 " in said and "inline" in said
+
+
+def test_a_user_without_a_name_or_a_home_gets_both(tmp_path, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    (tmp_path / "file").touch()
+    for name, value in (("USER", ""), ("XDG_CACHE_HOME", str(tmp_path / "file" / "cache")), ("MPLBACKEND", "TkAgg")):
+        monkeypatch.setenv(name, value)
+    for name in scheduling.OWN_SETTINGS:
+        monkeypatch.setenv(name, "theirs")
+    scheduling.settle()
+    assert os.environ["USER"] and os.environ["MPLBACKEND"] == "agg"
+    assert {name: os.environ[name] for name in scheduling.OWN_SETTINGS} == scheduling.OWN_SETTINGS
+    assert Path(os.environ["XDG_CACHE_HOME"]).is_relative_to(PROJECT_ROOT / "runs")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    scheduling.settle()
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / "cache"), "a cache that works is kept"

@@ -8,13 +8,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mammorgb_utils.output.style import rc
+from mammorgb_utils.output.style import in_style
 from mammorgb_utils.output.tables import is_number, rounded
 from mammorgb_utils.runs import atomic_path
 
@@ -79,6 +78,6 @@ def data_uri(kind: str, content: bytes) -> str:
 def figure_uri(figure: Figure) -> str:
     """A figure as SVG in a data URI, without date, names or fonts; its bytes depend on the figure alone."""
     buffer = BytesIO()
-    with plt.rc_context(rc() | {"svg.hashsalt": "mammorgb", "svg.fonttype": "path"}):
+    with in_style(svg_hashsalt="mammorgb", svg_fonttype="path"):
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return data_uri("image/svg+xml", buffer.getvalue())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mammorgb_utils.output.outputs import OutputsError, load_outputs
 from mammorgb_utils.output.records import record
-from mammorgb_utils.output.style import rc
+from mammorgb_utils.output.style import in_style
 from mammorgb_utils.output.tables import flat, show_table, to_latex
 from mammorgb_utils.runs import Run, atomic_path, write_csv
 
@@ -53,7 +52,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
     The bytes depend on the figure alone: the files hold no date, path or user.
     """
     load_outputs().figure(name)
-    with plt.rc_context(rc()):
+    with in_style():
         for kind, metadata in _METADATA.items():
             with atomic_path(Path(folder) / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, metadata=metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
@@ -51,16 +52,17 @@ _RC = {
 P = ParamSpec("P")
 
 
-def rc() -> dict[str, Any]:
-    """Matplotlib's settings for every figure of the study, for `plt.rc_context`."""
-    return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_RC}
+def in_style(**more: Any) -> AbstractContextManager[None]:
+    """Within it figures get the study's look and `more` settings, `_` for a dot; a person's own count for nothing."""
+    own = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_RC}
+    return plt.style.context(["default", own | {name.replace("_", ".", 1): value for name, value in more.items()}])
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Run a figure function in the study's style, and freeze its layout: saved twice it gives the same bytes."""
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with plt.rc_context(rc()):
+        with in_style():
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
