@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+import mammorgb_utils
 from mammorgb_utils.protocol import Protocol
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,14 @@ class Run:
             ProtocolError: A profile or field is wrong.
             RunError: The name isn't one, the manifest is absent, or the folder belongs to another study.
         """
+        run = cls.asked(name, profile, manifest, **overrides)
+        if not (run.root / "protocol.json").exists():
+            write_json(run.root / "protocol.json", run._identity())
+        return run
+
+    @classmethod
+    def asked(cls, name: str, profile: str, manifest: str, **overrides: Any) -> Run:
+        """As `open`, but nothing is made yet."""
         if not re.fullmatch(NAME, name):
             raise RunError(f"run name {name!r}: use letters, digits, '.', '_' and '-', a letter first (RUN=…)")
         require_own_checkout()
@@ -70,7 +79,8 @@ class Run:
         if not path.is_file():
             raise RunError(f"manifest {manifest} not found; name yours with MANIFEST=…, or run `mammorgb phantom`")
         run = cls(PROJECT_ROOT / "runs" / name, protocol, path)
-        run._record_or_refuse()
+        if (run.root / "protocol.json").exists():
+            run._refuse_another()
         return run
 
     @classmethod
@@ -92,12 +102,11 @@ class Run:
             raise RunError(f"{_relative(file)} is damaged or of another version of this code; make the study anew, "
                            "or use the code of its commit") from error
 
-    def _record_or_refuse(self) -> None:
-        mine = {"protocol": json.loads(self.protocol.to_json()), "manifest_sha256": sha256(self.manifest)}
-        file = self.root / "protocol.json"
-        if not file.exists():
-            write_json(file, mine)
-            return
+    def _identity(self) -> dict[str, Any]:
+        return {"protocol": json.loads(self.protocol.to_json()), "manifest_sha256": sha256(self.manifest)}
+
+    def _refuse_another(self) -> None:
+        file, mine = self.root / "protocol.json", self._identity()
         try:
             recorded = json.loads(file.read_text(encoding="utf-8"))
             theirs, ours = recorded["protocol"], mine["protocol"]
@@ -247,8 +256,17 @@ def provenance(run: Run) -> dict[str, str]:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    """The commit of this very checkout, with -dirty where files differ from it; of a download the version."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        if Path(_git("rev-parse", "--show-toplevel")).samefile(PROJECT_ROOT):
+            return _git("describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.CalledProcessError):
-        return "not a git checkout"
+        pass
+    return f"version {mammorgb_utils.__version__}, not a git checkout"
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the project's folder, whoever owns it and whatever repository a shell is set to."""
+    command = ["git", "-C", str(PROJECT_ROOT), "-c", f"safe.directory={PROJECT_ROOT}", *arguments]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=own).stdout.rstrip("\n")

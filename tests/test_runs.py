@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mammorgb_utils
 from mammorgb_utils import runs
 from mammorgb_utils.runs import Run, RunError, atomic_path, write_array, write_csv, write_json
 
@@ -51,6 +52,37 @@ def test_a_damaged_record_is_refused_without_a_traceback(project):
 def test_a_mistyped_encoding_lists_the_studys(project):
     with pytest.raises(RunError, match="'summ' isn't in this study; use all, or one of sum, absdiff, zero"):
         Run.open("mine", "smoke").encodings("summ")
+
+
+def git(folder, *arguments):
+    who = ("-c", "user.name=n", "-c", "user.email=n@n", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["study", "two words"])
+def test_the_commit_is_that_of_the_project_alone(tmp_path, monkeypatch, name):
+    root = tmp_path / name
+    root.mkdir()
+    monkeypatch.setattr(runs, "PROJECT_ROOT", root)
+    version = f"version {mammorgb_utils.__version__}, not a git checkout"
+    assert runs._commit() == version
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "somebody else's")
+    assert runs._commit() == version, "a download inside another repository"
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    assert runs._commit() == version
+    monkeypatch.delenv("GIT_DIR")
+    git(root, "init", "-q")
+    (root / "code.py").write_text("a = 1")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "own")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    own = subprocess.run(["git", "-C", root, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True,
+                         text=True, env={"PATH": os.environ["PATH"]}).stdout.strip()
+    assert runs._commit() == own
+    (root / "code.py").write_text("a = 2")
+    assert runs._commit() == f"{own}-dirty"
 
 
 def test_a_failed_writer_leaves_the_old_file(tmp_path):
