@@ -65,7 +65,9 @@ def samples_digests(root: Path) -> dict[str, str]:
 
 
 def require_unchanged(path: Path, stage: str) -> None:
-    """Refuse, with a `ValueError`, a file that isn't what its stage wrote; one without a record passes."""
+    """Refuse, with a `ValueError`, a file that isn't there, or isn't as its stage wrote it where that was recorded."""
+    if not path.is_file():
+        raise ValueError(f"{path.parent.name}/{path.name} isn't there yet; run notebook {stage} first")
     found = state(path)
     if found in (CHANGED, FOREIGN):
         raise ValueError(f"{path.parent.name}/{path.name} is {found}; remove it and run {stage} again")

@@ -19,3 +19,6 @@ def test_a_metric_is_recorded_as_it_is_written(tmp_path):
         require_unchanged(file, "04")
     write_metric(file, FRAME)
     require_unchanged(file, "04")
+    file.unlink()
+    with pytest.raises(ValueError, match="metrics/overlap.csv isn't there yet; run notebook 04 first"):
+        require_unchanged(file, "04")
