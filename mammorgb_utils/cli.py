@@ -81,13 +81,13 @@ def _switch(name: str, text: str) -> Option:
 
 
 _PROFILE = _option("--profile", "smoke, laptop, paper, or the path of a YAML file", "laptop")
+_MANIFEST = _option("--manifest", "your manifest; empty: the profile's phantom cohort", "")
 _NAME = _option("--run", "name of the folder below runs/; empty: the profile's name", "")
 _RUN = _option("--run", "name of the folder below runs/", "laptop")
 
 
 def _study() -> Iterator[Command]:
-    which = [_PROFILE, _option("--manifest", "your manifest; empty: the profile's phantom cohort", ""), _NAME,
-             _option("--cores", "cores to use; default: all", type=int)]
+    which = [_PROFILE, _MANIFEST, _NAME, _option("--cores", "cores to use; default: all", type=int)]
     yield ("reproduce", commands.reproduce, "Run the study, appendices apart: what isn't done yet.",
            [*which, _argument("snakemake", "after --: options handed to Snakemake", nargs="*")])
     yield ("appendices", commands.appendices, "Run the appendices of a study whose notebook 01 is done.",
@@ -162,7 +162,7 @@ def _data() -> Iterator[Command]:
 
 
 def _models() -> Iterator[Command]:
-    study = [_PROFILE, _option("--manifest", "the study's manifest", commands.DEFAULT_MANIFEST), _NAME,
+    study = [_PROFILE, _MANIFEST, _NAME,
              _option("--encoding", "sum, absdiff, zero, or all of the study's", "all")]
     yield "train", commands.train, "Fine-tune a study's encodings, on several GPUs under `accelerate launch`.", study
     yield "sample", commands.sample, "Draw a study's pairs, on several GPUs under `accelerate launch`.", study

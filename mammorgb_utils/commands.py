@@ -22,13 +22,7 @@ DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
 def reproduce(options: argparse.Namespace) -> None:
     """Make the phantom cohort if it is asked for, open the run folder, let Snakemake do what isn't done."""
-    from mammorgb_utils.data.manifest import load_manifest, require_files
-
-    protocol = Protocol.load(options.profile)
-    manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
-    path = PROJECT_ROOT / manifest
-    require_files(load_manifest(path), path.parent)  # before anything is computed
-    run = Run.open(options.run or protocol.profile, options.profile, manifest)
+    run, manifest = _study(options)
     with exclusive(run.root, wait=0):
         forget_lost_stages(run.root)
         run_snakemake(run, options, manifest)
@@ -37,12 +31,10 @@ def reproduce(options: argparse.Namespace) -> None:
 
 def appendices(options: argparse.Namespace) -> None:
     """Run the appendices, or some of them; finished trainings are loaded, a killed call continues."""
-    protocol = Protocol.load(options.profile)
-    name = options.run or protocol.profile
+    name = options.run or Protocol.load(options.profile).profile
     if not (PROJECT_ROOT / "runs" / name / "pairs" / "index.csv").is_file():
         raise RunError(f"runs/{name} has no pairs yet; run `make reproduce RUN={name}` first, at least its notebook 01")
-    manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
-    run = Run.open(name, options.profile, manifest)
+    run, manifest = _study(options)
     chosen = [stage for stage in load_outputs().appendices if not options.only or stage[:2] in options.only]
     with exclusive(run.root, wait=0):
         for stage in chosen:
@@ -52,6 +44,28 @@ def appendices(options: argparse.Namespace) -> None:
         if gathered := _gathering(run):
             run_snakemake(run, options, manifest, gathered)
         _report_on(run)
+
+
+def _study(options: argparse.Namespace) -> tuple[Run, str]:
+    """A study's run folder and manifest, after all that can be told before its first notebook; phantoms are made."""
+    from mammorgb_utils.beforehand import require_feasible
+    from mammorgb_utils.data.manifest import load_manifest, require_files
+
+    protocol = Protocol.load(options.profile)
+    manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
+    asked = options.run or protocol.profile, options.profile, manifest
+    run = Run.asked(*asked)
+    frame = load_manifest(run.manifest)
+    require_files(frame, run.manifest.parent)
+    require_feasible(run.protocol, frame, run.root)
+    return Run.open(*asked), manifest
+
+
+def _recorded_study(options: argparse.Namespace) -> Run:
+    """The run folder of `reproduce` with the same options, whose images may lie on another machine."""
+    protocol = Protocol.load(options.profile)
+    manifest = options.manifest or str(_cohort_places(protocol)[1].relative_to(PROJECT_ROOT))
+    return Run.open(options.run or protocol.profile, options.profile, manifest)
 
 
 def _gathering(run: Run) -> list[str]:
@@ -132,7 +146,7 @@ def train(options: argparse.Namespace) -> None:
     from mammorgb_utils.data.pairs import load_pairs
     from mammorgb_utils.diffusion.training import train as fine_tune
 
-    run = Run.open(options.run or options.profile, options.profile, options.manifest)
+    run = _recorded_study(options)
     pairs, _ = load_pairs(run, "train")
     for name in run.encodings(options.encoding):
         fine_tune(pairs, run.protocol, name, run.training(name), model_dir=run.model(name))
@@ -142,7 +156,7 @@ def sample(options: argparse.Namespace) -> None:
     """Draw a study's synthetic pairs, on all processes that a launcher started; notebook 03 then loads them."""
     from mammorgb_utils.diffusion.engine.sample_store import sample_study
 
-    run = Run.open(options.run or options.profile, options.profile, options.manifest)
+    run = _recorded_study(options)
     for name in run.encodings(options.encoding):
         sample_study(run.model(name), run.protocol, run.samples(name))
 
@@ -235,19 +249,24 @@ def publish(options: argparse.Namespace) -> None:
     print("Copied to figures/ and notebooks/executed/; the tables in README.md and docs/ are those of the files")
 
 
+def _cohort_places(protocol: Protocol, out: Path | None = None, manifest: Path | None = None) -> tuple[Path, Path]:
+    """The folder and the manifest of a profile's phantom cohort."""
+    pairs, seed, usual = protocol.phantom_pairs, protocol.phantom_seed, Protocol()
+    out = PROJECT_ROOT / (out or f"data/phantom-{pairs}-{seed}")
+    is_default = (pairs, seed) == (usual.phantom_pairs, usual.phantom_seed)
+    return out, PROJECT_ROOT / (manifest or (DEFAULT_MANIFEST if is_default else out / "manifest.csv"))
+
+
 def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
                     overwrite: bool = False) -> Path:
     """Write the cohort and its manifest; a manifest at hand must be of this very cohort."""
     from mammorgb_utils.data.manifest import OPTIONAL, write_manifest
     from mammorgb_utils.data.phantom import write_cohort
 
-    pairs, seed, usual = protocol.phantom_pairs, protocol.phantom_seed, Protocol()
-    out = PROJECT_ROOT / (out or f"data/phantom-{pairs}-{seed}")
-    is_default = (pairs, seed) == (usual.phantom_pairs, usual.phantom_seed)
-    manifest = PROJECT_ROOT / (manifest or (DEFAULT_MANIFEST if is_default else out / "manifest.csv"))
+    out, manifest = _cohort_places(protocol, out, manifest)
     out.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(out / ".lock"):
-        rows = write_cohort(out, pairs, seed)
+        rows = write_cohort(out, protocol.phantom_pairs, protocol.phantom_seed)
         paths = [os.path.relpath(out / path, manifest.parent) for path in rows["path"]]
         fresh = manifest.with_name(f".new.{manifest.name}")
         if manifest.is_file() and not overwrite:  # one of an earlier version has no optional columns

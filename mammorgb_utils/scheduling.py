@@ -28,7 +28,10 @@ _MARK = ".steps"  # held shared by whatever works in a run folder, also after th
 
 def settle() -> None:
     """Start a command and all that it starts from settings of our own, also for a user without a name or a home."""
-    os.environ.update(OWN_SETTINGS, MPLBACKEND="agg")
+    spoken = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
+    os.environ.update(OWN_SETTINGS, MPLBACKEND="agg", PYTHONIOENCODING=f"{spoken}:backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal that has no … says \u2026, and the work goes on
     try:
         getpass.getuser()
     except (KeyError, OSError):  # a container's number that no file names

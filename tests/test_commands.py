@@ -11,7 +11,7 @@ import filelock
 import pandas as pd
 import pytest
 
-from mammorgb_utils import commands, runs, scheduling
+from mammorgb_utils import beforehand, commands, runs, scheduling
 from mammorgb_utils.cli import main
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import record
@@ -26,6 +26,7 @@ def project(cohort, tmp_path, monkeypatch):
     """A project folder with a cohort of its own; no notebook runs."""
     for module in (runs, commands, scheduling):
         monkeypatch.setattr(module, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(beforehand, "_too_small", lambda protocol, index: ())  # as the cohort is
     shutil.copytree(cohort[0], tmp_path / "archive")
     return tmp_path
 
@@ -73,6 +74,26 @@ def test_a_changed_file_is_the_last_thing_a_user_reads(project, capsys, monkeypa
     assert "column sha256" in error and not (run / "pairs" / "index.csv").exists()
     shutil.rmtree(run)
     shutil.rmtree(archive)
+
+
+@pytest.mark.parametrize("place", ["mine.yaml", "lab/mine.yaml"])
+def test_train_and_sample_use_the_run_folder_of_reproduce(project, capsys, monkeypatch, place):
+    (project / "lab").mkdir()
+    smoke = (PROJECT_ROOT / "profiles" / "smoke.yaml").read_text()
+    (project / place).write_text(smoke.replace("profile: smoke", "profile: named"))
+    asked = snakemake_calls(monkeypatch)
+    monkeypatch.setattr(commands, "_report_on", lambda run: asked.append(run.root.name))
+    which = ["--profile", str(project / place), "--manifest", "archive/manifest.csv"]
+    assert main(["reproduce", *which]) == 0 and asked == ["named"]
+    for command in ("train", "sample"):
+        assert re.search("notebook 0[12]", failure(capsys, command, *which))
+    assert [path.name for path in (project / "runs").iterdir()] == ["named"]
+
+
+def test_a_mistake_in_the_profile_is_told_before_anything_is_computed(project, capsys):
+    (project / "mine.yaml").write_text("reference_cdf: nowhere.json\nimage_size: 96\n")
+    error = failure(capsys, "reproduce", "--profile", str(project / "mine.yaml"), "--manifest", "archive/manifest.csv")
+    assert "nothing was computed, 2 faults" in error and not (project / "runs").exists()
 
 
 def test_the_run_folder_of_another_study_is_refused(project, capsys):

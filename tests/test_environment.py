@@ -110,3 +110,13 @@ def test_a_user_without_a_name_or_a_home_gets_both(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     scheduling.settle()
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / "cache"), "a cache that works is kept"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_lacks_a_character_stops_nothing(encoding):
+    command = [sys.executable, "-m", "mammorgb_utils.cli", "report", "--run", "größer…"]
+    done = subprocess.run(command, capture_output=True, cwd=PROJECT_ROOT,
+                          env={**os.environ, "PYTHONIOENCODING": encoding})
+    said = done.stderr.decode(encoding)
+    assert done.returncode == 1 and "Traceback" not in said and "holds no study" in said
+    assert ("\\u2026" in said) == (encoding != "utf-8")

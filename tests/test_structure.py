@@ -14,7 +14,7 @@ from mammorgb_utils.streams import Stream
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["yaml_files", "protocol", "streams", "runs", "data", "diffusion", "output", "evaluation", "experiments",
-         "reporting", "scheduling", "notebooks", "commands", "cli"]
+         "reporting", "scheduling", "notebooks", "beforehand", "commands", "cli"]
 MODULES = sorted((ROOT / "mammorgb_utils").rglob("*.py"))
 LIMITS = {"library": (126, 18_400), "core": (10, 1_450), "walk": (32, 5_350)}  # modules and lines, see house.py
 

@@ -43,19 +43,24 @@ def load_base(base: str, image_size: int) -> tuple[UNet2DModel, DDPMScheduler]:
     Source:
         `Protocol.base_model`; the paper's is google/ddpm-celebahq-256, 113,673,219 parameters.
     """
-    folder = base_folder(base)
-    unet_folder, scheduler_folder = _part(folder, "unet"), _part(folder, "scheduler")
-    if not (unet_folder / _WEIGHTS).is_file():
-        raise BaseModelError(
-            f"base_model {base!r}: {unet_folder} holds no {_WEIGHTS}, and pickled weights aren't loaded; convert them "
-            "once where you trust them: UNet2DModel.from_pretrained(FOLDER).save_pretrained(FOLDER)")
-    _check_config(base, json.loads((unet_folder / "config.json").read_text(encoding="utf-8")), image_size)
+    unet_folder = base_weights(base, image_size).parent
     unet = UNet2DModel.from_pretrained(unet_folder, use_safetensors=True, torch_dtype=torch.float32)
     parameters = sum(p.numel() for p in unet.parameters())
     if base in _CELEBAHQ and parameters != _CELEBAHQ_PARAMETERS:
         raise BaseModelError(f"base_model {base!r} has {parameters:,} parameters, the published model has "
                              f"{_CELEBAHQ_PARAMETERS:,}; fetch it again")
-    return unet, DDPMScheduler.from_pretrained(scheduler_folder)
+    return unet, load_schedule(base)
+
+
+def base_weights(base: str, image_size: int) -> Path:
+    """The file of a base's weights, of which nothing is read; raises as `load_base` for what its folder tells."""
+    unet_folder = _part(base_folder(base), "unet")
+    if not (unet_folder / _WEIGHTS).is_file():
+        raise BaseModelError(
+            f"base_model {base!r}: {unet_folder} holds no {_WEIGHTS}, and pickled weights aren't loaded; convert them "
+            "once where you trust them: UNet2DModel.from_pretrained(FOLDER).save_pretrained(FOLDER)")
+    _check_config(base, json.loads((unet_folder / "config.json").read_text(encoding="utf-8")), image_size)
+    return unet_folder / _WEIGHTS
 
 
 def load_schedule(base: str) -> DDPMScheduler:
@@ -85,7 +90,7 @@ def base_folder(base: str) -> Path:
         except Exception as error:  # the hub raises many types; each means that it isn't here
             failure = error
     raise BaseModelError(f"base_model {base!r} is not in the hub cache and can't be fetched "
-                         f"({type(failure).__name__}): on a connected machine run `huggingface-cli download {base}` "
+                         f"({type(failure).__name__}): on a connected machine run `hf download {base}` "
                          f"and copy its cache, or {remedy}")
 
 

@@ -50,7 +50,7 @@ def test_absent_folder_and_absent_hub_id_say_how_to_get_it(tmp_path, monkeypatch
         base_folder(str(tmp_path / "nothing"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(BaseModelError, match="huggingface-cli download google/ddpm-celebahq-256` .*pass base_model"):
+    with pytest.raises(BaseModelError, match="hf download google/ddpm-celebahq-256` .*pass base_model"):
         load_base("google/ddpm-celebahq-256", 256)
 
 

@@ -1,0 +1,83 @@
+"""What manifest, profile, base and disk tell about a study before its first notebook: all faults at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
+from mammorgb_utils.data.preprocess import load_reference_cdf
+from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.runs import RunError
+
+_LEAST = 3  # pairs of a set, and patients, below which no test says anything
+_COPIES = 6  # of a base's weights that a training keeps: model, average, and a checkpoint with the optimiser's moments
+_GB = 1e9
+
+
+def require_feasible(protocol: Protocol, manifest: pd.DataFrame, root: Path) -> None:
+    """Refuse, with one `RunError`, a study that would fail after hours; pixels may still leave out more images.
+
+    Args:
+        protocol: The study's.
+        manifest: Of `load_manifest`.
+        root: The run folder; what is there already is taken for done.
+    """
+    faults = list(_faults(protocol, manifest, root))
+    if faults:
+        raise RunError("nothing was computed: " + "; ".join(faults) if len(faults) == 1 else
+                       f"nothing was computed, {len(faults)} faults:\n" + "\n".join(f"- {fault}" for fault in faults))
+
+
+def _faults(protocol: Protocol, manifest: pd.DataFrame, root: Path) -> Iterator[str]:
+    images = record_outcome(select_images(manifest, protocol), {}, protocol)
+    splits = pd.Series(dtype=int)
+    try:
+        index = pair_rows(images)[0]
+        require_pairs(index, images)
+        splits = index["split"].value_counts()
+        yield from _too_small(protocol, index)
+    except CohortError as error:
+        yield str(error)
+    try:
+        load_reference_cdf(protocol)
+    except (ValueError, OSError) as error:
+        yield str(error)
+    weights = 0
+    if not all((root / "models" / name / "model_index.json").is_file() for name in protocol.encodings):
+        from mammorgb_utils.diffusion.engine.base import base_weights  # torch takes seconds
+
+        try:
+            weights = base_weights(protocol.base_model, protocol.image_size).stat().st_size
+        except (ValueError, OSError) as error:
+            yield str(error)
+    yield from _too_large(protocol, int(splits.sum()), weights, root)
+
+
+def _too_small(protocol: Protocol, index: pd.DataFrame) -> Iterator[str]:
+    """Splits and sets that a batch or a test can't be made of."""
+    train = int((index["split"] == "train").sum())
+    if train < protocol.batch_size:
+        yield (f"batch_size is {protocol.batch_size}, and the manifest has {train} training pairs; lower batch_size, "
+               "or give more patients to the split train")
+    real = index if protocol.real_split == "all" else index[index["split"] == protocol.real_split]
+    patients = min(real["patient"].nunique(), protocol.n_real or len(real))
+    sets = {"patients of the real pairs (real_split, n_real)": patients, "n_synthetic": protocol.n_synthetic}
+    for name, number in sets.items():
+        if number < _LEAST:
+            yield f"{name}: {number}; at least {_LEAST} are needed for any test, and hundreds for one with power"
+
+
+def _too_large(protocol: Protocol, n_pairs: int, weights: int, root: Path) -> Iterator[str]:
+    """A study that the disk hasn't room for, as far as it isn't there already."""
+    view, sets = 4 * protocol.image_size ** 2, len(protocol.encodings)
+    needed = sets * _COPIES * weights
+    needed += 0 if (root / "pairs" / "pairs.npy").is_file() else (2 * n_pairs + 3 * sets * protocol.n_synthetic) * view
+    existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        yield (f"the disk of runs/ has {free / _GB:.1f} GB free, and pairs, models and samples take about "
+               f"{needed / _GB:.1f} GB; make room")
