@@ -136,6 +136,7 @@ class Run:
     nearest_training = _file("metrics/nearest_training.csv")  # 04: of every other pair, and whether it is flagged
     anatomy = _file("metrics/anatomy.csv")  # 04: one row a pair of every set and of the training pairs
     third_residuals = _file("metrics/third_residuals.csv")  # 04: drawn against computed third channel
+    profiles = _file("metrics/profiles.csv")  # 04: one row a pair, of strangers too: likeness of depth profiles
     reader_study = _file("reader_study")  # A4: the readers' page, its key, and their results
     figures = _file("figures")
     tables = _file("tables")

@@ -22,6 +22,7 @@ class Stream(IntEnum):
     DERANGEMENTS = 4  # of shuffled pairs
     CONSISTENCY_BOOTSTRAP = 5
     MEDIANS = 6
+    PROFILES = 11  # of strangers, and of the bootstrap
     ANATOMY_THIRD_CHANNEL = 20
     ANATOMY_AGREEMENT = 21
     ANATOMY_MATCHING = 22

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mammorgb_utils.data.pairs import HELDOUT, TRAIN
 from mammorgb_utils.evaluation.anatomy import anatomy, height_over_width, strata_of, third_residuals
+from mammorgb_utils.evaluation.consistency import profile_distances
 from mammorgb_utils.evaluation.fidelity import nearest_training, planted_copies, texture_features
 from mammorgb_utils.evaluation.sets import REAL, StudySets, indexed
 
@@ -48,6 +49,13 @@ def third_rows(sets: StudySets, thirds: Mapping[str, np.ndarray | None], anatomy
 def texture_rows(sets: StudySets) -> pd.DataFrame:
     """Texture of every pair inside its masks: metrics/texture.csv."""
     return sets.rows(texture_features)
+
+
+def profile_rows(sets: StudySets) -> pd.DataFrame:
+    """How alike the depth profiles of own and of strangers' views are: metrics/profiles.csv."""
+    rows = [profile_distances(pairs, sets.masks[name], seed=sets.protocol.seed, names=sets.index[name]["pair"],
+                              patients=sets.patients[name]).assign(set=name) for name, pairs in sets.pairs.items()]
+    return pd.concat(rows, ignore_index=True)
 
 
 def nearest_rows(sets: StudySets, *, planted: bool = False) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import pandas as pd
 from mammorgb_utils.data.pairs import HELDOUT
 from mammorgb_utils.evaluation.anatomy import anatomy_table, match_table
 from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
-from mammorgb_utils.evaluation.beyond import anatomy_rows, nearest_rows, texture_rows
-from mammorgb_utils.evaluation.consistency import consistency_table
+from mammorgb_utils.evaluation.beyond import anatomy_rows, nearest_rows, profile_rows, texture_rows
+from mammorgb_utils.evaluation.consistency import OWN, PROFILE_MEASURES, SHUFFLED, consistency_table, profile_table
 from mammorgb_utils.evaluation.fidelity import EITHER, fidelity_table, memorisation_table
 from mammorgb_utils.evaluation.sets import REAL, Indexed, StudySets, numbered, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import (
@@ -78,10 +78,10 @@ def score_tables(sets: StudySets, progress: Callable[[str], None] = lambda step:
         progress: Called with the name of each step before it begins.
 
     Returns:
-        By name, as in the study: `overlap`, `shuffled`, `anatomy` and `artefact_flags` (a row a pair),
-        `overlap_summary`, `distances`, `effects`, `consistency`, `anatomy_consistency`, `match_test`, `fidelity`,
-        `artefacts`, and where the real pairs are held out `nearest_training` and `memorisation`; and `card`, the
-        figures to report.
+        By name, as in the study: `overlap`, `shuffled`, `profiles`, `anatomy` and `artefact_flags` (a row a pair),
+        `overlap_summary`, `distances`, `effects`, `consistency`, `profile_distances`, `anatomy_consistency`,
+        `match_test`, `fidelity`, `artefacts`, and where the real pairs are held out `nearest_training` and
+        `memorisation`; and `card`, the figures to report.
 
     Raises:
         ScoreError: A patient holds more than half of a set.
@@ -97,11 +97,17 @@ def score_tables(sets: StudySets, progress: Callable[[str], None] = lambda step:
     tables = {"overlap": overlap, "overlap_summary": overlap_summary(overlap), "shuffled": shuffled,
               "distances": distance_table(overlap, sets.protocol), "effects": effect_table(overlap, sets.protocol),
               "consistency": consistency_table(overlap, shuffled, sets.protocol)}
-    for step, measure in (("anatomy", _anatomy), ("texture", _texture), ("artefacts", _artefacts)):
+    for step, measure in (("profiles", _profiles), ("anatomy", _anatomy), ("texture", _texture),
+                          ("artefacts", _artefacts)):
         progress(step)
         tables |= measure(sets)
     progress("card")
     return tables | {"card": score_card(tables)}
+
+
+def _profiles(sets: StudySets) -> Tables:
+    rows = profile_rows(sets)
+    return {"profiles": rows, "profile_distances": profile_table(rows, sets.protocol)}
 
 
 def _anatomy(sets: StudySets) -> Tables:
@@ -132,6 +138,7 @@ def score_card(tables: Tables) -> pd.DataFrame:
     """
     rows = [*_overlap_rows(tables["overlap_summary"].set_index("set")), *_distance_rows(tables["distances"]),
             *_effect_rows(tables["effects"]), *_consistency_rows(tables["consistency"]),
+            *(_profile_rows(tables["profile_distances"]) if "profile_distances" in tables else []),
             *_match_rows(tables["match_test"]), *_fidelity_rows(tables["fidelity"])]
     if "memorisation" in tables:
         found = tables["memorisation"][tables["memorisation"]["distance"] == EITHER].set_index("set")
@@ -191,6 +198,19 @@ def _why_no_score(own: pd.Series, real: pd.Series) -> str:
     if not real["gain"] > 0.0:
         return "pairing adds nothing in the real set"
     return "" if np.isfinite(own["score_low"]) else "the real gain isn't surely above nothing: no interval"
+
+
+def _profile_rows(table: pd.DataFrame) -> list[Row]:
+    """MammoFlow's figures at the best of its alignments."""
+    by = table.set_index(["set", "pairing", "measure"])
+    rows = []
+    for measure in PROFILE_MEASURES:
+        own, real = (by.loc[(name, OWN, measure)] for name in (CANDIDATE, REAL))
+        strangers = by["mean"].get((CANDIDATE, SHUFFLED, measure), np.nan)
+        apart = "{delta:+.0f} % [{delta_low:+.0f}, {delta_high:+.0f}] of real".format(**own).replace("-", "−")
+        rows.append(_row(f"profile_{measure}", own, "mean", "mean_", real=real["mean"],
+                         note=f"{apart}; strangers' views: {strangers:.4f}" if own["n"] else "no pair with a profile"))
+    return rows
 
 
 def _match_rows(table: pd.DataFrame) -> list[Row]:

@@ -23,7 +23,7 @@ from mammorgb_utils.output.records import study_digest
 from mammorgb_utils.runs import NAME, Run, atomic_path, provenance, read_table, sha256, write_csv, write_json
 
 PROVENANCE = "provenance.json"  # written last: a folder without it isn't a score
-VERSION = 1  # of the figures of the card and of how they are computed
+VERSION = 2  # of the figures of the card and of how they are computed
 _PHANTOM = "phantom"  # source of pairs that are nobody's
 _NOTE = "DO_NOT_SHARE.txt"
 _WARNING = ("This score was computed from patients' images: its rows of single pairs and its digests are patient data. "
@@ -32,7 +32,7 @@ SMALL = 100  # pairs below which most tests have little power
 # What is read of a provenance.json.
 _NEEDED = {"label": str, "study": str, "n_pairs": int, "pairs_sha256": str, "study_sha256": str, "files": dict}
 # A row a pair: only the candidate's are written.
-_PAIR_TABLES = ("overlap", "shuffled", "anatomy", "artefact_flags", "nearest_training")
+_PAIR_TABLES = ("overlap", "shuffled", "profiles", "anatomy", "artefact_flags", "nearest_training")
 _MIXED = ("value", "low", "high", "real", "null_low", "null_median", "null_high")
 # Shown in a study's report.
 _MAIN = ("iou_median", "emd", "hodges_lehmann", "consistency_score", "match", "kid", "artefacts")

@@ -92,6 +92,15 @@ def channel_runs():
                        gain=RNG.uniform(0.05, 0.1, len(runs)))
 
 
+def profile_rows():
+    rows = pd.MultiIndex.from_product([("real", "sum", "zero"), ("own", "shuffled", "like_area"),
+                                       ("emd", "jsd", "overlap")], names=["set", "pairing", "measure"])
+    rows = rows.to_frame(index=False)
+    mean = RNG.uniform(0.01, 0.02, len(rows))
+    return rows.assign(mean=mean, mean_low=mean - 0.002, mean_high=mean + 0.002, delta=20.0, delta_low=5.0,
+                       delta_high=40.0, as_is=2 * mean)
+
+
 def sampler_rows():
     rows = pd.MultiIndex.from_product([("ddim", "dpmsolver++"), (8, 15, 25, 50, 100)], names=["sampler", "steps"])
     rows = rows.to_frame(index=False)
@@ -117,6 +126,7 @@ def draw(name):
         "distances": lambda: statistics.figures.distances(distance_rows(), {"emd": 0.02, "ks": 0.077}),
         "contrasts": lambda: statistics.figures.contrasts(contrast_rows()),
         "consistency": lambda: consistency.figures.consistency(consistency_rows()),
+        "profile_distances": lambda: consistency.figures.profile_distances(profile_rows()),
         "learning_rates": lambda: learning_rate.figure(
             *rate_tables(), max_grad_norm=1.0, real={"iou_median": 0.84, "plausible": 0.95}, floor=(0.005, 0.02)),
         "third_channel": lambda: third_channel.figure(
@@ -127,5 +137,5 @@ def draw(name):
 
 
 DRAWN = ("preprocessing_steps", "reference_cdf", "encodings", "cohort_flow", "gallery_real", "training_curves",
-         "matching_audit", "overlap_distributions", "distances", "contrasts", "consistency",
+         "matching_audit", "overlap_distributions", "distances", "contrasts", "consistency", "profile_distances",
          "learning_rates", "third_channel", "samplers", "reader_study")

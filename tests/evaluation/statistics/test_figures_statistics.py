@@ -73,3 +73,14 @@ def test_consistency_keeps_the_order_of_sets_and_marks_the_references(drawn):
     assert [label.get_text() for label in left.get_yticklabels()] == ["Real", "Sum", "Zero"]
     assert [line.get_xdata()[0] for line in right.lines[-2:]] == [0.7, 1.0]
     assert [text.get_text() for text in right.texts] == ["0.80", "0.10", "0.7", "1"]
+
+
+def test_profiles_show_every_pairing_with_and_without_alignment(drawn):
+    means, deltas = drawn["profile_distances"].axes
+    assert [label.get_text() for label in means.get_yticklabels()] == ["Real", "Sum", "Zero"]
+    points = [line for line in means.lines if line.get_marker() not in ("None", "")]
+    assert len(points) == 2 * 9, "three pairings of three sets, as they are and at their best"
+    aligned, as_is = points[1::2], points[::2]
+    assert all(one.get_xdata()[0] == pytest.approx(other.get_xdata()[0] / 2) for one, other in zip(
+        aligned, as_is, strict=True))
+    assert len([line for line in deltas.lines if line.get_marker() in ("o", "s")]) == 6
