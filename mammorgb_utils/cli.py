@@ -154,6 +154,8 @@ def _data() -> Iterator[Command]:
         _switch("--check", "then read every image and report on its quality; a manifest that is there already is "
                 "checked as it is"),
         _option("--profile", "whose for_processing and image_size --check reads with", "laptop")])
+    yield ("real-pairs", commands.real_pairs, "Fetch eight public films; preprocess and outline their pairs.", [
+        _option("--run", "name of the folder below runs/", "real-pairs")])
     yield ("reference-cdf", commands.reference_cdf, "Average a manifest's training images to a reference CDF.", [
         _argument("manifest", type=Path),
         _argument("out", "JSON file; name it as reference_cdf in a profile", type=Path),

@@ -10,10 +10,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import filelock
+import numpy as np
 
 from mammorgb_utils.output.outputs import finished_appendices, forget_lost_stages, load_outputs, missing_files
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, exclusive, read_table
+from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, atomic_path, exclusive, read_table
 from mammorgb_utils.scheduling import run_snakemake, working_in
 
 PUBLISHED = ("workstation", "laptop")
@@ -118,6 +119,27 @@ def _write_manifest(options: argparse.Namespace, out: Path) -> None:
                              seed=options.seed, secret=secret, archive_split=options.archive_split,
                              implied_negatives=options.implied_negatives, overwrite=options.overwrite)
     print("\n".join(summary.lines()))
+
+
+def real_pairs(options: argparse.Namespace) -> None:
+    """Install eight public films, run notebook 01 on their four pairs, and draw the breasts' outlines."""
+    from mammorgb_utils.data.archives.real_pairs import install_films
+    from mammorgb_utils.data.pairs import load_pairs
+    from mammorgb_utils.evaluation.masks import breast_mask
+    from mammorgb_utils.evaluation.masks.figures import outlined_pairs
+    from mammorgb_utils.notebooks import execute_notebook
+
+    manifest = install_films(PROJECT_ROOT / "data" / "real-pairs").relative_to(PROJECT_ROOT)
+    run = Run.open(options.run, "real-pairs", str(manifest))
+    with exclusive(run.root, wait=0):
+        execute_notebook("01_preprocess", run.root / "notebooks" / "01_preprocess.ipynb",
+                         {"run": options.run, "profile": "real-pairs", "manifest": str(manifest)})
+    pairs, index = load_pairs(run, "all")
+    method = run.protocol.mask_method
+    masks = np.array([[breast_mask(view, method) for view in pair] for pair in pairs])
+    with atomic_path(run.root / "figures" / "real_pairs.png") as temporary:
+        outlined_pairs(pairs, masks, list(index["pair"]), method=method).savefig(temporary, dpi=200)
+    print(f"{len(pairs)} real pairs: runs/{options.run}/figures/real_pairs.png")
 
 
 def reference_cdf(options: argparse.Namespace) -> None:

@@ -281,7 +281,7 @@ def test_answers_of_readers_and_tables_of_appendices_execute_again_what_reads_th
 
 def test_every_command_explains_itself(capsys):
     for command in ("reproduce", "appendices", "run-notebook", "report", "publish", "export", "score", "reader-study",
-                    "phantom", "manifest", "reference-cdf", "train", "sample", "base-model"):
+                    "phantom", "manifest", "real-pairs", "reference-cdf", "train", "sample", "base-model"):
         with pytest.raises(SystemExit) as stopped:
             main([command, "--help"])
         assert stopped.value.code == 0 and "usage: mammorgb " + command in capsys.readouterr().out

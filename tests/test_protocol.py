@@ -80,7 +80,7 @@ def test_a_profile_is_read_in_unicode_or_refused(tmp_path, text, encoding, works
 
 
 def test_an_unknown_profile_lists_the_known_ones():
-    with pytest.raises(ProtocolError, match="laptop, paper, smoke, workstation"):
+    with pytest.raises(ProtocolError, match="laptop, paper, real-pairs, smoke, workstation"):
         Protocol.load("labtop")
 
 

@@ -363,6 +363,17 @@ def test_one_patient_id_for_all_files_is_no_patient(tmp_path, group, name):
     assert any(f"each {group} counts as a patient" in line for line in summary.lines())
 
 
+def test_films_of_cbis_are_pairs_by_their_patient_id(tmp_path):
+    """As TCIA ships them: no view but in PatientID and Patient Orientation, a study a film."""
+    for number, (side, view) in enumerate([*VIEWS, ("R", "CC_1")]):
+        name = f"Calc-Training_P_00042_{'LEFT' if side == 'L' else 'RIGHT'}_{view}"
+        dicom(tmp_path / name / "1-1.dcm", patient=name, study=f"1.2.3.{number}", side=side, ViewCodeSequence=None,
+              PatientOrientation=view)
+    summary = build("folder", tmp_path)
+    assert summary.manifest.groupby("pair")["view"].agg(sorted).tolist() == [["CC", "MLO"]] * 2
+    assert summary.manifest["patient"].nunique() == 1 and summary.skipped == {"no view stated": 1}
+
+
 def test_one_womans_views_stay_together(tmp_path):
     for side, view in VIEWS:
         dicom(tmp_path / "images" / f"{side}{view}" / "1.dcm", side=side, view=view)

@@ -7,6 +7,7 @@ fill the manifest's column by hand, or let the study take unknown ones (`unknown
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from mammorgb_utils.data.archives.base import AdapterError, Listing, find_folder
 # TCIA found images with the same pixels under two patients (D1-0202 and D2-0284, D1-0808 and D1-1292) and can't say
 # whose they are: these four aren't taken, or one woman could stand on both sides of the split.
 _DOUBTFUL = {"D1-0202", "D2-0284", "D1-0808", "D1-1292"}
+# PatientID of CBIS-DDSM's whole films, which state their view nowhere else; that of a crop or mask ends in a number.
+_CBIS = re.compile(r"(?:Mass|Calc)-(?:Training|Test)_(P_\d+)_(LEFT|RIGHT)_(CC|MLO)")
 
 
 def cmmd(root: Path) -> Listing:
@@ -48,10 +51,8 @@ def list_images(root: Path, folder: Path | None = None) -> Listing:
             if isinstance(header, str):
                 listing.skipped[header] += 1
             else:
-                images.append((headers.is_for_processing(header), bool(kinds.doubts(header)), {
-                    "patient": headers.text(header, "PatientID"), "exam": headers.text(header, "StudyInstanceUID"),
-                    "laterality": headers.laterality_of(header)[0] or "", "view": headers.view_of(header)[0] or "",
-                    "implant": str(headers.implant_of(header)), "path": path.relative_to(root)}))
+                facts = _facts(header) | {"path": path.relative_to(root)}
+                images.append((headers.is_for_processing(header), bool(kinds.doubts(header)), facts))
     listing.notes += _part_patients([facts for *_, facts in images])
     for processing, doubtful, facts in images:
         if not processing and listing.add(**facts) and doubtful:
@@ -63,6 +64,15 @@ def list_images(root: Path, folder: Path | None = None) -> Listing:
         elif listing.add(**facts):
             listing.skipped["for processing (kept, but rejected by the study unless for_processing: convert)"] += 1
     return listing
+
+
+def _facts(header: Dataset) -> dict[str, str]:
+    facts = {"patient": headers.text(header, "PatientID"), "exam": headers.text(header, "StudyInstanceUID"),
+             "laterality": headers.laterality_of(header)[0] or "", "view": headers.view_of(header)[0] or "",
+             "implant": str(headers.implant_of(header))}
+    if film := _CBIS.fullmatch(facts["patient"]):  # one study a film
+        facts |= {"patient": film[1], "exam": "", "laterality": film[2], "view": film[3]}
+    return facts
 
 
 def _part_patients(images: list[dict]) -> list[str]:

@@ -55,6 +55,23 @@ def mask_agreement(table: pd.DataFrame, examples: Sequence[tuple[str, np.ndarray
     return figure
 
 
+@style.styled
+def outlined_pairs(pairs: np.ndarray, masks: np.ndarray, titles: Sequence[str], *, method: str) -> Figure:
+    """Pairs with the outline of their masks, one a column, CC above MLO.
+
+    Args:
+        pairs: `(N, 2, H, W)` in [0, 1], CC first.
+        masks: `(N, 2, H, W)` bool, by `method`.
+    """
+    figure = style.new_figure(style.DOUBLE_COLUMN, 2 * style.DOUBLE_COLUMN / len(pairs) + 8.0)
+    grid = figure.subplots(2, len(pairs), squeeze=False)
+    for column, title in enumerate(titles):
+        for row, view in enumerate(("CC", "MLO")):
+            _contours(grid[row, column], pairs[column, row], {method: masks[column, row]})
+            grid[row, column].set_title(f"{title} {view}")
+    return figure
+
+
 def _contours(axes: Axes, view: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
     axes.imshow(np.sqrt(view), vmin=0.0, vmax=1.0)  # the root lifts the dim skin line
     for method, mask in masks.items():
