@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mammorgb_utils.data.copies import of_other_patients
 from mammorgb_utils.protocol import Protocol
 
 FACTS = ("code", "detail", "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags",
          "voi", "voi_choices", "photometric", "bits", "transfer_syntax", "scanner")
 _COUNTS = ("voi_choices", "bits")
+_COPY = "picture of another patient, too"
 _STEPS = {"manifest": ("",), "selection": ("BI-RADS unknown", "other BI-RADS grade", "implant"),
-          "reading": ("unreadable",), "pairing": ("repeated view", "missing view")}  # reasons in their order
+          "reading": ("unreadable",), "pairing": (_COPY, "repeated view", "missing view")}  # reasons in their order
 
 
 class CohortError(ValueError):
@@ -32,11 +34,11 @@ def select_images(manifest: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
 
 
 def record_outcome(images: pd.DataFrame, facts: dict[int, dict[str, Any]], protocol: Protocol) -> pd.DataFrame:
-    """Add what pixels and headers said, then exclude rejected images, implants, repeats and breasts with one view.
+    """Add what pixels and headers said, then exclude rejected images, copies, repeats and breasts with one view.
 
     Args:
         images: Of `select_images`.
-        facts: Row number to the facts of `FACTS` that are known of it.
+        facts: Row number to the facts of `FACTS` that are known of it, and its `print`.
         protocol: `repeated_views` decides.
 
     Returns:
@@ -49,12 +51,26 @@ def record_outcome(images: pd.DataFrame, facts: dict[int, dict[str, Any]], proto
     images.loc[rejected, "excluded"] = images.loc[rejected, "code"].str.replace("_", " ")
     images["detail"] = _sentences(images["detail"], disagreements(images))
     left = images[images["excluded"] == ""]
+    prints = pd.Series({row: facts.get(row, {}).get("print", "") for row in left.index}, left.index, object)
+    images.loc[_copies(left, prints), "excluded"] = _COPY
+    left = images[images["excluded"] == ""]
     repeats = left.index[left.duplicated(["pair", "view"], keep=protocol.repeated_views)]
     images.loc[repeats, "excluded"] = "repeated view"
     left = images[images["excluded"] == ""]
     alone = left.groupby("pair")["view"].transform("nunique") < 2
     images.loc[left.index[alone], "excluded"] = "missing view"
     return images
+
+
+def _copies(images: pd.DataFrame, prints: pd.Series) -> pd.Index:
+    """Images that another patient has, too, and all images of their patients where these are in the other split.
+
+    Two names of one woman, or of one picture, never stand on both sides of the split.
+    """
+    found = of_other_patients(images, prints)
+    first, own = images.loc[found["first"], "split"].to_numpy(), images.loc[found.index]
+    across = own.loc[own["split"].to_numpy() != first, "patient"]
+    return found.index.union(images.index[images["patient"].isin(across)])
 
 
 def disagreements(images: pd.DataFrame) -> pd.Series:

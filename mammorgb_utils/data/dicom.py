@@ -17,6 +17,7 @@ from mammorgb_utils.data import headers, kinds
 from mammorgb_utils.data.decode import DecodeError, MissingDecoder, reduced_codes, stored_codes
 from mammorgb_utils.data.geometry import area_resize, area_resize_subsampled
 from mammorgb_utils.data.grey_scale import GreyScale, grey_scale
+from mammorgb_utils.data.orientation import chest_wall_by_tags, orientation_of, upright
 
 _SMALLEST = 16  # px: less is no image
 _HUGE = 2**28  # bytes: tomosynthesis; its header is looked at before it is read
@@ -52,7 +53,7 @@ def one_file(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Mammogram:
-    """One mammogram as recorded: no flip, no matching, nothing removed.
+    """One mammogram as recorded: no matching, nothing removed, and turned only where `orientation.upright` says so.
 
     Attributes:
         pixels: `(H, W)` float32 in [0, 1] after modality LUT, one VOI transform and one inversion: low is air.
@@ -167,12 +168,16 @@ def _shown(dataset: Dataset, min_side: int | None) -> tuple[np.ndarray, GreyScal
 
 def _mammogram(dataset: Dataset, pixels: np.ndarray, grey: GreyScale) -> Mammogram:
     (view, view_conflict), (side, side_conflict) = headers.view_of(dataset), headers.laterality_of(dataset)
-    chest_wall, wall_conflict = headers.chest_wall_by_tags(dataset)
-    conflicts = (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict, *headers.warnings_of(dataset),
+    chest_wall, wall_conflict = chest_wall_by_tags(dataset)
+    stored, spacing = orientation_of(dataset), _spacing(dataset, pixels.shape)
+    hung, turn = upright(pixels, stored)
+    if hung is not pixels and stored.lying and spacing:
+        spacing = spacing[::-1]
+    conflicts = (*grey.conflicts, *view_conflict, *side_conflict, *wall_conflict, *turn, *headers.warnings_of(dataset),
                  *kinds.doubts(dataset))
-    return Mammogram(pixels, side, view, headers.implant_of(dataset), _spacing(dataset, pixels.shape),
-                     headers.photometric_of(dataset), grey.inverted, grey.voi, conflicts, grey.choices, chest_wall,
-                     headers.scanner_of(dataset), dataset.file_meta.TransferSyntaxUID.name, int(dataset.BitsStored))
+    return Mammogram(hung, side, view, headers.implant_of(dataset), spacing, headers.photometric_of(dataset),
+                     grey.inverted, grey.voi, conflicts, grey.choices, chest_wall, headers.scanner_of(dataset),
+                     dataset.file_meta.TransferSyntaxUID.name, int(dataset.BitsStored))
 
 
 def _spacing(dataset: Dataset, shape: tuple[int, int]) -> tuple[float, float] | None:

@@ -142,22 +142,6 @@ def laterality_of(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
     return (sides[0] if sides else None), conflict
 
 
-def chest_wall_by_tags(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
-    """Where the tags put the chest wall, `"left"`, `"right"` or None, and a sentence where they expect opposite sides.
-
-    Source:
-        DICOM PS3.3 C.7.6.1.1.1: Patient Orientation names where rows and columns run to, A anterior, P posterior.
-        A left breast is usually stored with its chest wall on the left.
-    """
-    by_side = {"L": "left", "R": "right"}.get(laterality_of(header)[0] or "")
-    orientation = header.get("PatientOrientation") or "?"
-    rows = str(orientation if isinstance(orientation, str) else orientation[0]).strip().upper()
-    by_orientation = {"A": "left", "P": "right"}.get(rows[:1])
-    if by_orientation and by_side and by_orientation != by_side:
-        return by_orientation, ("patient orientation and laterality expect opposite chest walls",)
-    return by_orientation or by_side, ()
-
-
 def warnings_of(header: Dataset) -> tuple[str, ...]:
     """Sentences where the header tells of burnt-in text, which may name the patient, or of a part of a breast."""
     told = {"BurnedInAnnotation": "its header tells of burnt-in text, which may name the patient",

@@ -14,14 +14,17 @@ from mammorgb_utils.data.batch.resumable import Record, work_through
 from mammorgb_utils.data.batch.workers import FAILURES
 from mammorgb_utils.data.breast_region import chest_wall_side
 from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
+from mammorgb_utils.data.copies import fingerprint
 from mammorgb_utils.data.dicom import RejectedImage, one_file
 from mammorgb_utils.data.manifest import load_manifest, verify_checksums
+from mammorgb_utils.data.orientation import UPSIDE_DOWN, is_upside_down
 from mammorgb_utils.data.preprocess import ReferenceCDF, load_reference_cdf, normalise, preprocessing_steps, read_view
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_csv, write_json
 from mammorgb_utils.streams import Stream, generator
 
 TRAIN, HELDOUT = "train", "heldout"  # the two splits, which share no patient
+_AIR = 0.05  # grey of a finished view: less is air
 
 
 def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
@@ -84,8 +87,11 @@ def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[
             wall = chest_wall_side(normalise(steps["decoded"])[1])
         else:  # what was mirrored had it on the right; finding the region again would double the time of an image
             wall = "left" if np.array_equal(steps["chest wall left"], steps["normalised"]) else "right"
-        detail = "; ".join(mammogram.conflicts)
-        return steps["resized"], {"code": "", "detail": detail, "chest_wall": wall} | mammogram.header_facts()
+        detail, view = "; ".join(mammogram.conflicts), steps["resized"]
+        if mammogram.view == "MLO" and is_upside_down(view, view > _AIR):
+            detail = "; ".join(filter(None, (detail, UPSIDE_DOWN)))
+        facts = {"code": "", "detail": detail, "chest_wall": wall, "print": fingerprint(view)}
+        return view, facts | mammogram.header_facts()
 
 
 def _keep(record: Record, batch: dict[int, tuple | RejectedImage]) -> None:

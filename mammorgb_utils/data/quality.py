@@ -18,9 +18,11 @@ from mammorgb_utils.data.batch.resumable import Record, work_through
 from mammorgb_utils.data.batch.workers import FAILURES
 from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
 from mammorgb_utils.data.cohort import chest_wall_conflicts, header_conflicts
+from mammorgb_utils.data.copies import fingerprint, of_other_patients
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file, read_mammogram
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.data.manifest import load_manifest
+from mammorgb_utils.data.orientation import UPSIDE_DOWN, is_upside_down
 from mammorgb_utils.data.preprocess import normalise, working_side
 from mammorgb_utils.protocol import Protocol
 
@@ -36,7 +38,8 @@ _VERSION = 3  # raise it when the same file gives other facts
 _WHITE = 1 - 1 / 512  # of the displayed range: what 8 bits would show as white
 _COUNTS = ("bits", "voi_choices", "rows", "columns", "grey_levels")
 _TEXTS = ("code", "reason", "doubts", "conflicts", "scanner", "transfer_syntax", "photometric", "voi",
-          "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags", "breast_histogram", "image_histogram")
+          "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags", "breast_histogram", "image_histogram",
+          "print")
 _MEASURES = ("row_spacing_mm", "column_spacing_mm", "region_share", "breast_cm2", "air_level", "saturated_share",
              "opposite_share")
 _FROM_MANIFEST = ["pair", "laterality", "view", "source"]
@@ -76,6 +79,9 @@ def check_images(manifest: Path, protocol: Protocol, *, progress: bool = True) -
     table = table.astype(dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_MEASURES, float)).fillna(
         dict.fromkeys(_TEXTS, ""))
     rows = pd.Series(images.index + 2, images.index, name="row")
+    found = of_other_patients(images, table.pop("print").loc[images.index])["first"]
+    copies = found.map(lambda row: f"the same picture as in row {row + 2}, of another patient")
+    table["copies"] = copies.reindex(table.index).fillna("").astype(object)
     return pd.concat([rows, images[_FROM_MANIFEST].astype(object), table.loc[images.index]], axis=1)
 
 
@@ -91,9 +97,11 @@ def image_facts(path: Path, min_side: int, for_processing: str) -> dict[str, Any
     try:
         with one_file(path):
             mammogram = read_mammogram(path, min_side=min_side if is_jpeg_2000 else None, for_processing=for_processing)
-            told = facts["doubts"].split("; ")
-            stated = {"code": "", "reason": "", "conflicts": "; ".join(s for s in mammogram.conflicts if s not in told)}
-            return facts | stated | mammogram.header_facts() | _measured(mammogram, min_side, facts, is_jpeg_2000)
+            measured, told = _measured(mammogram, min_side, facts, is_jpeg_2000), facts["doubts"].split("; ")
+            conflicts = [sentence for sentence in mammogram.conflicts if sentence not in told]
+            conflicts += [UPSIDE_DOWN] if measured.pop("upside_down") and mammogram.view == "MLO" else []
+            stated = {"code": "", "reason": "", "conflicts": "; ".join(conflicts)}
+            return facts | stated | mammogram.header_facts() | measured
     except RejectedImage as error:
         if isinstance(error.__cause__, MemoryError):  # the worker's limit, which is told from a damaged file elsewhere
             raise
@@ -117,10 +125,13 @@ def _header_facts(path: Path) -> tuple[dict[str, Any], bool]:
 def _measured(mammogram: Mammogram, min_side: int, facts: dict[str, Any], is_reduced: bool) -> dict[str, Any]:
     whole = mammogram.pixels
     full = (facts["rows"], facts["columns"]) if is_reduced else whole.shape
+    if (full[0] < full[1]) != (whole.shape[0] < whole.shape[1]):
+        full = full[::-1]  # it was stored lying
     factor = max(1, min(whole.shape) // min_side)
     small = area_resize(whole, (whole.shape[0] // factor, whole.shape[1] // factor)) if factor > 1 else whole
-    _, region = normalise(small)
+    normalised, region = normalise(small)
     wall, breast = chest_wall_side(region), small[region]
+    leftward = normalised[:, ::-1] if wall == "right" else normalised
     spacing = [_rounded(mm * n / m) for mm, n, m in zip(mammogram.spacing_mm or (), whole.shape, full, strict=False)]
     extent = full[0] * full[1] * np.prod(spacing) / 100 if spacing else None
     return {"rows": full[0], "columns": full[1], "row_spacing_mm": spacing[0] if spacing else None,
@@ -131,7 +142,8 @@ def _measured(mammogram: Mammogram, min_side: int, facts: dict[str, Any], is_red
             "saturated_share": _rounded((breast >= _WHITE).mean()),
             "opposite_share": _rounded(region[:, -1 if wall == "left" else 0].mean()),
             "grey_levels": None if is_reduced else _levels(whole),
-            "breast_histogram": _histogram(breast), "image_histogram": _histogram(small)}
+            "breast_histogram": _histogram(breast), "image_histogram": _histogram(small),
+            "print": fingerprint(leftward), "upside_down": is_upside_down(normalised, region)}
 
 
 def _levels(pixels: np.ndarray) -> int:
@@ -255,4 +267,5 @@ RULES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "The two views of a breast differ too much in area": _areas,
     "Greys unlike those of its scanner": _unlike_scanner,
     "Kind of image not known here": lambda images: images["doubts"],
+    "The same picture under another patient": lambda images: images["copies"],
 }

@@ -5,7 +5,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from mammorgb_utils.data import headers, kinds
+from mammorgb_utils.data import headers, kinds, orientation
 
 
 def code(value: str, **content) -> Dataset:
@@ -65,7 +65,7 @@ def test_the_side_is_read_from_every_tag_that_states_it(tags, side, conflicts):
     ({}, None, 0),
 ])
 def test_the_chest_walls_side_follows_orientation_then_laterality(tags, wall, conflicts):
-    found, sentences = headers.chest_wall_by_tags(header(**tags))
+    found, sentences = orientation.chest_wall_by_tags(header(**tags))
     assert found == wall and len(sentences) == conflicts
 
 

@@ -114,7 +114,7 @@ def test_a_folder_is_listed_by_kind_and_the_unknown_is_counted(tmp_path):
 
 def test_the_check_counts_unknown_kinds_under_a_heading_of_their_own(tmp_path):
     images = pd.DataFrame([image_facts(write_mammogram(tmp_path / f"{n}.dcm", breast_codes(), ImageType=kind), 512,
-                                       "reject") | {"pair": "p", "view": "CC", "laterality": "L"}
+                                       "reject") | {"pair": "p", "view": "CC", "laterality": "L", "copies": ""}
                            for n, kind in enumerate((["ORIGINAL", "PRIMARY"], ["ORIGINAL", "PRIMARY", "ODD"]))])
     odd = find_odd(images)
     assert odd.loc[odd["reason"] == "Kind of image not known here", "image"].tolist() == [1]

@@ -180,7 +180,7 @@ def usual(n=24) -> pd.DataFrame:
                           "chest_wall_by_tags": "left", "region_share": 0.3, "opposite_share": 0.0,
                           "saturated_share": 0.0, "rows": 320, "columns": 256, "scanner": "Hologic"})
     frame["header_view"], frame["grey_levels"] = frame["view"], pd.array([900] * n, "Int64")
-    frame[["code", "reason", "doubts", "conflicts"]] = ""
+    frame[["code", "reason", "doubts", "copies", "conflicts"]] = ""
     frame["breast_cm2"] = 100.0 + place % 5
     frame["breast_histogram"] = [" ".join(map(str, np.roll([0] * 30 + [9] * 4 + [0] * 30, i % 5))) for i in place]
     return frame
