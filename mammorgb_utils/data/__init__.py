@@ -1,8 +1,8 @@
 """From archives and phantoms to normalised pairs of views.
 
 A newcomer's way from one DICOM file to a pair: dicom, headers, kinds, decode, grey_scale, lut, orientation →
-breast_region, morphology, geometry → preprocess → manifest, cohort, copies, pairs. Beside it: `archives/` make manifests, `phantom/` makes mammograms,
-`batch/` works over many files, `quality` looks at every file, `pair_folder` gives and takes pairs.
+breast_region, geometry → preprocess → manifest, cohort, pairs. Beside it: `archives/` make manifests, `phantom/` makes
+mammograms, `batch/` works over many files, `quality` looks at every file, `pair_folder` gives and takes pairs.
 """
 
 import lazy_loader

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from mammorgb_utils.data.geometry import area_resize
-from mammorgb_utils.data.morphology import dilate_cross, erode_cross, fill_holes, median3, open_square
+from mammorgb_utils.data.geometry import area_resize, dilate_cross, erode_cross, fill_holes, median3, open_square
 
 _MAX_SIDE = 512  # px: labels and skin line are resolved, and a full-size mammogram costs milliseconds
 _ABOVE_AIR = 0.05  # of the intensity range: between the air's noise and the skin line

@@ -13,8 +13,7 @@ import pandas as pd
 from mammorgb_utils.data.batch.resumable import Record, work_through
 from mammorgb_utils.data.batch.workers import FAILURES
 from mammorgb_utils.data.breast_region import chest_wall_side
-from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
-from mammorgb_utils.data.copies import fingerprint
+from mammorgb_utils.data.cohort import CohortError, fingerprint, pair_rows, record_outcome, require_pairs, select_images
 from mammorgb_utils.data.dicom import RejectedImage, one_file
 from mammorgb_utils.data.manifest import load_manifest, verify_checksums
 from mammorgb_utils.data.orientation import UPSIDE_DOWN, is_upside_down

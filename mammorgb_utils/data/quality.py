@@ -17,8 +17,7 @@ from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, file_stamp, make_c
 from mammorgb_utils.data.batch.resumable import Record, work_through
 from mammorgb_utils.data.batch.workers import FAILURES
 from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
-from mammorgb_utils.data.cohort import chest_wall_conflicts, header_conflicts
-from mammorgb_utils.data.copies import fingerprint, of_other_patients
+from mammorgb_utils.data.cohort import chest_wall_conflicts, fingerprint, header_conflicts, of_other_patients
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, one_file, read_mammogram
 from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.data.manifest import load_manifest

@@ -6,8 +6,14 @@ import pytest
 from dicom_files import SYNTAXES, breast_codes, write_mammogram
 
 from mammorgb_utils.data.archives import build_manifest
-from mammorgb_utils.data.cohort import cohort_flow, record_outcome, select_images
-from mammorgb_utils.data.copies import fingerprint, of_other_patients, same_pictures
+from mammorgb_utils.data.cohort import (
+    cohort_flow,
+    fingerprint,
+    of_other_patients,
+    record_outcome,
+    same_pictures,
+    select_images,
+)
 from mammorgb_utils.data.pairs import preprocess_cohort
 from mammorgb_utils.data.phantom import make_breast, render_view
 from mammorgb_utils.data.quality import check_images, find_odd, image_facts

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu, threshold_triangle
 from skimage.segmentation import watershed
 
-from mammorgb_utils.data.morphology import fill_holes, median3
+from mammorgb_utils.data.geometry import fill_holes, median3
 
 AIR_MARGIN = 0.05  # the study's threshold: above the air level, of the range from air to the brightest tissue
 MIN_RANGE = 0.10  # below this range a view shows no breast

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mammorgb_utils.data.morphology import dilate_cross, erode_cross, fill_holes, median3, open_square
+from mammorgb_utils.data.geometry import dilate_cross, erode_cross, fill_holes, median3, open_square
 
 
 @pytest.fixture(params=[0.3, 0.7, 0.95], ids="{:.0%} set".format)
