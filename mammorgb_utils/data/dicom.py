@@ -19,6 +19,7 @@ from mammorgb_utils.data.geometry import area_resize, area_resize_subsampled
 from mammorgb_utils.data.grey_scale import GreyScale, grey_scale
 from mammorgb_utils.data.orientation import chest_wall_by_tags, orientation_of, upright
 
+_NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _SMALLEST = 16  # px: less is no image
 _HUGE = 2**28  # bytes: tomosynthesis; its header is looked at before it is read
 _LONGEST = 8  # times the shorter side
@@ -140,10 +141,17 @@ def _rejection(dataset: Dataset, for_processing: str) -> tuple[str, str] | None:
         return "other_view", "it shows both breasts"
     if headers.implant_of(dataset):
         return "implant", "its header tells of an implant"
+    return _without_pixels(dataset)
+
+
+def _without_pixels(dataset: Dataset) -> tuple[str, str] | None:
+    """Why a file holds no pixels that could be decoded."""
     if "PixelData" not in dataset:
         return "unreadable", "it holds no pixel data"
     if dataset["PixelData"].is_undefined_length and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return "unreadable", "its pixels are compressed, and no transfer syntax tells how"
+    if untold := [name for name in _NEEDED if name not in dataset]:
+        return "unreadable", f"its header tells no number for {', '.join(untold)}"
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     short, long = sorted((rows, columns))
     if short < _SMALLEST or short * long > _LARGEST or long > _LONGEST * short:

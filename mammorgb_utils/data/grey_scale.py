@@ -167,8 +167,9 @@ def _windowed(dataset: Dataset, values: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _function(dataset: Dataset) -> str:
-    """VOI LUT Function; LINEAR where it is absent or empty."""
-    return str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+    """VOI LUT Function; LINEAR where it is absent or none that the standard knows."""
+    function = headers.text(dataset, "VOILUTFunction").upper()
+    return function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
 
 
 def _has_width(dataset: Dataset) -> bool:

@@ -33,7 +33,7 @@ TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "
 # Numbers and sequences that reading an image asks for, beside those of TAGS.
 _READ = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
          "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "ModalityLUTSequence", "PixelSpacing",
-         "ImagerPixelSpacing", "PixelIntensityRelationshipSign")
+         "ImagerPixelSpacing", "PixelIntensityRelationshipSign", "PixelPaddingValue", "PixelPaddingRangeLimit")
 _NUMBERS = {"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD"}
 # What de-identification puts in the place of values, whatever their kind.
 _PLACEHOLDERS = re.compile(r"(?:REMOVED|ANON\w*|DE-?IDENTIFIED|UNKNOWN|NONE|NULL|N/?A|X{2,}|[-?*#]+)?", re.IGNORECASE)
@@ -82,6 +82,8 @@ def _opened(file: BinaryIO, **options: Any) -> Dataset:
         odd = tuple(name for name in (*TAGS, *_READ) if name in dataset and not _fits(dataset, name))
         for name in odd:
             del dataset[name]
+        if "SamplesPerPixel" in odd:
+            dataset.SamplesPerPixel = 1
     dataset.odd_values = odd
     return dataset
 
@@ -178,8 +180,11 @@ def word(header: Dataset, name: str) -> str:
 
 
 def values(header: Dataset, name: str) -> Sequence:
-    """The values of an attribute that may hold one or several; none where it is absent or empty."""
-    value = header.get(name)
+    """The values of an attribute that may hold one or several; none where it is absent, empty or can't be read."""
+    try:
+        value = header.get(name)
+    except READ_ERRORS:
+        return ()
     return () if value in (None, "") else value if isinstance(value, (MultiValue, DicomSequence, list)) else (value,)
 
 

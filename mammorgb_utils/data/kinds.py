@@ -111,8 +111,7 @@ def _class(header: Dataset) -> str:
 
 def _image_type(header: Dataset) -> list[str]:
     """Image Type from its third value on, in capitals; the first two only tell original from derived."""
-    value = header.get("ImageType") or ()
-    return [_joined(part) for part in ([] if isinstance(value, str) else list(value)[2:])]
+    return [_joined(part) for part in headers.values(header, "ImageType")[2:]]
 
 
 def _joined(text: str) -> str:

@@ -12,9 +12,12 @@ from pydicom.sequence import Sequence
 
 from mammorgb_utils.data import headers
 from mammorgb_utils.data.archives import build_manifest
+from mammorgb_utils.data.archives.folder import list_images
 from mammorgb_utils.data.dicom import RejectedImage, read_mammogram
 from mammorgb_utils.data.manifest import ManifestError, load_manifest, verify_checksums
 
+_DECISIVE = ("Rows", "BitsStored", "PixelPaddingValue", "SamplesPerPixel", "PhotometricInterpretation", "WindowWidth",
+             "RescaleSlope")  # of which a wrong number makes another image
 SOUND = {"PatientID": "1", "StudyInstanceUID": "1.2.3"}
 
 
@@ -48,6 +51,12 @@ def test_a_number_of_frames_that_none_can_have_counts_as_one(tmp_path, frames):
     assert read_mammogram(path).pixels.shape == (320, 256)
 
 
+def test_an_essential_number_that_is_none_is_named(tmp_path):
+    path = replaced(write_mammogram(tmp_path / "a.dcm", breast_codes()), "BitsStored", "LO", "REMOVED")
+    with pytest.raises(RejectedImage, match="unreadable: its header tells no number for BitsStored"):
+        read_mammogram(path)
+
+
 def test_placeholders_state_nothing(tmp_path):
     item = Dataset()
     item.CodeValue = item.CodeMeaning = "Anonymous"
@@ -69,6 +78,29 @@ def test_one_odd_header_neither_ends_a_listing_nor_is_called_something_else(tmp_
     summary = build_manifest("folder", tmp_path, tmp_path / "manifest.csv", progress=False)
     assert len(summary.manifest) == 8
     assert summary.skipped["not a DICOM file"] + summary.skipped["header that can't be read"] == 2
+
+
+def placeholder():
+    item = Dataset()
+    item.PatientName = item.CodeValue = "Anonymous"
+    return Sequence([item])
+
+
+@pytest.mark.parametrize(("vr", "value"), [("LO", "REMOVED"), ("LO", ["a", "b", "c"]), ("SQ", placeholder()),
+                                           ("US", 65535), ("FD", float("nan"))])
+def test_any_value_in_any_place_is_listed_or_counted_and_read_or_rejected(tmp_path, vr, value):
+    names = {*headers.TAGS, "Rows", "BitsStored", "WindowWidth", "RescaleSlope", "PixelPaddingValue", "VOILUTFunction",
+             "PhotometricInterpretation", "PixelSpacing", "PatientID", "BurnedInAnnotation"}
+    for name in sorted(names):
+        path = write_mammogram(tmp_path / f"{name}.dcm", breast_codes()[::2, ::2].copy(), **SOUND)
+        replaced(path, name, vr, value)
+        try:
+            assert read_mammogram(path).pixels.shape == (160, 128)
+        except RejectedImage as error:
+            assert error.code != "unreadable" or name in _DECISIVE
+    listing = list_images(tmp_path)
+    assert "not a DICOM file" not in listing.skipped and "header that can't be read" not in listing.skipped
+    assert len(listing.records) > len(names) / 2
 
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit"])
