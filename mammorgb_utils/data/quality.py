@@ -80,7 +80,7 @@ def check_images(manifest: Path, protocol: Protocol, *, progress: bool = True) -
     rows = pd.Series(images.index + 2, images.index, name="row")
     found = of_other_patients(images, table.pop("print").loc[images.index])["first"]
     copies = found.map(lambda row: f"the same picture as in row {row + 2}, of another patient")
-    table["copies"] = copies.reindex(table.index).fillna("").astype(object)
+    table["copies"] = copies.astype(object).reindex(table.index, fill_value="")
     return pd.concat([rows, images[_FROM_MANIFEST].astype(object), table.loc[images.index]], axis=1)
 
 
