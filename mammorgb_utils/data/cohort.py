@@ -160,11 +160,7 @@ def fingerprint(view: np.ndarray) -> str:
 
 
 def same_pictures(prints: pd.Series) -> pd.Series:
-    """A number an image, the same for images that show the same.
-
-    Args:
-        prints: Of `fingerprint`; images without one, which is empty, are left out.
-    """
+    """A number an image, the same for images that show the same, of their prints; empty ones are left out."""
     prints = prints[prints != ""]
     if prints.empty:
         return pd.Series(dtype=int)
@@ -179,11 +175,7 @@ def same_pictures(prints: pd.Series) -> pd.Series:
 
 
 def of_other_patients(images: pd.DataFrame, prints: pd.Series) -> pd.DataFrame:
-    """Images that show what an earlier image of another patient shows.
-
-    Args:
-        images: With `patient`, in the manifest's order.
-        prints: Of `fingerprint`, empty where an image has none.
+    """Images that show what an earlier image of another patient shows, by their prints.
 
     Returns:
         One row such an image, indexed as `images`: `first`, the index of the earliest image of its picture.

@@ -65,16 +65,16 @@ def rejection(header: Dataset) -> tuple[str, str] | None:
 
 def doubts(header: Dataset) -> tuple[str, ...]:
     """Sentences where a header that `rejection` lets pass names a kind of image that is neither known good nor bad."""
-    told = {"its SOP class isn't known here as one of mammograms": _class(header) not in (*_MAMMOGRAPHY, *_FILM),
-            "its Image Type holds a word that isn't known here":
-                any(not _KNOWN.fullmatch(value) for value in _image_type(header)),
-            "its header tells of a contrast agent": bool(word(header, "ContrastBolusAgent"))}
+    told = {"its SOP class isn't known here as one of mammograms":
+            word(header, "SOPClassUID") not in (*_MAMMOGRAPHY, *_FILM),
+            "its Image Type holds a word that isn't known here": not all(map(_KNOWN.fullmatch, _image_type(header))),
+            "its header tells of a contrast agent": word(header, "ContrastBolusAgent")}
     return tuple(sentence for sentence, is_so in told.items() if is_so)
 
 
 def _other_class(header: Dataset) -> str | None:
     """A code where SOP class and modality are known as those of something else."""
-    stored, modality = _class(header), word(header, "Modality").upper()
+    stored, modality = word(header, "SOPClassUID"), word(header, "Modality").upper()
     if stored in _TOMOSYNTHESIS:
         return "tomosynthesis"
     if stored in _MAMMOGRAPHY:
@@ -96,17 +96,10 @@ def _special(header: Dataset) -> str | None:
                     for item in headers.items(header, "SpecimenDescriptionSequence"))
     if specimens or word(header, "ContainerIdentifier") or any("specimen" in text.lower() for text in meanings):
         return "specimen"
-    described = _joined(word(header, "SeriesDescription"))
-    for code, words in _WORDS.items():
-        if any(re.fullmatch(words, value) for value in _image_type(header)):
-            return code
-        if re.search(rf"(?<![A-Z0-9])({words})(?![A-Z0-9])", described):
-            return code
-    return None
+    told = (*_image_type(header), _joined(word(header, "SeriesDescription")))
+    return next((code for code, words in _WORDS.items()
+                 if any(re.search(rf"(?<![A-Z0-9])({words})(?![A-Z0-9])", value) for value in told)), None)
 
-
-def _class(header: Dataset) -> str:
-    return word(header, "SOPClassUID")
 
 
 def _image_type(header: Dataset) -> list[str]:

@@ -13,14 +13,10 @@ from mammorgb_utils.data import headers
 
 @dataclass(frozen=True)
 class Lut:
-    """A modality or VOI LUT.
+    """A modality or VOI LUT: `(N,)` int64 entries of some bits, beginning with that for the value `first`.
 
-    Attributes:
-        table: `(N,)` int64 entries.
-        first: The value that the first entry is for; values beyond either end get the end's entry.
-        bits: Of the entries.
-        faults: What its descriptor claims against its data or the image: `entries`, `bits`, `first value`.
-        usable: Whether the data can decide where the descriptor is wrong.
+    `faults` is what its descriptor claims against its data or the image: `entries`, `bits`, `first value`; `usable`
+    tells whether the data can decide then.
     """
 
     table: np.ndarray
@@ -30,18 +26,13 @@ class Lut:
     usable: bool
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """The entries of integer values, or of floats to the nearest."""
+        """The entries of integer values, or of floats to the nearest; beyond either end, the end's entry."""
         whole = values if values.dtype.kind in "ui" else np.rint(values)
         return self.table[np.clip(whole.astype(np.int64) - self.first, 0, self.table.size - 1)]
 
 
 def read_lut(item: Dataset, low: int, high: int, *, little: bool = True) -> Lut:
-    """One item of a LUT sequence.
-
-    Args:
-        item: With LUT Descriptor and LUT Data.
-        low, high: The lowest and the highest value that the image's bits can give.
-        little: The byte order of the file.
+    """One item of a LUT sequence, for an image whose bits can give values from `low` to `high`.
 
     Source:
         DICOM PS3.3 C.11.1.1: number of entries, of which 65,536 is written as 0, first value mapped, and bits. A LUT
@@ -92,5 +83,5 @@ def _entries(data: object, n: int, bits: int, little: bool) -> np.ndarray:
         if bits <= 8 and len(data) in (n, n + n % 2):
             return np.frombuffer(data, np.uint8)[:n].astype(np.int64)
         return np.frombuffer(data[:len(data) // 2 * 2], "<u2" if little else ">u2").astype(np.int64)
-    numbers = data if isinstance(data, (list, tuple)) or hasattr(data, "__iter__") else [data]
+    numbers = data if hasattr(data, "__iter__") else [data]
     return np.array([value for value in numbers if isinstance(value, int)], np.int64) & 0xFFFF

@@ -20,13 +20,10 @@ UPSIDE_DOWN = "its muscle lies below: it is upside down by its pixels, not by it
 
 @dataclass(frozen=True)
 class Orientation:
-    """How an image is stored by its tags.
+    """How an image is stored by its tags: lying, and once it stands, flipped, and with its chest wall left or right.
 
-    Attributes:
-        lying: The chest wall is above or below, not at a side.
-        flipped: Once it stands, the feet or the breast's inner half are up.
-        chest_wall: `"left"` or `"right"` once it stands.
-        is_oblique: Its other axis runs from head to feet, as that of an MLO view; else from side to side.
+    Flipped is with the feet or the breast's inner half up. `is_oblique` tells of an axis from head to feet, as that of
+    an MLO view, not from side to side.
     """
 
     lying: bool
@@ -70,15 +67,9 @@ def chest_wall_by_tags(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
 
 
 def upright(pixels: np.ndarray, stored: Orientation | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The picture as it hangs, by tags and pixels that agree.
+    """The picture turned as it hangs where tags and pixels agree, and a sentence on what was done or what disagrees.
 
-    Args:
-        pixels: `(H, W)` float, low is air.
-        stored: Of its header.
-
-    Returns:
-        The picture, turned where that is agreed, and a sentence about what was done or what disagrees. A CC view that
-        stands is left as it is: its pixels can't tell which half is up.
+    A CC view that stands is left as it is: its pixels can't tell which half is up.
     """
     if stored is None or not (stored.lying or (stored.flipped and stored.is_oblique)):
         return pixels, ()
@@ -87,14 +78,12 @@ def upright(pixels: np.ndarray, stored: Orientation | None) -> tuple[np.ndarray,
     if stored.lying and not _stands(turned):
         return pixels, ("its patient orientation has it lying, its pixels don't",)
     muscle = _muscle_contrast(turned) if stored.is_oblique else 0.0
-    if stored.lying:
-        if muscle < -_CLEAR:
-            return np.ascontiguousarray(turned[::-1]), ("it was stored lying and is brought upright by its pixels, "
-                                                        "whose other end is up than by its tags",)
-        return np.ascontiguousarray(turned), ("it was stored lying and is brought upright",)
-    if muscle < _CLEAR:
+    told = f"it was stored {'lying' if stored.lying else 'upside down'} and is brought upright"
+    if stored.lying and muscle < -_CLEAR:
+        turned, told = turned[::-1], f"{told} by its pixels, whose other end is up than by its tags"
+    elif not stored.lying and muscle < _CLEAR:
         return pixels, ("its patient orientation has it upside down, its pixels don't",)
-    return np.ascontiguousarray(turned), ("it was stored upside down and is brought upright",)
+    return np.ascontiguousarray(turned), (told,)
 
 
 def is_upside_down(view: np.ndarray, region: np.ndarray) -> bool:
@@ -105,8 +94,7 @@ def is_upside_down(view: np.ndarray, region: np.ndarray) -> bool:
 def _stands(pixels: np.ndarray) -> bool:
     """Whether the breast takes more of a side edge than of the top and bottom ones."""
     region = breast_region(pixels)
-    sides, ends = (max(region[edge].mean() for edge in edges)
-                   for edges in ((np.s_[:, 0], np.s_[:, -1]), (np.s_[0], np.s_[-1])))
+    sides, ends = (max(part[0].mean(), part[-1].mean()) for part in (region.T, region))
     return unlike_a_breast(region) is None and sides > ends
 
 
