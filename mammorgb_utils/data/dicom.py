@@ -27,12 +27,8 @@ _LARGEST = 2**27  # px: a mammogram has 2^24, and a damaged header may claim any
 
 
 class RejectedImage(Exception):
-    """A file that the study doesn't use.
-
-    Attributes:
-        path: The file; for the terminal only, never for a log or table.
-        code: One word for tables, such as `unreadable`.
-        reason: One sentence without any identifier.
+    """A file that the study doesn't use: its `path` for the terminal only, never for a log or table, a `code` such as
+    `unreadable` for tables, and as `reason` one sentence without any identifier.
     """
 
     def __init__(self, path: Path, code: str, reason: str) -> None:
@@ -58,18 +54,14 @@ class Mammogram:
 
     Attributes:
         pixels: `(H, W)` float32 in [0, 1] after modality LUT, one VOI transform and one inversion: low is air.
-        laterality: `"L"`, `"R"`, or None where the header doesn't say.
-        view: `"CC"`, `"MLO"`, or None where the header doesn't say.
-        implant: BreastImplantPresent, None where absent.
+        laterality, view, implant: `"L"` or `"R"`, `"CC"` or `"MLO"`, a bool; None where the header doesn't say.
         spacing_mm: Row and column spacing of `pixels`, None where the header gives none.
-        photometric: PhotometricInterpretation as stored.
-        inverted: Whether the grey scale was turned over.
+        photometric, inverted: Photometric Interpretation as stored, and whether the grey scale was turned over.
         voi: `"lut"`, `"window"`, `"sigmoid"`, `"none"`, or `"log"` for detector values.
-        conflicts: Sentences about tags that contradict each other, or tell of burnt-in text.
+        conflicts: Sentences about tags that contradict each other, are odd, or tell of burnt-in text.
         voi_choices: VOI LUTs and windows that the header offers; one is used.
         chest_wall_by_tags: `"left"` or `"right"`, None where no tag tells.
-        scanner: Maker and model in known words.
-        transfer_syntax, bits: Its name, and bits stored.
+        scanner, transfer_syntax, bits: Maker and model in known words, the syntax's name, and bits stored.
     """
 
     pixels: np.ndarray

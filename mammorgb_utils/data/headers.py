@@ -64,9 +64,6 @@ def _opened(file: BinaryIO, **options: Any) -> Dataset:
 
     Its attribute `odd_values` names the tags of `TAGS` and `_READ` that held no number or sequence as they should:
     they are taken out, as de-identification puts words in any place.
-
-    Raises:
-        InvalidDicomError: It begins like no DICOM file.
     """
     start = file.read(132)
     file.seek(0)
@@ -76,9 +73,8 @@ def _opened(file: BinaryIO, **options: Any) -> Dataset:
         dataset = pydicom.dcmread(file, force=bare, **options)
         if _PLACEHOLDERS.fullmatch(str(dataset.file_meta.get("TransferSyntaxUID") or "")):
             implicit, little = dataset.original_encoding
-            dataset.file_meta.TransferSyntaxUID = (
-                uid.ImplicitVRLittleEndian if implicit else
-                uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian)
+            explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
         odd = tuple(name for name in (*TAGS, *_READ) if name in dataset and not _fits(dataset, name))
         for name in odd:
             del dataset[name]
