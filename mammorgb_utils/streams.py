@@ -29,6 +29,7 @@ class Stream(IntEnum):
     MASK_AGREEMENT = 30
     FIDELITY = 40
     PLANTED_COPIES = 41
+    CONTROLS = 42  # of the instrument: degradations, and patients drawn again and again
     ARTEFACT_LOOK = 51
     # cohort
     REAL_PAIRS = 10  # which real pairs are compared against

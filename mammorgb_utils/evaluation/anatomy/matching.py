@@ -90,11 +90,11 @@ def match_table(measured: pd.DataFrame, protocol: Protocol, *, candidates: Seque
             frame = whole[with_masks(whole)].reset_index(drop=True)
             facts = {"set": name, "features": features, "n": len(frame), "n_nan": len(whole) - len(frame)}
             try:
-                scores = _scores(frame, features, matcher)
+                scores = match_scores(frame, features, matcher)
             except TooFewPairs as error:
                 rows.append(facts | {"note": str(error)})
                 continue
-            rows += [facts | row for row in _rows(frame, scores, protocol, candidates)]
+            rows += [facts | row for row in match_rows(frame, scores, protocol, candidates)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
@@ -102,7 +102,7 @@ def _values(frame: pd.DataFrame, view: str, names: Sequence[str]) -> np.ndarray:
     return frame[[f"{view}_{name}" for name in names]].to_numpy(float)
 
 
-def _scores(frame: pd.DataFrame, features: str, matcher: Matcher | None) -> np.ndarray:
+def match_scores(frame: pd.DataFrame, features: str, matcher: Matcher | None) -> np.ndarray:
     """`(N, N)` scores of every MLO for each CC; without a matcher by those that haven't seen the CC's patient."""
     if len(frame) < MIN_FIT:
         raise TooFewPairs(f"fewer than {MIN_FIT} pairs")
@@ -117,7 +117,7 @@ def _scores(frame: pd.DataFrame, features: str, matcher: Matcher | None) -> np.n
     return scores
 
 
-def _rows(frame: pd.DataFrame, scores: np.ndarray, protocol: Protocol, candidates: Sequence[int]) -> list[dict]:
+def match_rows(frame: pd.DataFrame, scores: np.ndarray, protocol: Protocol, candidates: Sequence[int]) -> list[dict]:
     owner, stratum, rows = np.unique(patient_of(frame), return_inverse=True)[1], strata_of(frame), []
     own = scores.diagonal()[:, None]
     for null in NULLS:

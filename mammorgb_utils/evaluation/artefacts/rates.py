@@ -58,7 +58,7 @@ def rate_differences(rates: pd.DataFrame, reference: str) -> pd.DataFrame:
     for row in rates[rates["set"] != reference].to_dict("records"):
         other = base.loc[row["artefact"]]
         rows.append({"set": row["set"], "artefact": row["artefact"], "rate": row["rate"],
-                     "reference_rate": other["rate"], **_difference(row, other)})
+                     "reference_rate": other["rate"], **rate_difference(row, other)})
     return pd.DataFrame(rows, columns=["set", "artefact", "rate", "reference_rate", "difference", "low", "high"])
 
 
@@ -80,7 +80,7 @@ def rates_by_fact(flagged: pd.Series, facts: pd.DataFrame, patients: pd.Series) 
         sides = (side.index[side] for side in (known, ~known))
         has, lacks = (rate_row(flagged[pairs], groups=patients[pairs].to_numpy()) for pairs in sides)
         rows.append({"fact": name, "n_with": has["n"], "rate_with": has["rate"], "n_without": lacks["n"],
-                     "rate_without": lacks["rate"], **_difference(has, lacks)})
+                     "rate_without": lacks["rate"], **rate_difference(has, lacks)})
     return pd.DataFrame(rows)
 
 
@@ -165,7 +165,8 @@ def _moved_by_matching(audit: pd.DataFrame) -> pd.Series:
     return moved.max(axis=1).gt(SCOPE_SHIFT).where(moved.notna().all(axis=1)).astype(object)
 
 
-def _difference(one: dict, other: dict | pd.Series) -> dict[str, float]:
+def rate_difference(one: dict, other: dict | pd.Series) -> dict[str, float]:
+    """Difference of two rates with its 95 % interval, from their Wilson intervals."""
     gap = one["rate"] - other["rate"]
     return {"difference": gap, "low": gap - np.hypot(one["rate"] - one["low"], other["high"] - other["rate"]),
             "high": gap + np.hypot(one["high"] - one["rate"], other["rate"] - other["low"])}

@@ -15,6 +15,7 @@ METRICS = ("kid", "density", "coverage", "spread", "diversity")
 N_SUBSETS = 100  # random halves, for the interval and for the null
 NEIGHBOURS = 5  # of density and coverage
 MIN_SUBSET = 20  # patients in a half: with fewer, nothing is computed
+Owned = tuple[np.ndarray, np.ndarray]  # features and, row by row, whose they are
 CLIP = 10.0  # real standard deviations: one outlying feature doesn't decide a cubic kernel
 
 
@@ -112,18 +113,15 @@ def _by_set(texture: pd.DataFrame, protocol: Protocol) -> dict[str, pd.DataFrame
 
 def _rows_of(synthetic: pd.DataFrame, real: pd.DataFrame, rng: np.random.Generator, n_draws: int,
              alpha: float) -> list[dict]:
-    (y, y_owner), (x, x_owner) = (_standardised(part, real) for part in (real, synthetic))
-    size = min(np.unique(x_owner).size, np.unique(y_owner).size) // 2
-    facts = {"n": len(x), "n_real": len(y), "n_nan": len(synthetic) + len(real) - len(x) - len(y), "n_subset": size,
-             "feature_set": FEATURE_SET, "note": ""}
+    y, x = (standardised(part, real) for part in (real, synthetic))
+    size = min(np.unique(owner).size for _, owner in (x, y)) // 2
+    facts = {"n": len(x[0]), "n_real": len(y[0]), "n_nan": len(synthetic) + len(real) - len(x[0]) - len(y[0]),
+             "n_subset": size, "feature_set": FEATURE_SET, "note": ""}
     if size < MIN_SUBSET:
         facts["note"] = f"underpowered: halves of {size} patients"
         values = null = np.full((1, len(METRICS)), np.nan)
     else:
-        values = np.array([_metrics(y[_draw(y_owner, size, rng)], x[_draw(x_owner, size, rng)])
-                           for _ in range(n_draws)])
-        null = np.array([_metrics(y[rows[:size]], y[rows[size:]]) for rows in
-                         (_draw(y_owner, 2 * size, rng) for _ in range(n_draws))])
+        values, null = synthetic_halves(y, x, size, n_draws, rng), real_halves(y, size, n_draws, rng)
     table = []
     for metric, found, by_chance in zip(METRICS, values.T, null.T, strict=True):
         value, (low, high) = found.mean(), np.quantile(found, (alpha / 2.0, 1.0 - alpha / 2.0))
@@ -132,6 +130,18 @@ def _rows_of(synthetic: pd.DataFrame, real: pd.DataFrame, rng: np.random.Generat
         table.append({"set": synthetic["set"].iloc[0], "metric": metric, "value": value, "low": low, "high": high,
                       "null_low": bottom, "null_median": median, "null_high": top, "against_null": side, **facts})
     return table
+
+
+def synthetic_halves(real: Owned, synthetic: Owned, size: int, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """`(n_draws, METRICS)` between `size` patients of both sets, drawn at random."""
+    return np.array([_metrics(*(features[_draw(owner, size, rng)] for features, owner in (real, synthetic)))
+                     for _ in range(n_draws)])
+
+
+def real_halves(real: Owned, size: int, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """The same between real patients and other real ones."""
+    drawn = (_draw(real[1], 2 * size, rng) for _ in range(n_draws))
+    return np.array([_metrics(real[0][rows[:size]], real[0][rows[size:]]) for rows in drawn])
 
 
 def _metrics(real: np.ndarray, synthetic: np.ndarray) -> list[float]:
@@ -147,7 +157,7 @@ def _draw(owner: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return order[rng.permutation(first)[:size]]
 
 
-def _standardised(frame: pd.DataFrame, real: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def standardised(frame: pd.DataFrame, real: pd.DataFrame) -> Owned:
     """Features in real standard deviations, constant ones left out, and patients, of the rows that know them all."""
     features, reference = (part[feature_columns()].to_numpy(float) for part in (frame, real))
     spread = np.nanstd(reference, axis=0)
