@@ -10,12 +10,19 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pairs import HELDOUT
-from mammorgb_utils.evaluation.anatomy.agreement import MEASURES, disagreement, usual_differences
-from mammorgb_utils.evaluation.anatomy.matching import MIN_FIT, Matcher, fit_matcher, match_rows, match_scores
+from mammorgb_utils.evaluation.anatomy.agreement import MEASURES, disagreement, usual_differences, with_masks
+from mammorgb_utils.evaluation.anatomy.matching import (
+    MIN_FIT,
+    Matcher,
+    TooFewPairs,
+    fit_matcher,
+    match_rows,
+    match_scores,
+)
 from mammorgb_utils.evaluation.artefacts import ANY
 from mammorgb_utils.evaluation.artefacts.rates import rate_difference
-from mammorgb_utils.evaluation.consistency import derangement, pairing_gain, score_of_gains, shuffled_overlap
-from mammorgb_utils.evaluation.controls.measured import TO_TRAINING, Part
+from mammorgb_utils.evaluation.consistency import pairing_gain, score_of_gains, shuffled_overlap, strangers
+from mammorgb_utils.evaluation.controls.degrade import TO_TRAINING, Part
 from mammorgb_utils.evaluation.fidelity import DISTANCES, METRICS, flag_threshold
 from mammorgb_utils.evaluation.fidelity.metrics import MIN_SUBSET, real_halves, standardised, synthetic_halves
 from mammorgb_utils.evaluation.overlap import plausible
@@ -64,8 +71,7 @@ class Reference:
 
     @cached_property
     def matcher(self) -> Matcher | None:
-        known = self.rest[["cc_area", "mlo_area"]].notna().all(axis=1)
-        return fit_matcher(self.rest) if known.sum() >= MIN_FIT else None
+        return fit_matcher(self.rest) if with_masks(self.rest).sum() >= MIN_FIT else None
 
     @cached_property
     def accuracy(self) -> dict[str, float] | None:
@@ -108,13 +114,13 @@ def _rates(own: Part, real: Reference) -> dict[str, float]:
 
 def _gains(part: Part, real: Reference) -> dict[str, tuple[float, np.ndarray]]:
     """What pairing adds, to overlap and to the agreement of each measure of anatomy, with its bootstrap draws."""
-    rows, n = part.rows, len(part.rows)
-    seed = 2 * real.seed + (part is real.part)
-    if 2 * rows["patient"].value_counts().max() > n:
+    rows, seed = part.rows, 2 * real.seed + (part is real.part)
+    counts = rows.loc[part.masks.found, "patient"].value_counts()
+    if counts.sum() < MIN_PAIRS or 2 * counts.max() > counts.sum():
         return {}  # nothing to shuffle with
     rng = generator(seed, Stream.CONTROLS, 4)
-    partner = np.concatenate([derangement(n, rng, patients=rows["patient"]) for _ in range(SHUFFLES)])
-    own, cc, pair = np.arange(n), np.tile(np.arange(n), SHUFFLES), rows["pair"].to_numpy()
+    known, partner = strangers(part.masks.found, SHUFFLES, rng, patients=rows["patient"])
+    own, cc, partner, pair = np.arange(len(rows)), np.tile(known, SHUFFLES), partner.ravel(), rows["pair"].to_numpy()
     compared = {name: [-disagreement(rows, *views, name, real.usual) for views in ((own, own), (cc, partner))]
                 for name in MEASURES}
     shuffled = shuffled_overlap(part.masks, n_draws=SHUFFLES, seed=seed, patients=rows["patient"], pairs=pair)
@@ -138,12 +144,13 @@ def _pairing(own: Part, real: Reference) -> dict[str, float]:
 
 
 def _accuracy(part: Part, real: Reference) -> dict[str, float] | None:
-    """How often the own MLO is picked among those of like area and density, with its interval."""
-    frame = part.rows[part.rows[["cc_area", "mlo_area"]].notna().all(axis=1)].reset_index(drop=True)
-    if len(frame) < MIN_FIT:
+    """How often the own MLO is picked among those of like area and density, with its interval; None for too few."""
+    frame = part.rows[with_masks(part.rows)].reset_index(drop=True)
+    try:
+        scores = match_scores(frame, "anatomy", real.matcher)
+    except TooFewPairs:
         return None
-    rows = match_rows(frame, match_scores(frame, "anatomy", real.matcher), real.protocol, (_MATCH_AMONG,))
-    row = next(row for row in rows if row["null"] == "strata")
+    row = next(row for row in match_rows(frame, scores, real.protocol, (_MATCH_AMONG,)) if row["null"] == "strata")
     return {"rate": row["accuracy"], "low": row["low"], "high": row["high"]} if "accuracy" in row else None
 
 

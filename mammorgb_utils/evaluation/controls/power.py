@@ -9,8 +9,7 @@ import pandas as pd
 
 from mammorgb_utils.evaluation.beyond import MAX_TRAIN
 from mammorgb_utils.evaluation.controls.criteria import CRITERIA, LABELS, Reference
-from mammorgb_utils.evaluation.controls.degrade import CONTROLS, NONE, composed
-from mammorgb_utils.evaluation.controls.measured import Part, Parts, measured_pairs
+from mammorgb_utils.evaluation.controls.degrade import CONTROLS, NONE, Part, Parts, composed, measured_pairs
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.sets import Indexed
 from mammorgb_utils.evaluation.statistics import MIN_PAIRS, UNKNOWN, wilson

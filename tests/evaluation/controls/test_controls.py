@@ -89,6 +89,13 @@ def test_every_measure_meets_every_control_at_every_dose(table):
     assert table.loc[table["measure"] == "Memorised pairs", "n_real"].eq(20).all()
 
 
+def test_views_without_a_mask_take_no_part():
+    (pairs, index), train = indexed(30, 1, "h"), indexed(30, 2, "t")
+    pairs[::3, 1] = 0.0
+    table = control_table((pairs, index), train, PROTOCOL)
+    assert table.loc[table["measure"].isin(["EMD of IoU", "Consistency score"]), "draws"].gt(0).any()
+
+
 def test_plain_faults_are_seen_and_real_pairs_are_left_alone(table):
     seen = table.set_index(["measure", "control", "dose"])["seen"]
     assert seen.loc["Memorised pairs", "copies"].eq(1.0).all() and seen["Memorised pairs", "none", 0.0] == 0.0
@@ -110,6 +117,7 @@ def test_too_few_pairs_say_so_and_stop_nothing():
     table = control_table(*tiny, PROTOCOL)
     assert table["note"].eq("too few pairs").all() and table["seen"].isna().all() and (table["draws"] == 0).all()
     assert "Memorised pairs" in texts(figures.controls(table)) and len(smallest_doses(table)) == len(LABELS)
+    control_table(indexed(34, 1, "h"), indexed(0, 2, "t"), PROTOCOL)  # enough to match, too few to learn from
     few = control_table(indexed(12, 1, "h"), indexed(12, 2, "t"), PROTOCOL)
     assert set(few.loc[few["note"] == "too few pairs", "measure"]) >= {"KID", "Own MLO found"}
 
