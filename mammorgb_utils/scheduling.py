@@ -23,6 +23,7 @@ OWN_SETTINGS = {"IPYTHONDIR": str(_SETTINGS / "ipython"), "MPLCONFIGDIR": str(_S
                 "MATPLOTLIBRC": "", "PYTHONSTARTUP": "", "PYTHONNOUSERSITE": "1"}
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 _GRACE = 20.0  # seconds for a step to end by itself
+_ENDING = 3.0  # seconds in which a step that was killed has gone
 _MARK = ".steps"  # held shared by whatever works in a run folder, also after the command that started it was killed
 
 
@@ -31,7 +32,8 @@ def settle() -> None:
     spoken = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
     os.environ.update(OWN_SETTINGS, MPLBACKEND="agg", PYTHONIOENCODING=f"{spoken}:backslashreplace")
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a terminal that has no … says \u2026, and the work goes on
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no … says \u2026, and the work goes on
     try:
         getpass.getuser()
     except (KeyError, OSError):  # a container's number that no file names
@@ -104,12 +106,16 @@ def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets:
 
 
 def _require_idle(root: Path) -> None:
-    with working_in(root) as mark:
-        try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"runs/{root.name} is in use by another process: a killed command's steps are still at "
-                           "work; wait for them, or choose another RUN=…") from None
+    until = time.monotonic() + _ENDING
+    while True:
+        with working_in(root) as mark:
+            try:
+                return fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise RunError(f"runs/{root.name} is in use by another process: a killed command's steps are still "
+                                   "at work; wait for them, or choose another RUN=…") from None
+        time.sleep(0.1)
 
 
 def _run_group(command: list[str], mark: int) -> int:

@@ -1,9 +1,11 @@
 """The environment belongs to its checkout, and a person's own settings stay out of a study."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -120,3 +122,18 @@ def test_a_terminal_that_lacks_a_character_stops_nothing(encoding):
     said = done.stderr.decode(encoding)
     assert done.returncode == 1 and "Traceback" not in said and "holds no study" in said
     assert ("\\u2026" in said) == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize("name", ["two words", "o'clock & $HOME", "käse"])
+def test_steps_start_from_a_folder_of_any_name(tmp_path, name):
+    python = tmp_path / name / ".venv" / "bin" / "python"
+    venv.create(python.parents[1], symlinks=True)
+    site = next((python.parents[1] / "lib").glob("python*")) / "site-packages"
+    (site / "here.pth").write_text("\n".join([str(PROJECT_ROOT), *(path for path in sys.path if "packages" in path)]))
+    command = [python, "-m", "snakemake", "--snakefile", PROJECT_ROOT / "Snakefile", "--directory", tmp_path / name,
+               "--cores", "1", "--config", "profile=smoke", f"manifest={name}/m.csv", "run=r", "--dry-run",
+               "--printshellcmds", "--until", "preprocess"]
+    planned = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / name).stdout
+    line = next(line for line in planned.splitlines() if "run-notebook" in line)
+    words = shlex.split(line.partition("Shell command:")[2] or line)
+    assert words[:3] == [str(python), "-m", "mammorgb_utils.cli"] and words[-2:] == ["manifest", f"{name}/m.csv"]
