@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from real_films import real_films
 
-from mammorgb_utils.data.dicom import Mammogram
+from mammorgb_utils.data.dicom import Mammogram, read_mammogram
 from mammorgb_utils.data.phantom import HELDOUT_STREAM, make_breast, muscle_truth_mask, render_view, view_truth_mask
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view
 from mammorgb_utils.evaluation.masks import METHODS, breast_mask, pectoral_mask
@@ -63,7 +64,15 @@ def test_every_method_but_otsu_finds_the_same_real_breast_after_preprocessing():
     for file in sorted((Path(REAL) / "pairs").glob("*.png")):
         grey = np.asarray(Image.open(file)).astype(np.float32)
         grey = grey[..., 0] if grey.ndim == 3 else grey
-        mammogram = Mammogram(grey / grey.max(), "L", "CC", False, None, "MONOCHROME2", False, "none")
-        view = preprocess_view(mammogram, load_reference_cdf(protocol), protocol)
-        for method in METHODS.keys() - {"background", "otsu"}:
-            assert iou(breast_mask(view, method), breast_mask(view)) >= 0.98
+        methods_agree(Mammogram(grey / grey.max(), "L", "CC", False, None, "MONOCHROME2", False, "none"), protocol)
+
+
+def test_every_method_but_otsu_finds_the_same_breast_on_films_that_anyone_can_have():
+    for path in sorted(real_films().parent.rglob("*.dcm")):
+        methods_agree(read_mammogram(path, min_side=512), Protocol(image_size=256))
+
+
+def methods_agree(mammogram: Mammogram, protocol: Protocol) -> None:
+    view = preprocess_view(mammogram, load_reference_cdf(protocol), protocol)
+    for method in METHODS.keys() - {"background", "otsu"}:
+        assert iou(breast_mask(view, method), breast_mask(view)) >= 0.98
