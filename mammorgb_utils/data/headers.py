@@ -29,7 +29,7 @@ TAGS = ["SOPClassUID", "Modality", "PresentationIntentType", "NumberOfFrames", "
         "Laterality", "AnatomicRegionSequence", "PatientOrientation", "ViewPosition", "ViewCodeSequence",
         "ViewModifierCodeSequence", "BreastImplantPresent", "SpecimenDescriptionSequence", "ContainerIdentifier",
         "Manufacturer", "ManufacturerModelName", "ImageType", "EstimatedRadiographicMagnificationFactor",
-        "SeriesDescription", "QualityControlImage", "ContrastBolusAgent"]
+        "SeriesDescription", "QualityControlImage", "ContrastBolusAgent", "TomoClass", "BodyPartExamined"]
 # Numbers and sequences that reading an image asks for, beside those of TAGS.
 _READ = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
          "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "ModalityLUTSequence", "PixelSpacing",

@@ -19,22 +19,22 @@ _TOMOSYNTHESIS = (uid.BreastTomosynthesisImageStorage, uid.BreastProjectionXRayI
                   uid.BreastProjectionXRayImageStorageForProcessing)
 _FILM_MODALITIES = ("", "RG", "CR", "OT")  # what film that was scanned or read from plates is called
 _MAGNIFIED = 1.3  # contact views have 1.0 to 1.1, magnification views 1.5 and more
-# Words of Image Type from its third value on, and of makers in Series Description, in the order in which they decide.
-_SENTENCES = {
-    "quality_control": "it is a quality control image",
-    "specimen": "it shows a specimen, not a breast",
-    "biopsy": "it belongs to a biopsy or localisation: a scout, stereo or needle view",
-    "contrast": "it is of a contrast-enhanced examination: one energy of two, or their recombination",
-    "derived": "it was computed from other images: a synthetic or a subtracted view",
-    "tomosynthesis": "it is a projection, slice or slab of tomosynthesis"}
-_WORDS = {
-    "quality_control": r"QUALITY_CONTROL|CALIBRATION|FLAT_?FIELD|(ACR|QC|TEST|CDMAM)_PHANTOM|CDMAM",
-    "specimen": r"SPECIMENS?",
-    "biopsy": r"(\w+_)?SCOUT|STEREO(_?\w+)?|\w*BIOPSY|BX|(PRE|POST)_?FIRE|POST_?MARKER|LOCALI[SZ]ATION|"
-              r"(NEEDLE|WIRE)(_\w+)?",
-    "contrast": r"(HIGH|LOW|DUAL)_?ENERGY|RECOMBINED|\w*CONTRAST|CESM|CEDM|CEM|I_?VIEW|SENOBRIGHT|TICEM",
-    "derived": r"GENERATED(_?2D)?|SUBTRACT\w+|SYNTH\w*|[CSGV]_?VIEW|(V|VOLUME)_?PREVIEW|(INSIGHT|INTELLIGENT)_?2D|S2D",
-    "tomosynthesis": r"\w*TOMO\w*|DBT|BTO|SLABS?|PLANES?|SLICES?|\w*PROJECTIONS?|MIP|MAXIMUM|VOLUME"}
+# What special images are, and words that tell: of Image Type from its third value on, of makers in Series Description.
+# The first that is found decides.
+_KINDS = {
+    "quality_control": ("it is a quality control image",
+                        r"QUALITY_CONTROL|CALIBRATION|FLAT_?FIELD|(ACR|QC|TEST|CDMAM)_PHANTOM|CDMAM"),
+    "specimen": ("it shows a specimen, not a breast", r"SPECIMENS?"),
+    "biopsy": ("it belongs to a biopsy or localisation: a scout, stereo or needle view",
+               r"(\w+_)?SCOUT|STEREO(_?\w+)?|\w*BIOPSY|BX|(PRE|POST)_?FIRE|POST_?MARKER|LOCALI[SZ]ATION|"
+               r"(NEEDLE|WIRE)(_\w+)?"),
+    "contrast": ("it is of a contrast-enhanced examination: one energy of two, or their recombination",
+                 r"(HIGH|LOW|DUAL)_?ENERGY|RECOMBINED|\w*CONTRAST|CESM|CEDM|CEM|I_?VIEW|SENOBRIGHT|TICEM"),
+    "derived": ("it was computed from other images: a synthetic or a subtracted view",
+                r"GENERATED(_?2D)?|SUBTRACT\w+|SYNTH\w*|[CSGV]_?VIEW|(V|VOLUME)_?PREVIEW|(INSIGHT|INTELLIGENT)_?2D|S2D"),
+    "tomosynthesis": ("it is a projection, slice or slab of tomosynthesis",
+                      r"\w*TOMO\w*|DBT|BTO|SLABS?|PLANES?|(SMART_?)?SLICES?|CLARITY_?HD|\w*PROJECTIONS?|MIP|MAXIMUM|"
+                      r"VOLUME")}
 _KNOWN = re.compile(r"|NONE|[\d_]+|L|R|LEFT|RIGHT|CC|MLO|(POST|PRE)?_?PROCESSED|STANDARD|SCREENING|DIGITI[SZ]ED|FILM|"
                     r"MAMMO\w*|2D|FFDM")
 
@@ -50,13 +50,13 @@ def rejection(header: Dataset) -> tuple[str, str] | None:
         S-View, IMS G-View.
     """
     if code := _other_class(header):
-        return code, _SENTENCES.get(code, "its SOP class or modality isn't that of a mammogram")
+        return code, _KINDS.get(code, ["its SOP class or modality isn't that of a mammogram"])[0]
     if max(numbers(header, "NumberOfFrames"), default=1) > 1:
         return "not_single_frame", "it holds more than one frame"
     if max(numbers(header, "SamplesPerPixel"), default=1) > 1:
         return "not_greyscale", "its pixels hold more than one sample, as colour does"
     if code := _special(header):
-        return code, _SENTENCES[code]
+        return code, _KINDS[code][0]
     codes = {word(item, "CodeValue") for item in headers.view_modifiers(header)} - {"", *IMPLANT_DISPLACED}
     if codes or max(numbers(header, "EstimatedRadiographicMagnificationFactor"), default=1) >= _MAGNIFIED:
         return "modified_view", "its view is modified: spot, magnification, rolled, cleavage, axillary tail …"
@@ -68,6 +68,8 @@ def doubts(header: Dataset) -> tuple[str, ...]:
     told = {"its SOP class isn't known here as one of mammograms":
             word(header, "SOPClassUID") not in (*_MAMMOGRAPHY, *_FILM),
             "its Image Type holds a word that isn't known here": not all(map(_KNOWN.fullmatch, _image_type(header))),
+            "its body part isn't called a breast":
+            not re.match("$|BREAST|MAM", word(header, "BodyPartExamined").upper()),
             "its header tells of a contrast agent": word(header, "ContrastBolusAgent")}
     return tuple(sentence for sentence, is_so in told.items() if is_so)
 
@@ -96,8 +98,8 @@ def _special(header: Dataset) -> str | None:
                     for item in headers.items(header, "SpecimenDescriptionSequence"))
     if specimens or word(header, "ContainerIdentifier") or any("specimen" in text.lower() for text in meanings):
         return "specimen"
-    told = (*_image_type(header), _joined(word(header, "SeriesDescription")))
-    return next((code for code, words in _WORDS.items()
+    told = (*_image_type(header), *(_joined(word(header, name)) for name in ("SeriesDescription", "TomoClass")))
+    return next((code for code, (_, words) in _KINDS.items()
                  if any(re.search(rf"(?<![A-Z0-9])({words})(?![A-Z0-9])", value) for value in told)), None)
 
 

@@ -70,11 +70,17 @@ def test_image_type_tells_the_kind_from_its_third_value_on(words, expected):
     ("L MLO Tomosynthesis Reconstruction", "tomosynthesis"), ("ROUTINE3D_Planes_RMLO", "tomosynthesis"),
     ("ROUTINE3D_Slabs_LCC", "tomosynthesis"), ("Breast DBT", "tomosynthesis"),
     ("Stereo scout", "biopsy"), ("R CC wire localization", "biopsy"), ("CESM L CC", "contrast"),
-    ("ACR phantom", "quality_control"), ("Specimen radiography", "specimen"),
+    ("R MLO Clarity HD", "tomosynthesis"),
+    ("L CC SmartSlices", "tomosynthesis"), ("ACR phantom", "quality_control"), ("Specimen radiography", "specimen"),
     ("L CC", None), ("MAMMOSCREENING 1E LEZING", None), ("R CC VIEW", None), ("Standard Screening - CC", None),
     ("", None)])
 def test_makers_words_in_the_series_description_tell_the_kind(description, expected):
     assert code_of(SeriesDescription=description) == expected
+
+
+def test_a_tag_of_tomosynthesis_and_a_breast_are_known():
+    assert code_of(TomoClass="TOMOSYNTHESIS") == "tomosynthesis"
+    assert not kinds.doubts(header(BodyPartExamined="BREAST")) and not kinds.doubts(header(BodyPartExamined="REMOVED"))
 
 
 def test_quality_control_images_and_specimens_are_left_out_and_placeholders_are_none():
@@ -90,7 +96,7 @@ def test_quality_control_images_and_specimens_are_left_out_and_placeholders_are_
     ({"SOPClassUID": uid.DigitalXRayImageStorageForPresentation}, "SOP class isn't known"),
     ({"SOPClassUID": ""}, "SOP class isn't known"),
     ({"ImageType": ["ORIGINAL", "PRIMARY", "LARSSON"]}, "Image Type holds a word that isn't known"),
-    ({"ContrastBolusAgent": "Iohexol"}, "contrast agent")])
+    ({"BodyPartExamined": "CHEST"}, "body part"), ({"ContrastBolusAgent": "Iohexol"}, "contrast agent")])
 def test_what_is_neither_known_good_nor_bad_is_used_and_named(tags, sentence, tmp_path):
     (told,) = kinds.doubts(header(**tags))
     assert sentence in told and "LARSSON" not in told

@@ -117,6 +117,13 @@ def test_files_without_transfer_syntax_or_meta_information_are_read(tmp_path, sy
     assert headers.text(headers.read_header(tmp_path / "odd.dcm"), "Modality") == "MG"
 
 
+def test_a_file_without_its_preamble_is_read(tmp_path):
+    path = write_mammogram(tmp_path / "a.dcm", breast_codes(), syntax="jpeg_lossless_sv1")
+    sound = read_mammogram(path)
+    path.write_bytes(path.read_bytes()[132:])
+    assert np.array_equal(read_mammogram(path).pixels, sound.pixels)
+
+
 def test_compressed_pixels_without_a_transfer_syntax_are_named(tmp_path):
     dataset = pydicom.dcmread(write_mammogram(tmp_path / "a.dcm", breast_codes(), syntax="jpeg_2000_lossless"))
     del dataset.file_meta.TransferSyntaxUID
