@@ -97,9 +97,11 @@ def _without_folders(executed: Path) -> None:
     whole |= {os.path.realpath(folder) for folder in whole}
     inside = {os.path.relpath(folder, PROJECT_ROOT) for folder in whole if Path(folder).is_relative_to(PROJECT_ROOT)}
     names = sorted(map(re.escape, (given | whole | inside) - {"", "."}), key=len, reverse=True)
-    # Pictures inside a text stay as they are; a folder counts where a path begins, also after a colour or a written \n.
-    path = re.compile(r"(data:\w+/[\w.+-]+;base64,[\w+/=]*)|(^|[^\w.~/-]|file://|\x1b\[[\d;]*m|\\[nrt])(?:\./)?"
-                      rf"(?:{'|'.join(names)})/+", re.MULTILINE)
+    deep = "|".join(["(?!)", *(name for name in names if name.startswith("/") and name.count("/") > 1)])
+    # Pictures inside a text stay as they are. A whole path goes wherever it stands, a short one, which may be a word,
+    # where a path begins, also after a colour or a written \n.
+    path = re.compile(rf"(data:\w+/[\w.+-]+;base64,[\w+/=]*)|(?:{deep})/+|"
+                      rf"(^|[^\w.~/-]|\x1b\[[\d;]*m|\\[nrt])(?:\./)?(?:{'|'.join(names)})/+", re.MULTILINE)
     plain = nbformat.from_dict(_mapped(notebook, lambda text: path.sub(r"\1\2", text)))
     executed.write_text(nbformat.writes(plain) + "\n", encoding="utf-8")
 

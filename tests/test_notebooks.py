@@ -57,7 +57,8 @@ def test_what_a_folder_is_called_changes_no_picture_and_no_other_word(tmp_path, 
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), dtype=np.uint8)).save(pixels, "PNG")
     png = base64.b64encode(pixels.getvalue()).decode()
     page = f'<img src="data:image/png;base64,{png}"> text/plain, line/e, m/n/o'
-    said = f"read {folder}/manifest.csv and '{folder}/b.dcm'\n{folder}/c.dcm; at {PROJECT_ROOT / folder}/d.dcm, x in n"
+    said = f"read {folder}/manifest.csv and '{folder}/b.dcm'\n{folder}/c.dcm; "
+    said += f"at {PROJECT_ROOT / folder}/d.dcm, x in n, -I{PROJECT_ROOT}/f"
     outputs = [v4.new_output("display_data", data={"image/png": png, "text/html": page, "text/plain": said}),
                v4.new_output("stream", text=said),
                v4.new_output("error", ename="E", evalue=repr(said), traceback=[f"\x1b[0;32m{folder}/d.py\x1b[0m"])]
@@ -68,7 +69,7 @@ def test_what_a_folder_is_called_changes_no_picture_and_no_other_word(tmp_path, 
     notebooks._without_folders(file)
     cell = nbformat.read(file, as_version=4).cells[0]
     shown, printed, error = cell.outputs
-    kept = "read manifest.csv and 'b.dcm'\nc.dcm; at d.dcm, x in n"
+    kept = "read manifest.csv and 'b.dcm'\nc.dcm; at d.dcm, x in n, -If"
     assert cell.source == "manifest = 'manifest.csv'" and shown.data["image/png"] == png
     assert png in shown.data["text/html"] and shown.data["text/html"].startswith('<img src="data:image/png;base64,')
     assert shown.data["text/plain"] == printed.text == kept
