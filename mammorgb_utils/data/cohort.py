@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.data.manifest import OPTIONAL
 from mammorgb_utils.protocol import Protocol
 
 FACTS = ("code", "detail", "header_laterality", "header_view", "chest_wall", "chest_wall_by_tags",
@@ -121,7 +122,7 @@ def pair_rows(images: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     split = by_view["CC"]["split"]
     pairs = sorted(split.index, key=lambda pair: (split[pair], pair))
     rows = np.stack([by_view[view].loc[pairs, "row"].to_numpy() for view in ("CC", "MLO")], axis=1)
-    columns = ["patient", "laterality", "split", "birads", "source"]
+    columns = ["patient", "laterality", "split", "birads", "source", *(name for name in OPTIONAL if name in left)]
     return by_view["CC"].loc[pairs, columns].reset_index(), rows
 
 

@@ -69,3 +69,9 @@ def test_a_split_is_one_run_of_rows():
     index, rows = pair_rows(images)
     assert index["split"].tolist() == ["heldout"] * 6 + ["train"] * 6
     assert images["pair"].to_numpy()[rows[:, 0]].tolist() == index["pair"].tolist()
+
+
+def test_a_pair_keeps_its_density_where_the_manifest_tells_it():
+    images = outcome(2, {})
+    assert "density" not in pair_rows(images)[0]
+    assert pair_rows(images.assign(density=["C", "C", "", ""]))[0]["density"].tolist() == ["C", ""]
