@@ -149,6 +149,15 @@ def test_phantom_writes_a_manifest_and_refuses_to_replace_another(project, capsy
     assert main([*arguments, "--overwrite"]) == 0 and manifest.read_bytes() == written
 
 
+def test_a_phantom_manifest_from_before_density_stays_as_it_is(project):
+    arguments = ["phantom", "--profile", "smoke", "--pairs", "2", "--seed", "3", "--out", "data/p"]
+    assert main(arguments) == 0
+    manifest = project / "data" / "p" / "manifest.csv"
+    pd.read_csv(manifest, dtype=str, keep_default_na=False).drop(columns="density").to_csv(manifest, index=False)
+    older = manifest.read_bytes()
+    assert main(arguments) == 0 and manifest.read_bytes() == older
+
+
 def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsys):
     assert "isn't finished" in failure(capsys, "publish", "--run", "r")
     root = finished(project, source="vindr")
