@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
@@ -18,12 +19,12 @@ _COPIES = 6  # of a base's weights that a training keeps: model, average, and a 
 _GB = 1e9
 
 
-def require_feasible(protocol: Protocol, manifest: pd.DataFrame, root: Path) -> None:
+def require_feasible(protocol: Protocol, manifest: pd.DataFrame | None, root: Path) -> None:
     """Refuse, with one `RunError`, a study that would fail after hours; pixels may still leave out more images.
 
     Args:
         protocol: The study's.
-        manifest: Of `load_manifest`.
+        manifest: Of `load_manifest`; None where phantoms will be made, half of them for training.
         root: The run folder; what is there already is taken for done.
     """
     faults = list(_faults(protocol, manifest, root))
@@ -32,13 +33,11 @@ def require_feasible(protocol: Protocol, manifest: pd.DataFrame, root: Path) -> 
                        f"nothing was computed, {len(faults)} faults:\n" + "\n".join(f"- {fault}" for fault in faults))
 
 
-def _faults(protocol: Protocol, manifest: pd.DataFrame, root: Path) -> Iterator[str]:
-    images = record_outcome(select_images(manifest, protocol), {}, protocol)
-    splits = pd.Series(dtype=int)
+def _faults(protocol: Protocol, manifest: pd.DataFrame | None, root: Path) -> Iterator[str]:
+    n_pairs = protocol.phantom_pairs
     try:
-        index = pair_rows(images)[0]
-        require_pairs(index, images)
-        splits = index["split"].value_counts()
+        index = _expected_pairs(protocol, manifest)
+        n_pairs = len(index)
         yield from _too_small(protocol, index)
     except CohortError as error:
         yield str(error)
@@ -54,14 +53,25 @@ def _faults(protocol: Protocol, manifest: pd.DataFrame, root: Path) -> Iterator[
             weights = base_weights(protocol.base_model, protocol.image_size).stat().st_size
         except (ValueError, OSError) as error:
             yield str(error)
-    yield from _too_large(protocol, int(splits.sum()), weights, root)
+    yield from _too_large(protocol, n_pairs, weights, root)
+
+
+def _expected_pairs(protocol: Protocol, manifest: pd.DataFrame | None) -> pd.DataFrame:
+    """A row a pair: its split and patient."""
+    if manifest is None:
+        numbers = pd.RangeIndex(protocol.phantom_pairs)
+        return pd.DataFrame({"split": np.where(numbers % 2, "heldout", "train"), "patient": numbers})
+    images = record_outcome(select_images(manifest, protocol), {}, protocol)
+    index = pair_rows(images)[0]
+    require_pairs(index, images)
+    return index
 
 
 def _too_small(protocol: Protocol, index: pd.DataFrame) -> Iterator[str]:
     """Splits and sets that a batch or a test can't be made of."""
     train = int((index["split"] == "train").sum())
     if train < protocol.batch_size:
-        yield (f"batch_size is {protocol.batch_size}, and the manifest has {train} training pairs; lower batch_size, "
+        yield (f"batch_size is {protocol.batch_size}, and the cohort has {train} training pairs; lower batch_size, "
                "or give more patients to the split train")
     real = index if protocol.real_split == "all" else index[index["split"] == protocol.real_split]
     patients = min(real["patient"].nunique(), protocol.n_real or len(real))

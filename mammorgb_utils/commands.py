@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,12 +11,11 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from mammorgb_utils.output.outputs import finished_appendices, forget_lost_stages, load_outputs, missing_files
+from mammorgb_utils.output.outputs import forget_lost_stages, load_outputs
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, atomic_path, exclusive, read_table
+from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, atomic_path, exclusive
 from mammorgb_utils.scheduling import run_snakemake, working_in
 
-PUBLISHED = ("workstation", "laptop")
 DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
 
@@ -53,6 +51,8 @@ def _study(options: argparse.Namespace) -> tuple[Run, str]:
     from mammorgb_utils.data.manifest import load_manifest, require_files
 
     protocol = Protocol.load(options.profile)
+    if not options.manifest:
+        require_feasible(protocol, None, PROJECT_ROOT / "runs" / (options.run or protocol.profile))
     manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
     asked = options.run or protocol.profile, options.profile, manifest
     run = Run.asked(*asked)
@@ -243,31 +243,9 @@ def report(options: argparse.Namespace) -> None:
 
 def publish(options: argparse.Namespace) -> None:
     """Copy a phantom study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
-    from mammorgb_utils.output.records import AS_WRITTEN, state
-    from mammorgb_utils.reporting.documents import fill_documents
-    from mammorgb_utils.reporting.ledger import LEDGER, is_current
+    from mammorgb_utils.reporting.documents import publish_study
 
-    root = PROJECT_ROOT / "runs" / options.run
-    if not (root / "protocol.json").is_file() or missing_files(root):
-        raise RunError(f"runs/{options.run} isn't finished; run `make reproduce RUN={options.run}` first")
-    sources, protocol = set(read_table(root / "pairs" / "index.csv")["source"]), Run.recorded(options.run).protocol
-    if sources != {"phantom"}:
-        raise RunError(f"runs/{options.run} was made from {', '.join(sorted(sources))}: patient data isn't published")
-    if protocol.profile not in PUBLISHED:
-        raise RunError(f"runs/{options.run} is a {protocol.profile} study; what is published is one of "
-                       f"{' or '.join(PUBLISHED)}")
-    files = [*load_outputs().study_files(protocol.encodings), *finished_appendices(root)]
-    for file in files:
-        if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:
-            raise RunError(f"runs/{options.run}/{file}: {found}; remove it and run its notebook again")
-    if not is_current(root / "tables"):
-        raise RunError(f"runs/{options.run}/tables/{LEDGER}.csv: an appendix judged a claim since it was written; run "
-                       f"`make appendices RUN={options.run}`")
-    for file in files:
-        target = "notebooks/executed" if file.startswith("notebooks/") else "figures"
-        (PROJECT_ROOT / target).mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / file, PROJECT_ROOT / target / Path(file).name)
-    fill_documents(PROJECT_ROOT)
+    publish_study(options.run)
     print("Copied to figures/ and notebooks/executed/; the tables in README.md and docs/ are those of the files")
 
 

@@ -33,7 +33,7 @@ def test_a_study_that_can_be_done_passes(tmp_path):
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"batch_size": 512}, "batch_size is 512, and the manifest has 30 training pairs; lower batch_size"),
+    ({"batch_size": 512}, "batch_size is 512, and the cohort has 30 training pairs; lower batch_size"),
     ({"n_synthetic": 1}, "n_synthetic: 1; at least 3 are needed"), ({"n_real": 2}, "real pairs .*: 2; at least 3"),
     ({"image_size": 96}, "base_model .* was trained at 64 px, the protocol asks for image_size 96"),
     ({"base_model": "models/nowhere"}, "models/nowhere.*no model_index.json"),
@@ -44,11 +44,17 @@ def test_a_profile_that_does_not_fit_is_named(tmp_path, fields, message):
 
 
 def test_a_manifest_that_does_not_fit_is_named(tmp_path):
-    assert "the manifest has 12 training pairs" in faults(tmp_path, cohort(train=12))
+    assert "the cohort has 12 training pairs" in faults(tmp_path, cohort(train=12))
     assert "patients of the real pairs (real_split, n_real): 2;" in faults(tmp_path, cohort(per_patient=15))
     assert "no usable pair is left in split 'heldout'" in faults(tmp_path, cohort(heldout=0))
     one_view = cohort()
     assert "missing view: 60" in faults(tmp_path, one_view[one_view["view"] == "CC"])
+
+
+def test_phantoms_that_are_still_to_be_made_are_counted_by_the_profile(tmp_path):
+    require_feasible(SMOKE, None, tmp_path / "runs" / "r")
+    with pytest.raises(RunError, match="batch_size is 16, and the cohort has 10 training pairs"):
+        require_feasible(SMOKE.changed(phantom_pairs=20), None, tmp_path / "runs" / "r")
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):

@@ -13,10 +13,11 @@ import pytest
 
 from mammorgb_utils import beforehand, commands, runs, scheduling
 from mammorgb_utils.cli import main
-from mammorgb_utils.output.outputs import load_outputs
+from mammorgb_utils.output.outputs import load_outputs, missing_files
 from mammorgb_utils.output.records import record
 from mammorgb_utils.output.saving import save_table
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting import documents
 from mammorgb_utils.reporting.ledger import claims_ledger
 from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 
@@ -24,7 +25,7 @@ from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 @pytest.fixture
 def project(cohort, tmp_path, monkeypatch):
     """A project folder with a cohort of its own; no notebook runs."""
-    for module in (runs, commands, scheduling):
+    for module in (runs, commands, scheduling, documents):
         monkeypatch.setattr(module, "PROJECT_ROOT", tmp_path)
     monkeypatch.setattr(beforehand, "_too_small", lambda protocol, index: ())  # as the cohort is
     shutil.copytree(cohort[0], tmp_path / "archive")
@@ -66,7 +67,7 @@ def test_a_changed_file_is_the_last_thing_a_user_reads(project, capsys, monkeypa
     archive = PROJECT_ROOT / "data" / "test-changed"
     shutil.rmtree(archive, ignore_errors=True)
     shutil.copytree(project / "archive", archive)
-    for module in (runs, commands, scheduling):
+    for module in (runs, commands, scheduling, documents):
         monkeypatch.setattr(module, "PROJECT_ROOT", PROJECT_ROOT)
     error = failure(capsys, "reproduce", "--profile", "smoke", "--manifest", "data/test-changed/manifest.csv",
                     "--run", "test-changed")
@@ -114,7 +115,7 @@ def finished(project, source="phantom", profile="laptop"):
     root = project / "runs" / "r"
     protocol = Protocol.load(profile)
     write_json(root / "protocol.json", {"protocol": protocol.model_dump(mode="json"), "manifest_sha256": ""})
-    for file in commands.missing_files(root):
+    for file in missing_files(root):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(f"{file}\n")
         record(root / file)

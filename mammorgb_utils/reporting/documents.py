@@ -1,18 +1,49 @@
-"""Tables and lists in Markdown documents, filled from files so that no result is typed by hand."""
+"""What of a study is published: its files, and the tables of Markdown documents, none typed by hand."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 
-from mammorgb_utils.output.outputs import load_outputs
+from mammorgb_utils.output.outputs import finished_appendices, load_outputs, missing_files
+from mammorgb_utils.output.records import AS_WRITTEN, state
 from mammorgb_utils.output.tables import rounded
+from mammorgb_utils.reporting.claims import cohort_source
+from mammorgb_utils.reporting.ledger import LEDGER, is_current
+from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
 
+_PUBLISHED = ("workstation", "laptop")  # profiles
 _BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?P<exact> exact)?(?: columns: (?P<columns>[\w,]+))?"
                     r"(?: where: (?P<where>[\w=,]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 _LIST = re.compile(r"(<!-- outputs: (?P<which>study|appendices) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def publish_study(name: str) -> None:
+    """Copy a finished phantom study's figures, tables and executed notebooks here, and fill the documents from them."""
+    root = PROJECT_ROOT / "runs" / name
+    if not (root / "protocol.json").is_file() or missing_files(root):
+        raise RunError(f"runs/{name} isn't finished; run `make reproduce RUN={name}` first")
+    run = Run.recorded(name)
+    if (source := cohort_source(run)) != "phantom":
+        raise RunError(f"runs/{name} was made from {source}: patient data isn't published")
+    if run.protocol.profile not in _PUBLISHED:
+        raise RunError(f"runs/{name} is a {run.protocol.profile} study; what is published is one of "
+                       f"{' or '.join(_PUBLISHED)}")
+    files = [*load_outputs().study_files(run.protocol.encodings), *finished_appendices(root)]
+    for file in files:
+        if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:
+            raise RunError(f"runs/{name}/{file}: {found}; remove it and run its notebook again")
+    if not is_current(run.tables):
+        raise RunError(f"runs/{name}/tables/{LEDGER}.csv: an appendix judged a claim since it was written; run "
+                       f"`make appendices RUN={name}`")
+    for file in files:
+        target = PROJECT_ROOT / ("notebooks/executed" if file.startswith("notebooks/") else "figures")
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / file, target / Path(file).name)
+    fill_documents(PROJECT_ROOT)
 
 
 def fill_documents(root: Path) -> None:
