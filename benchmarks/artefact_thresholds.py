@@ -30,6 +30,7 @@ from mammorgb_utils.data.dicom import Mammogram
 from mammorgb_utils.data.phantom import write_cohort
 from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view, read_view
 from mammorgb_utils.evaluation.artefacts import DETECTORS, artefact_scores
+from mammorgb_utils.evaluation.masks import breast_mask
 from mammorgb_utils.evaluation.overlap import pair_masks
 from mammorgb_utils.evaluation.statistics import rate_row
 from mammorgb_utils.protocol import Protocol
@@ -89,6 +90,18 @@ def plant_checkerboard(pair: np.ndarray, other: np.ndarray, rng: np.random.Gener
     amplitude = rng.uniform(0.04, 0.12)
     return _in_one_view(pair, lambda view: np.where(view > 0.02, view + amplitude * pattern, view), rng), \
         f"every {period} px"
+
+
+def plant_other_contour(pair: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Planted:
+    """The outline of the pair's other view, drawn into one view: bright, or, into the larger breast's tissue, dark."""
+    variant, which, masks = str(rng.choice(["bright", "dark"])), int(rng.integers(2)), [breast_mask(v) for v in pair]
+    which = which if variant == "bright" else int(masks[1].sum() > masks[0].sum())
+    mask = masks[1 - which]
+    line = mask & ~ndimage.minimum_filter(mask, 2 * (len(mask) // 64) + 1, mode="nearest")
+    depth = rng.uniform(0.1, 0.25) * (1 if variant == "bright" else -1)
+    planted = pair.copy()
+    planted[which] = np.clip(pair[which] + depth * line, 0.0, 1.0)
+    return planted, variant
 
 
 PLANTS = {name: globals()[f"plant_{name}"] for name in DETECTORS}
@@ -237,8 +250,8 @@ def performance(scores: pd.DataFrame, thresholds: dict[str, float]) -> pd.DataFr
             variants = [("all", own)] + ([(variant, rows_) for variant, rows_ in own.groupby("variant")]
                                          if labels[-1] == "planted" and own["variant"].nunique() > 1 else [])
             rows += [{"artefact": name, "threshold": threshold, **dict(zip(groups, labels, strict=True)),
-                      "variant": variant, **_rounded(rate_row(chosen[name] > threshold))}
-                     for variant, chosen in variants if len(chosen)]
+                      "variant": variant, **_rounded(rate_row(known > threshold))}
+                     for variant, chosen in variants if len(known := chosen[name].dropna())]
     return pd.DataFrame(rows)
 
 

@@ -3,7 +3,7 @@ import pytest
 from drawn_views import breast, mlo_breast, view
 
 from mammorgb_utils.evaluation import threads
-from mammorgb_utils.evaluation.artefacts import artefact_scores
+from mammorgb_utils.evaluation.artefacts import DETECTORS, artefact_scores
 from mammorgb_utils.evaluation.fidelity.texture import texture_features
 from mammorgb_utils.evaluation.overlap import PairMasks, masks_by_method, pair_masks
 
@@ -37,5 +37,5 @@ def test_an_error_in_a_part_reaches_the_caller(monkeypatch):
 def test_a_set_without_pairs_has_empty_masks():
     masks = pair_masks(PAIRS[:0])
     assert isinstance(masks, PairMasks) and masks.breast.shape == (0, 2, 64, 64) and len(masks) == 0
-    assert artefact_scores(PAIRS[:0], masks).shape == (0, 6)
+    assert artefact_scores(PAIRS[:0], masks).shape == (0, len(DETECTORS))
     assert texture_features(PAIRS[:0], masks).shape == texture_features(PAIRS, pair_masks(PAIRS)).iloc[:0].shape

@@ -124,4 +124,5 @@ def test_views_on_two_sides_are_counted_by_patient():
     assert apart.loc["real", "n"] == 6 and apart.loc["real", "count"] == 0.5, "one of two breasts of one patient"
     assert apart.loc["drawn", "n"] == 3 and apart.loc["drawn", "rate"] == pytest.approx(1 / 3)
     assert rates["set"].tolist() == ["real"] * (len(rates) // 2) + ["drawn"] * (len(rates) // 2)
-    assert rates["variant"].eq("mirror-off").all() and rates["rate"].between(rates["low"], rates["high"]).all()
+    known = rates.dropna(subset=["rate"])  # of views with one outline, no detector says whose it is
+    assert rates["variant"].eq("mirror-off").all() and known["rate"].between(known["low"], known["high"]).all()

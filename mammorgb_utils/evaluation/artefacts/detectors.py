@@ -23,6 +23,7 @@ THRESHOLDS = {
     "cut_breast": 0.46,  # width at the image's edge [of the breast's depth]
     "view_mismatch": 0.46,  # areas' ratio, apart from the usual one [natural logarithm]
     "checkerboard": 0.92,  # power at the grid's own frequencies over that beside them [log10]
+    "other_contour": 0.3,  # how far the other view's outline stands out [its spread along it]
 }
 ANY = "any"  # the column that says whether a pair carries one of them
 
@@ -40,6 +41,11 @@ _USUAL_TOP = 0.80  # of the depth: phantoms' CC views lie high and reach it uncu
 _USUAL_RATIO = 1.12  # MLO area over CC area: the middle of what is expected with muscle, 1.05 to 1.4
 _SWAPPED = 1.0  # score of a pair whose muscle is in the wrong view, or in none
 _REACHES_TOP = 0.3  # of the depth: MLO views are wider at the upper edge, as the muscle goes on beyond it
+_OUTLINE_LEAST = 0.08  # of the side: a shorter part of the other view's outline, away from the own one, says nothing
+_OUTLINE_CONTRAST = 0.02  # of the intensity scale: its share counts that stands out by more, in one direction
+_OUTLINE_FULL = 0.5  # of the side: a shorter part counts for less
+_FEW_BESIDE = 0.05  # of the pixels around a point: with fewer beside the outline, nothing is said of it
+_GRAIN = 0.01  # of the intensity scale: least spread along an outline
 _PERIODS = (2, 4)  # px: the grids that doubling once or twice leaves
 
 
@@ -127,8 +133,21 @@ def checkerboard(look: Look) -> float:
     return max(_grid_power(view) for view in look.full)
 
 
+def other_contour(look: Look) -> float:
+    """How far the other view's outline stands out in a view from what is on both sides of it: mean over standard
+    deviation along it, times the share that does so; the plainest of both views. Packing them in channels invites it.
+    """
+    if len(look.seen) < 2:
+        return np.nan
+    edge = look.muscle & ~_grown(look.muscle, -2 * _grain(look.muscle))
+    muscles = np.zeros_like(edge), _grown(edge, 2 * _grain(edge))
+    return _plainest(score for i in look.seen for score in
+                     _outline_contrast(look.views[i], look.breast[i], look.breast[1 - i], muscles[i]))
+
+
+# Larger where it is plainer.
 DETECTORS = {score.__name__: score for score in (background_offset, edge_line, label_remnant, cut_breast,
-                                                 view_mismatch, checkerboard)}  # larger where it is plainer
+                                                 view_mismatch, checkerboard, other_contour)}
 
 
 def artefact_scores(pairs: np.ndarray, masks: PairMasks) -> pd.DataFrame:
@@ -215,6 +234,41 @@ def _width_at_edges(mask: np.ndarray) -> tuple[float, float]:
         return 1.0, 1.0
     widths, rows = mask.sum(axis=1), edge_columns(len(mask))
     return float(widths[:rows].mean() / widths.max()), float(widths[-rows:].mean() / widths.max())
+
+
+def _outline_contrast(view: np.ndarray, own: np.ndarray, other: np.ndarray, left_out: np.ndarray) -> list[float]:
+    """The score of one view, unsigned, as bright and dark lines count; nothing where the two outlines hardly part.
+
+    Tissue and air are looked at apart, so that the view's own skin line stands beside nothing.
+    """
+    step, side, apart = _grain(view), len(view), []
+    within = _grown(other, -step)
+    outline, bands = other & ~within & ~left_out, (within & ~_grown(other, -3 * step), _grown(other, 2 * step) & ~other)
+    outline[:2 * step] = outline[-2 * step:] = outline[:, :2 * step] = outline[:, -2 * step:] = False
+    for zone in (_grown(own, -2 * step), ~_grown(own, step)):
+        near = [ndimage.uniform_filter((band & zone).astype(np.float32), 4 * step + 1) for band in bands]
+        seen = outline & zone & (near[0] > _FEW_BESIDE) & (near[1] > _FEW_BESIDE)
+        beside = [ndimage.uniform_filter(view * (band & zone), 4 * step + 1)[seen] / share[seen]
+                  for band, share in zip(bands, near, strict=True)]
+        apart.append(view[seen] - 0.5 * sum(beside))
+    apart = np.concatenate(apart)
+    length = apart.size / step
+    if length < _OUTLINE_LEAST * side:
+        return []
+    one_way = abs(np.mean(apart > _OUTLINE_CONTRAST) - np.mean(apart < -_OUTLINE_CONTRAST))
+    long = min(1.0, np.sqrt(length / (_OUTLINE_FULL * side)))
+    return [float(one_way * long * abs(apart.mean()) / (apart.std() + _GRAIN))]
+
+
+def _grain(image: np.ndarray) -> int:
+    """Pixels of a line that is drawn one pixel wide at 64 px."""
+    return max(1, image.shape[-1] // 64)
+
+
+def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """The mask and what is so near to it; below 0, the mask without its rim."""
+    wider = ndimage.maximum_filter if pixels > 0 else ndimage.minimum_filter
+    return wider(mask, 2 * abs(pixels) + 1, mode="nearest")
 
 
 def _grid_power(view: np.ndarray) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_views import breast, mlo_breast, wedge
+from scipy import ndimage
 from scipy.stats import binomtest
 
 from mammorgb_utils.evaluation.artefacts import (
@@ -115,6 +116,27 @@ def test_masks_of_other_pairs_and_values_that_are_not_finite_are_refused():
         artefact_scores(broken, masks)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("which", "depth"), [(0, 0.025), (1, 0.2), (1, -0.25)])  # in air, in tissue, dark in tissue
+def test_the_other_views_outline_is_seen_where_it_was_drawn(size, which, depth):
+    pair, grain = plain(size), size // 64
+    if which == 1:
+        pair[0] = smooth(breast(size, 0.45, 0.3))
+    other = pair[1 - which] > 0.05
+    line = other & ~ndimage.minimum_filter(other, 2 * grain + 1, mode="nearest")
+    assert "other_contour" not in found(pair)
+    pair[which] = np.clip(pair[which] + depth * line, 0.0, 1.0).astype(np.float32)
+    assert "other_contour" in found(pair)
+    away = plain(size)
+    away[which] = np.clip(away[which] + depth * np.roll(line, -6 * grain, axis=1), 0.0, 1.0)
+    assert "other_contour" not in found(away), "a line elsewhere is another artefact"
+
+
+def test_of_two_views_with_one_outline_nothing_is_said():
+    pair = np.stack([smooth(breast(64, 0.6)), smooth(breast(64, 0.62))])[None]
+    assert np.isnan(artefact_scores(pair, pair_masks(pair))["other_contour"][0])
+
+
 def test_flags_are_scores_beyond_thresholds(monkeypatch):
     pairs = plain(64)[None]
     scores = artefact_scores(pairs, pair_masks(pairs))
@@ -157,7 +179,7 @@ def test_thresholds_are_those_that_the_benchmark_found():
 
 
 def test_thresholds_follow_the_rule_from_the_fitted_cohorts_scores():
-    scores = pd.read_csv(RESULTS / "artefact_scores.csv", keep_default_na=False)
+    scores = pd.read_csv(RESULTS / "artefact_scores.csv", keep_default_na=False, na_values=dict.fromkeys(DETECTORS, ""))
     fit = scores[scores["cohort"] == "fit"]
     for name, threshold in THRESHOLDS.items():
         clean = fit.loc[fit["origin"] == "clean", name].quantile(0.99)

@@ -19,7 +19,7 @@ def rate_rows(n=400, count=28):
 def test_rates_have_a_row_a_kind_a_dot_a_set_and_the_papers_range():
     figure = figures.artefacts(rate_rows(), paper=(0.06, 0.08))
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()][-2:] == ["Checkerboard", "Any"]
+    assert [label.get_text() for label in axes.get_yticklabels()][-2:] == ["Other contour", "Any"]
     dots = [line for line in axes.lines if line.get_marker() in ("o", "s", "^", "D", "v")]
     assert len(dots) == 5 * (len(DETECTORS) + 1) and dots[0].get_marker() == "v", "training pairs come first"
     assert {"Training, n = 400", "Real, n = 400", "The paper's range"} <= set(texts(figure))
