@@ -53,6 +53,9 @@ class Stream(IntEnum):
     CONTROL_CHANNEL = 105
     PROBE_NOISE = 106
     LABEL_DROPOUT = 107
+    # what a model knows of pairs that it never saw
+    PROBED_PAIRS = 110
+    PAIRING_GAIN = 111
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

@@ -1,29 +1,39 @@
-"""How far a study's models have learned: loss on held-out pairs, and whether they tell a pair from strangers."""
+"""How far a study's models have learned: loss on held-out pairs, and whether they tell a pair from a stranger's."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from tqdm import tqdm
 
-from mammorgb_utils.diffusion.encoding import encode_batch
-from mammorgb_utils.diffusion.engine.base import base_folder, load_base, pick_device
+from mammorgb_utils.data.pairs import HELDOUT, load_pairs
 from mammorgb_utils.diffusion.engine.looks import strip_steps
-from mammorgb_utils.diffusion.engine.model_folder import RECORD, milestone_dir
-from mammorgb_utils.diffusion.learning import TIMESTEPS, denoising_losses
-from mammorgb_utils.diffusion.pairing import pairing_losses
-from mammorgb_utils.diffusion.sampling import open_for_sampling
+from mammorgb_utils.diffusion.engine.model_folder import RECORD, array_sha256, milestone_dir
 from mammorgb_utils.diffusion.training import training_steps
-from mammorgb_utils.evaluation.masks import breast_mask
+from mammorgb_utils.experiments.pairing_gain import (
+    MIDDLE,
+    gain_row,
+    group_losses,
+    groups_of_like_area,
+    model_digest,
+    open_any,
+)
+from mammorgb_utils.output import style
+from mammorgb_utils.output.records import read_json
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import Run, read_table, write_csv
+from mammorgb_utils.runs import Run, digest, exclusive, write_csv
 
-MIDDLE = (300, 450, 600)  # timesteps that hold what two views share
-CANDIDATES = 8  # own MLO and seven strangers of like area
-_CURVE = "learning_curve.csv"
+TIMESTEPS = (50, *MIDDLE, 900)  # grain, what two views share, almost noise
+FALL = 0.01  # of the middle timesteps' loss in the last sixth of a training: more than that is still learning
+STILL = "still learning"
+_COLUMNS = ("encoding", "step", "timestep", "n", "loss", "gain", "gain_low", "gain_high", "fall", "note")
+_GROUPS = (30, 50)  # one couple of breasts in so many held-out pairs, and at most: minutes of a CPU for all models
 
 
 def moments(protocol: Protocol, n_pairs: int) -> frozenset[int]:
@@ -32,64 +42,109 @@ def moments(protocol: Protocol, n_pairs: int) -> frozenset[int]:
     return strip_steps(steps) - {steps}
 
 
-def strangers_of_like_area(areas: np.ndarray, patients: np.ndarray, n: int) -> np.ndarray:
-    """`(N, 1 + n)` rows of views: each one's own first, then the `n` of other patients whose area is nearest."""
-    apart = np.abs(areas[:, None] - areas[None]).astype(float)
-    apart[np.asarray(patients)[:, None] == np.asarray(patients)[None]] = np.inf
-    return np.column_stack([np.arange(len(areas)), np.argsort(apart, axis=1, kind="stable")[:, :n]])
+def learning_curve(run: Run, encoding: str, *, progress: bool = True) -> pd.DataFrame:
+    """Loss and pairing gain of an encoding's models on held-out pairs, from the base (step 0) to the last model.
 
-
-def learning_curve(run: Run, encoding: str, pairs: np.ndarray, patients: np.ndarray, n: int) -> pd.DataFrame:
-    """Loss and pairing gain of an encoding's models, from the base (step 0) to the last; computed once, then read.
-
-    Args:
-        run: A study whose encoding is trained.
-        encoding: Which.
-        pairs, patients: `(N, 2, H, W)` in [0, 1] that no model saw, and their patients.
-        n: How many of them are measured, the first ones.
+    Computed once, to `training/<encoding>/learning_curve.csv`, and anew for other models or pairs. Every model meets
+    the same pairs and noise; a CC's stranger is the breast that is nearest to it in area.
 
     Returns:
-        One row a step and timestep: `encoding`, `step`, `timestep`, `n`, `loss` (mean squared error of the
-        prediction), and at the middle timesteps `gain` (how much less the loss is beside the own MLO than beside
-        strangers of like area, as a share) and `top1` (share of pairs whose own MLO has the lowest loss of eight).
+        One row a step and timestep, `middle` (mean over `MIDDLE`) last: `encoding`, `step`, `timestep`, `n` (pairs),
+        `loss` (mean squared error of the prediction), `gain` (how much lower it is beside the own MLO than beside the
+        stranger's, a share) with `gain_low`, `gain_high` (95 %); `fall` (how much lower the loss is than at the moment
+        before, a share); `note`: `STILL` in the last middle row where that is more than `FALL`. Without held-out pairs
+        there is no row.
     """
-    file, digest = run.training(encoding) / _CURVE, _record(run.model(encoding))["digest"]
-    known = read_table(file) if file.is_file() else pd.DataFrame({"model": []})
-    if len(known) and (known["model"] == digest).all() and (known["n"] == n).all():
-        return known.drop(columns="model")
-    pairs, patients = np.asarray(pairs[:n], np.float32), np.asarray(patients)[:n]
-    areas = np.array([breast_mask(view, run.protocol.mask_method).sum() for view in pairs[:, 1]])
-    candidates = strangers_of_like_area(areas, patients, CANDIDATES - 1)
-    rows = [row for step, folder in _models(run, encoding).items()
-            for row in _measured(folder, step, encoding, pairs, candidates, run.protocol)]
-    table = pd.DataFrame(rows).assign(encoding=encoding, n=n, model=digest)
-    write_csv(file, table)
-    return table.drop(columns="model")
+    pairs, index = load_pairs(run, HELDOUT)
+    groups = groups_of_like_area(pairs, index["patient"].to_numpy(), 2,
+                                 int(np.clip(len(pairs) // _GROUPS[0], 1, _GROUPS[1])), run.protocol)
+    models, file = _models(run, encoding), _file(run, encoding)
+    made_from = {"models": [model_digest(run, folder) for folder in models.values()], "timesteps": TIMESTEPS,
+                 "pairs": array_sha256(np.asarray(pairs[groups.ravel()])), "seed": run.protocol.seed}
+    known = digest(made_from)
+    with exclusive(file.parent):
+        if not file.is_file() or not pd.read_csv(file)["made_from"].eq(known).all():
+            rows = []
+            for step, folder in tqdm(models.items(), f"learning, {encoding}", unit="model", disable=not progress):
+                if len(groups):
+                    losses = group_losses(open_any(run, folder), pairs, groups, encoding, run.protocol, TIMESTEPS)
+                    rows += _rows(step, losses, run.protocol)
+            write_csv(file, _with_falls(rows, encoding).assign(made_from=known))
+    return read_curves(run, [encoding])
 
 
-def _record(folder: Path) -> dict:
-    return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+def read_curves(run: Run, encodings: Iterable[str]) -> pd.DataFrame:
+    """What `learning_curve` found for some encodings."""
+    tables = [pd.read_csv(_file(run, encoding), dtype={"timestep": str, "note": str})
+              for encoding in encodings]
+    return pd.concat(tables, ignore_index=True)[list(_COLUMNS)].fillna({"note": ""})
 
 
-def _models(run: Run, encoding: str) -> dict[int, Path]:
-    last = _record(run.model(encoding))["steps"]
+def _file(run: Run, encoding: str) -> Path:
+    return run.training(encoding) / "learning_curve.csv"
+
+
+def _models(run: Run, encoding: str) -> dict[int, Path | None]:
+    """Folder by step; None is the base. A model that was trained without moments has a start and an end alone."""
+    last = read_json(run.model(encoding) / RECORD)["steps"]
     kept = {step: milestone_dir(run.training(encoding), step) for step in sorted(strip_steps(last) - {last})}
-    return {0: base_folder(run.protocol.base_model),
-            **{step: folder for step, folder in kept.items() if (folder / RECORD).is_file()},
-            last: run.model(encoding)}
+    kept = {step: folder for step, folder in kept.items() if (folder / RECORD).is_file()}
+    return {0: None, **kept, last: run.model(encoding)}
 
 
-def _measured(folder: Path, step: int, encoding: str, pairs: np.ndarray, candidates: np.ndarray,
-              protocol: Protocol) -> list[dict[str, float]]:
-    model = open_for_sampling(folder) if step else load_base(protocol.base_model, protocol.image_size)
-    model[0].to(pick_device()).eval()
-    images = encode_batch(torch.from_numpy(pairs), encoding, protocol.sum_scale)
-    own = denoising_losses(*model, images, seed=protocol.seed).mean(axis=0)
-    rows = {t: {"step": step, "timestep": t, "loss": loss} for t, loss in zip(TIMESTEPS, own, strict=True)}
-    losses = pairing_losses(model, pairs, candidates, encoding, seed=protocol.seed, sum_scale=protocol.sum_scale,
-                            timesteps=MIDDLE)
-    for t, those in zip(MIDDLE, np.moveaxis(losses, -1, 0), strict=True):
-        others = those[:, 1:].mean(axis=1)
-        rows[t] |= {"gain": float(((others - those[:, 0]) / others).mean()),
-                    "top1": float((those.argmin(axis=1) == 0).mean())}
-    return list(rows.values())
+def _rows(step: int, losses: np.ndarray, protocol: Protocol) -> list[dict[str, object]]:
+    parts = {str(t): losses[..., place] for place, t in enumerate(TIMESTEPS)}
+    parts["middle"] = losses[..., np.isin(TIMESTEPS, MIDDLE)].mean(axis=-1)
+    found = {t: gain_row(part, protocol) for t, part in parts.items()}
+    return [{"step": step, "timestep": t, "loss": row["own"]}
+            | {name: row[name] for name in ("n", "gain", "gain_low", "gain_high")} for t, row in found.items()]
+
+
+def _with_falls(rows: list[dict[str, object]], encoding: str) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=None if rows else list(_COLUMNS)).assign(encoding=encoding)
+    if rows:
+        table["fall"] = -table.groupby("timestep")["loss"].pct_change()
+        last = (table["step"] == table["step"].max()) & (table["timestep"] == "middle")
+        table["note"] = np.where(last & (table["fall"] > FALL), STILL, "")
+    return table[list(_COLUMNS)]
+
+
+@style.styled
+def figure(curves: pd.DataFrame) -> Figure:
+    """How far models have learned, from rows of `learning_curve`.
+
+    Loss on held-out pairs at the middle timesteps over the steps, an open end where it still falls; the same at the
+    lowest and the highest timestep, over the base's; and the pairing gain with its interval.
+    """
+    drawn = style.new_figure(style.DOUBLE_COLUMN, 68.0)
+    panels = drawn.subplots(1, 3)
+    names = style.present_sets(curves["encoding"])
+    for name in names:
+        parts = dict(list(curves[curves["encoding"] == name].groupby("timestep")))
+        middle, mark = parts["middle"], style.mark(name)
+        ends = [mark["color"]] * (len(middle) - 1) + ["white" if (middle["note"] == STILL).any() else mark["color"]]
+        for axes, column in ((panels[0], "loss"), (panels[2], "gain")):
+            axes.plot(middle["step"], middle[column], color=mark["color"], linestyle=style.LINES[name], zorder=2)
+            axes.scatter(middle["step"], middle[column], s=20, marker=mark["marker"], color=ends, zorder=3,
+                         edgecolor=style.EDGE, linewidth=0.6, clip_on=False)
+        panels[2].vlines(middle["step"], middle["gain_low"], middle["gain_high"], color=style.EDGE, linewidth=0.7)
+        for timestep, width in ((TIMESTEPS[0], 0.8), (TIMESTEPS[-1], 1.6)):
+            other = parts[str(timestep)]
+            panels[1].plot(other["step"], other["loss"] / other["loss"].iloc[0], color=mark["color"], linewidth=width,
+                           linestyle=style.LINES[name])
+    for axes, label in zip(panels, ("Loss at middle timesteps, held out", "Loss over the base's",
+                                    "Loss lower beside the own MLO"), strict=True):
+        axes.set(xlabel="Training step", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    panels[0].set_ylim(0, None)
+    panels[2].axhline(0.0, **style.DASHED)
+    panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
+    handles = [Line2D([], [], linestyle=style.LINES[name], label=style.LABELS[name], **style.mark(name))
+               for name in names]
+    handles.append(Line2D([], [], linestyle="", label="Open end: still learning",
+                          **style.mark("real") | {"color": "white"}))
+    handles.append(Line2D([], [], color=style.EDGE, linewidth=0.8,
+                          label=f"b: thin t = {TIMESTEPS[0]}, bold t = {TIMESTEPS[-1]}"))
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=3.0, columnspacing=1.0)
+    style.panel_letters(panels)
+    return drawn

@@ -16,7 +16,8 @@ from mammorgb_utils.runs import read_table
 CLAIMS = "claims"
 LEDGER = "claims_ledger"
 SLOW, FAST = 1e-5, 1e-4  # the learning rates that a claim compares
-_COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "judged_by", "also"]
+OWN_TRAININGS = ("A1_learning_rate", "A5_third_channel")  # judge models of their own, whose curves aren't measured
+_COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "learning", "judged_by", "also"]
 
 
 def claims_ledger(tables: Path) -> pd.DataFrame:
@@ -26,10 +27,11 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
         tables: A study's `tables/`; what was changed there since it was written, or is another study's, isn't read.
 
     Returns:
-        One row a claim, by id: the columns of `evaluate_claims`, `judged_by` (the notebook), `also` (what notebook 05
+        One row a claim, by id: the columns of `evaluate_claims`, `learning` (which of the study's models that it speaks
+        of were still learning, by notebook 05's table, or `flat`), `judged_by` (the notebook), `also` (what notebook 05
         said where an appendix judged after it); text, empty where nothing is known.
     """
-    listed = load_outputs().tables
+    listed, learning = load_outputs().tables, _learning(tables / "learning.csv")
     rows: dict[str, dict[str, str]] = {}
     for name in [CLAIMS, *(name for name in listed if name.endswith("_claim"))]:
         for row in _judged(tables / f"{name}.csv"):
@@ -37,7 +39,9 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
             if row["id"] in rows and row["verdict"].startswith(NOT_RUN):
                 continue
             also = "" if known["verdict"].startswith(NOT_RUN) else f"{known['judged_by']}: {known['verdict']}"
-            rows[row["id"]] = known | row | {"judged_by": listed[name].notebook, "also": also}
+            own = listed[name].notebook in OWN_TRAININGS or row["verdict"].startswith(NOT_RUN)
+            rows[row["id"]] = known | row | {"judged_by": listed[name].notebook, "also": also,
+                                             "learning": "" if own else learning}
     blank = dict.fromkeys(_COLUMNS, "")
     return pd.DataFrame([blank | rows[name] for name in sorted(rows)], columns=_COLUMNS)
 
@@ -49,14 +53,28 @@ def is_current(tables: Path) -> bool:
 
 
 def _judged(path: Path) -> list[dict[str, str]]:
+    frame = _as_written(path)
+    return frame.to_dict("records") if {"id", "verdict"} <= set(frame.columns) else []
+
+
+def _learning(path: Path) -> str:
+    """What is said of claims about the study's own models; empty where their curves aren't known."""
+    frame = _as_written(path)
+    if frame.empty or not {"encoding", "note"} <= set(frame.columns):
+        return ""
+    still = frame.loc[frame["note"] != "", ["note", "encoding"]].groupby("note")["encoding"].agg(", ".join)
+    return "; ".join(f"{note}: {names}" for note, names in still.items()) or "flat"
+
+
+def _as_written(path: Path) -> pd.DataFrame:
+    """A table as text; without rows where it isn't there, isn't what its notebook wrote, or can't be read."""
     if not path.is_file() or state(path) in (CHANGED, FOREIGN):
-        return []
+        return pd.DataFrame()
     try:
         frame = read_table(path)
     except (ValueError, OSError):  # empty, or no CSV
-        return []
-    frame = frame.astype(object).where(frame.notna(), "").astype(str)
-    return frame.to_dict("records") if {"id", "verdict"} <= set(frame.columns) else []
+        return pd.DataFrame()
+    return frame.astype(object).where(frame.notna(), "").astype(str)
 
 
 def learning_rate_claim(runs: pd.DataFrame, prediction_type: str) -> dict[str, str]:

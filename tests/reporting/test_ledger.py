@@ -39,3 +39,14 @@ def test_a_changed_or_broken_table_judges_nothing(tables):
 
 def test_no_table_at_all_gives_an_empty_ledger(tmp_path):
     assert claims_ledger(tmp_path).empty
+
+
+def test_a_claim_about_models_that_still_learn_says_so(tables):
+    curves = pd.DataFrame({"encoding": ["sum", "sum", "zero", "zero"], "step": [5, 6] * 2, "timestep": "middle",
+                           "note": ["", "still learning", "", ""]})
+    save_table(curves.assign(n=8, loss=0.1, gain=0.0, gain_low=0.0, gain_high=0.0, fall=0.0), tables, "learning")
+    learning = claims_ledger(tables).set_index("id")["learning"]
+    assert learning.to_dict() == {"C1": "still learning: sum", "C4": "", "C6": ""}, "A5 judges trainings of its own"
+    save_table(curves.assign(note="", n=8, loss=0.1, gain=0.0, gain_low=0.0, gain_high=0.0, fall=0.0), tables,
+               "learning")
+    assert claims_ledger(tables)["learning"].tolist() == ["flat", "", ""]
