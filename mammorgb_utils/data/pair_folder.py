@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from mammorgb_utils.data.geometry import area_resize
-from mammorgb_utils.runs import atomic_path, read_table
+from mammorgb_utils.runs import atomic_path
 
 VIEWS = ("CC", "MLO")
 _FILE = re.compile(r"(?P<pair>.+)_(?P<view>CC|MLO)\.png", re.IGNORECASE)
@@ -88,7 +88,10 @@ def load_patients(path: Path, n: int) -> np.ndarray:
     Returns:
         `(n,)` whole numbers: who belongs together, and no name.
     """
-    table = read_table(Path(path))
+    try:  # names need to be told apart, not read: any encoding with commas does
+        table = pd.read_csv(path, dtype=str, encoding_errors="surrogateescape")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError):
+        raise PairFolderError(f"{path.name}: not a CSV table; save one with commas and a column 'patient'") from None
     if "patient" not in table or table["patient"].isna().any():
         raise PairFolderError(f"{path.name}: needs a column 'patient' without empty cells")
     if len(table) != n:

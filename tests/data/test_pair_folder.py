@@ -164,6 +164,13 @@ def test_patients_are_numbers_not_names(tmp_path):
     assert load_patients(file, 3).tolist() == [0, 1, 0]
     with pytest.raises(PairFolderError, match="3 rows for 4 pairs"):
         load_patients(file, 4)
+    for encoding in ("utf-8-sig", "cp1252"):
+        file.write_text("pair,patient\na,Müller\nb,Maier\nc,Müller\n", encoding=encoding)
+        assert load_patients(file, 3).tolist() == [0, 1, 0]
+    for content in (b"", "pair,patient\na,b\n".encode("utf-16"), b'pair,patient\n"a,b,c\n'):
+        file.write_bytes(content)
+        with pytest.raises(PairFolderError, match="index.csv: (not a CSV table|needs a column|1 rows|0 rows)"):
+            load_patients(file, 3)
     file.write_text("pair,patient\na,\n")
     with pytest.raises(PairFolderError, match="column 'patient' without empty cells"):
         load_patients(file, 1)

@@ -18,6 +18,7 @@ from mammorgb_utils.streams import Stream, generator
 
 PAGE, KEY = "reader_study.html", "key/key.json"  # in the folder of a study
 FORMAT = {"key": "mammorgb-reader-key/1", "result": "mammorgb-reader-result/1"}
+_CASE = ["case", "set", "pair", "repeat_of"]
 READER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")  # a pseudonym
 ORIGINS = ("real", "synthetic")
 SCALE = (1, 2, 3, 4, 5)  # of confidence and of consistency
@@ -70,7 +71,7 @@ def read_key(path: Path) -> Key:
     """Read a key; `ReaderStudyError` where the file is absent, isn't a key, or was edited."""
     content = _read_signed(path, "key", "take the key.json that was written with the page")
     try:
-        cases = pd.DataFrame(content["cases"], columns=["case", "set", "pair", "repeat_of"], dtype=str)
+        cases = pd.DataFrame([[case[name] for name in _CASE] for case in content["cases"]], columns=_CASE, dtype=str)
         return Key(content["study"], content["page"], content["page_sha256"], content["patients"], cases)
     except (KeyError, TypeError) as error:
         raise ReaderStudyError(f"{path.name} lacks {error}: take the key.json that was written with the page") from None
@@ -94,10 +95,10 @@ def read_results(paths: Sequence[Path], key: Key) -> pd.DataFrame:
 
 def _read_signed(path: Path, kind: str, remedy: str) -> dict[str, Any]:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())  # in any Unicode encoding that an editor may have chosen
     except FileNotFoundError:
         raise ReaderStudyError(f"{path.name} not found; {remedy}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise ReaderStudyError(f"{path.name} isn't JSON, perhaps it was cut; {remedy}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT[kind]:
         raise ReaderStudyError(f"{path.name} isn't a reader study's {kind}; {remedy}")
@@ -115,20 +116,20 @@ def _reading(path: Path, key: Key) -> pd.DataFrame:
     if content.get("page") != key.page:
         raise ReaderStudyError(f"{path.name} was answered on a page that isn't the one which was built: page or key "
                                "was changed; have the reader answer the page as it was built")
-    if not READER.fullmatch(str(content.get("reader"))):
-        raise ReaderStudyError(f"{path.name}: reader {content.get('reader')!r} isn't a pseudonym of letters, digits, "
-                               "'-' and '_'")
+    if not isinstance(reader := content.get("reader"), str) or not READER.fullmatch(reader):
+        raise ReaderStudyError(f"{path.name}: reader {reader!r} isn't a pseudonym of letters, digits, '-' and '_'")
+    if not isinstance(simulated := content.get("simulated", False), bool):
+        raise ReaderStudyError(f"{path.name}: simulated is {simulated!r}, which isn't true or false")
     answers = _checked(path.name, content.get("answers"), key.cases["case"].to_list())
     found = key.cases.merge(answers, on="case", validate="one_to_one")
     signed = found["confidence"].where(found["origin"] == "synthetic", -found["confidence"])
-    found = found.assign(reader=content["reader"], simulated=bool(content.get("simulated")), score=signed,
-                         synthetic=found["set"] != "real")
+    found = found.assign(reader=reader, simulated=simulated, score=signed, synthetic=found["set"] != "real")
     return found.join(pd.DataFrame({name: [name in row for row in found["artefacts"]] for name in ARTEFACTS}))
 
 
 def _checked(name: str, answers: Any, cases: list[str]) -> pd.DataFrame:
     rows = [row for row in answers if isinstance(row, dict)] if isinstance(answers, list) else []
-    given = [row.get("case") for row in rows]
+    given = [str(row.get("case")) for row in rows]
     if len(set(given)) != len(given) or not set(given) <= set(cases):
         raise ReaderStudyError(f"{name}: answers to cases that the page doesn't have, or two to one; ask the reader to "
                                "save it from the page again")
@@ -142,6 +143,8 @@ def _checked(name: str, answers: Any, cases: list[str]) -> pd.DataFrame:
                                        f"of {', '.join(map(str, allowed))}")
         if not isinstance(row.get("artefacts"), list) or not set(map(str, row["artefacts"])) <= set(ARTEFACTS):
             raise ReaderStudyError(f"{name}: artefacts of case {row['case']} hold a kind that the page doesn't have")
+        if isinstance(row.get("seconds"), bool) or not isinstance(row.get("seconds", 0), int | float):
+            raise ReaderStudyError(f"{name}: seconds of case {row['case']} is {row['seconds']!r}, which isn't a number")
     return pd.DataFrame(rows, columns=["case", "origin", "confidence", "consistency", "artefacts", "seconds"])
 
 

@@ -218,7 +218,7 @@ def command(options: argparse.Namespace) -> None:
     readings = read_results(options.results, key)
     table, rates = score_readers(readings), artefact_rates(readings)
     note = remark(readings)
-    out = options.out or options.key.parent.parent / "scores"
+    out = options.out or options.key.resolve().parent.parent / "scores"
     save_table(table, out, "reader_study", remark=note)
     save_table(rates, out, "reader_study_artefacts", remark=note)
     save_figure(figure(readings, table, rates), out, "reader_study")

@@ -157,7 +157,18 @@ def broken(answers, **changes):
     (lambda r: {"answers": broken(r["answers"], confidence=7)}, "confidence of case c001 is 7"),
     (lambda r: {"answers": broken(r["answers"], consistency=None)}, "consistency of case c001 is None"),
     (lambda r: {"answers": broken(r["answers"], origin=["real"])}, "origin of case c001"),
-    (lambda r: {"answers": broken(r["answers"], artefacts=["ghost"])}, "a kind that the page doesn't have")])
+    (lambda r: {"answers": broken(r["answers"], artefacts=["ghost"])}, "a kind that the page doesn't have"),
+    (lambda r: {"answers": broken(r["answers"], artefacts=[["other"], None])}, "a kind that the page doesn't have"),
+    (lambda r: {"answers": broken(r["answers"], case=["c001"])}, "cases that the page doesn't have"),
+    (lambda r: {"answers": broken(r["answers"], case={})}, "cases that the page doesn't have"),
+    (lambda r: {"answers": broken(r["answers"], confidence=True)}, "confidence of case c001 is True"),
+    (lambda r: {"answers": broken(r["answers"], consistency=2.5)}, "consistency of case c001 is 2.5"),
+    (lambda r: {"answers": broken(r["answers"], seconds="long")}, "seconds of case c001 is 'long'"),
+    (lambda r: {"answers": [1, None, "c001"]}, "16 of 16 cases have no answer"),
+    (lambda r: {"answers": {"c001": "real"}}, "16 of 16 cases have no answer"),
+    (lambda r: {"reader": 7}, "reader 7 isn't a pseudonym"),
+    (lambda r: {"reader": ["R1"]}, "isn't a pseudonym"),
+    (lambda r: {"simulated": "no"}, "simulated is 'no', which isn't true or false")])
 def test_results_that_cannot_be_scored_are_named(study, tmp_path, change, message):
     _, _, key = study
     result = simulated_result(key, seed=1)
@@ -185,6 +196,36 @@ def test_edits_cuts_and_mix_ups_are_named(study, tmp_path, capsys):
         read_results(twice, key)
     assert main(["reader-study", "score", str(edited), "--key", str(folder / "key" / "key.json")]) == 1
     assert capsys.readouterr().err.startswith("mammorgb reader-study: edited.json was edited")
+
+
+def test_results_in_an_editor_s_encoding_are_read_and_what_is_no_json_is_named(study, tmp_path):
+    _, _, key = study
+    text = json.dumps(simulated_result(key, seed=1))
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "r.json").write_bytes(text.encode(encoding))
+        assert len(read_results([tmp_path / "r.json"], key)) == 16
+    for broken_text in (b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000, b""):
+        (tmp_path / "r.json").write_bytes(broken_text)
+        with pytest.raises(ReaderStudyError, match="r.json isn't"):
+            read_results([tmp_path / "r.json"], key)
+
+
+@pytest.mark.parametrize("change", [
+    lambda c: {"cases": 3}, lambda c: {"cases": [1]}, lambda c: {"cases": [{"case": "c001"}]},
+    lambda c: {"cases": None}])
+def test_a_key_of_odd_types_is_named(study, tmp_path, change):
+    content = json.loads((study[1] / "key" / "key.json").read_text())
+    with pytest.raises(ReaderStudyError, match="key.json lacks"):
+        read_key(saved(tmp_path / "key.json", content, **change(content)))
+
+
+def test_scores_lie_beside_the_page_wherever_the_key_is_named_from(study, tmp_path, monkeypatch, capsys):
+    _, folder, key = study
+    result = saved(tmp_path / "r.json", simulated_result(key, seed=1))
+    monkeypatch.chdir(folder / "key")
+    assert main(["reader-study", "score", str(result), "--key", "key.json"]) == 0
+    assert (folder / "scores" / "reader_study.csv").is_file() and not (folder / "key" / "scores").exists()
+    capsys.readouterr()
 
 
 def known_result(key, path, reader="R1", flip=0):
