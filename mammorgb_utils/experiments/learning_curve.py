@@ -31,7 +31,7 @@ from mammorgb_utils.runs import Run, digest, exclusive, write_csv
 
 TIMESTEPS = (50, *MIDDLE, 900)  # grain, what two views share, almost noise
 FALL = 0.01  # of the middle timesteps' loss in the last sixth of a training: more than that is still learning
-STILL = "still learning"
+STILL, UNKNOWN = "still learning", "end not measured"
 _COLUMNS = ("encoding", "step", "timestep", "n", "loss", "gain", "gain_low", "gain_high", "fall", "note")
 _GROUPS = (30, 50)  # one couple of breasts in so many held-out pairs, and at most: minutes of a CPU for all models
 
@@ -52,8 +52,8 @@ def learning_curve(run: Run, encoding: str, *, progress: bool = True) -> pd.Data
         One row a step and timestep, `middle` (mean over `MIDDLE`) last: `encoding`, `step`, `timestep`, `n` (pairs),
         `loss` (mean squared error of the prediction), `gain` (how much lower it is beside the own MLO than beside the
         stranger's, a share) with `gain_low`, `gain_high` (95 %); `fall` (how much lower the loss is than at the moment
-        before, a share); `note`: `STILL` in the last middle row where that is more than `FALL`. Without held-out pairs
-        there is no row.
+        before, a share); `note`, of the last middle row: `STILL` where that is more than `FALL`, `UNKNOWN` where no
+        model of the last quarter was kept. Without held-out pairs there is no row.
     """
     pairs, index = load_pairs(run, HELDOUT)
     groups = groups_of_like_area(pairs, index["patient"].to_numpy(), 2,
@@ -104,8 +104,10 @@ def _with_falls(rows: list[dict[str, object]], encoding: str) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=None if rows else list(_COLUMNS)).assign(encoding=encoding)
     if rows:
         table["fall"] = -table.groupby("timestep")["loss"].pct_change()
-        last = (table["step"] == table["step"].max()) & (table["timestep"] == "middle")
-        table["note"] = np.where(last & (table["fall"] > FALL), STILL, "")
+        *_, before, end = sorted({0, *table["step"]})
+        last = (table["step"] == end) & (table["timestep"] == "middle")
+        said = UNKNOWN if before < 0.75 * end else STILL
+        table["note"] = np.where(last & ((table["fall"] > FALL) | (said == UNKNOWN)), said, "")
     return table[list(_COLUMNS)]
 
 
@@ -122,7 +124,7 @@ def figure(curves: pd.DataFrame) -> Figure:
     for name in names:
         parts = dict(list(curves[curves["encoding"] == name].groupby("timestep")))
         middle, mark = parts["middle"], style.mark(name)
-        ends = [mark["color"]] * (len(middle) - 1) + ["white" if (middle["note"] == STILL).any() else mark["color"]]
+        ends = [mark["color"]] * (len(middle) - 1) + ["white" if (middle["note"] != "").any() else mark["color"]]
         for axes, column in ((panels[0], "loss"), (panels[2], "gain")):
             axes.plot(middle["step"], middle[column], color=mark["color"], linestyle=style.LINES[name], zorder=2)
             axes.scatter(middle["step"], middle[column], s=20, marker=mark["marker"], color=ends, zorder=3,
@@ -141,7 +143,7 @@ def figure(curves: pd.DataFrame) -> Figure:
     panels[2].yaxis.set_major_formatter(PercentFormatter(1.0))
     handles = [Line2D([], [], linestyle=style.LINES[name], label=style.LABELS[name], **style.mark(name))
                for name in names]
-    handles.append(Line2D([], [], linestyle="", label="Open end: still learning",
+    handles.append(Line2D([], [], linestyle="", label="Open end: not seen to be flat",
                           **style.mark("real") | {"color": "white"}))
     handles.append(Line2D([], [], color=style.EDGE, linewidth=0.8,
                           label=f"b: thin t = {TIMESTEPS[0]}, bold t = {TIMESTEPS[-1]}"))

@@ -29,7 +29,7 @@ from mammorgb_utils.streams import Stream, generator
 
 CANDIDATES = 8  # K: the own MLO and seven strangers'
 MIDDLE = (300, 450, 600)  # timesteps that hold what two views share
-TIMESTEPS = (150, *MIDDLE, 750)
+TIMESTEPS = (*MIDDLE, 750)
 BASE, ANATOMY = "base", "anatomy"  # which never saw pairs; what measured anatomy reaches on the same real pairs
 _COLUMNS = ("set", "timestep", "k", "chance", "n", "own", "strangers", "gain", "gain_low", "gain_high", "top1",
             "top1_low", "top1_high", "top1_relative", "top1_relative_low", "top1_relative_high")
@@ -195,7 +195,7 @@ def figure(table: pd.DataFrame) -> Figure:
     for name, rows in by_step.groupby("set", sort=False):
         x = rows["timestep"].astype(int) + 10 * (names.index(name) - 1.5)
         gains.vlines(x, rows["gain_low"], rows["gain_high"], color=style.EDGE, linewidth=0.9, zorder=2)
-        gains.plot(x, rows["gain"], linewidth=1.0, zorder=3, **_mark(name, True))
+        gains.plot(x, rows["gain"], linewidth=1.0, linestyle=style.LINES.get(name, "-"), zorder=3, **_mark(name, True))
     gains.axhline(0.0, color=style.QUIET, linewidth=0.5, zorder=0)
     gains.set(xlabel="Timestep of 1,000", ylabel="Loss lower beside the own MLO")
     for axis in (picks.yaxis, gains.yaxis):

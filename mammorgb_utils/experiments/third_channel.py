@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.stats import permutation_test, ttest_1samp
 
 from mammorgb_utils.evaluation.statistics import LEVEL, Effect, holm
@@ -22,6 +22,7 @@ from mammorgb_utils.output import style
 MAIN = (("sum", "absdiff"), ("sum", "zero"), ("absdiff", "zero"))  # under Holm
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a seed, round and round
 _MEASURES = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "gain": "Gain: paired − shuffled median IoU"}
+_PAIRING = {"pairing_gain": "Loss lower beside own MLO"}  # where it was measured
 
 
 class PairedContrast(NamedTuple):
@@ -96,17 +97,19 @@ def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float,
     """Trainings with different third channels: what they have to say lies between trainings, not images.
 
     A panel a measure, a row an encoding; a dot is a run, its shape the seed, a bar their mean. Beside them stand the
-    real set's `iou_median` and `gain`, and the band of the EMD of real to real.
+    real set's `iou_median` and `gain`, the band of the EMD of real to real, and 0 where a model can't tell own from
+    strangers.
     """
     names = [name for name in CHANNELS if (runs["encoding"] == name).any()]
+    measures = _MEASURES | (_PAIRING if "pairing_gain" in runs and runs["pairing_gain"].notna().any() else {})
     seeds = sorted(runs["seed"].unique())
     markers = {seed: _MARKERS[i % len(_MARKERS)] for i, seed in enumerate(seeds)}
     colours = {name: style.COLOURS.get(name, style.QUIET) for name in names}
     rows = runs["encoding"].map(names.index)
     places = rows + 0.16 * (runs["seed"].map(seeds.index) - (len(seeds) - 1) / 2)
     drawn = style.new_figure(style.DOUBLE_COLUMN, 30.0 + 8.0 * len(names))
-    panels = drawn.subplots(1, len(_MEASURES), sharey=True)
-    for axes, (name, label) in zip(panels, _MEASURES.items(), strict=True):
+    panels = drawn.subplots(1, len(measures), sharey=True)
+    for axes, (name, label) in zip(panels, measures.items(), strict=True):
         sns.scatterplot(runs, x=name, y=places, hue="encoding", palette=colours, style="seed", markers=markers, s=22,
                         edgecolor=style.EDGE, legend=False, zorder=5, clip_on=False, ax=axes)
         means = runs[name].groupby(rows).mean()
@@ -119,6 +122,9 @@ def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float,
             axes.axvline(real[name], **style.DASHED)
         if 0 < (own := sum(encoding in style.COLOURS for encoding in names)) < len(names):
             axes.axhline(own - 0.5, color=style.QUIET, linewidth=0.4)
+    for axes in panels[len(_MEASURES):]:
+        axes.axvline(0.0, color=style.QUIET, linewidth=0.5, zorder=0)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     panels[0].axvspan(*floor, color=style.BAND, linewidth=0, zorder=0)
     panels[0].set_xlim(0, None)
     panels[0].set_yticks(range(len(names)), [style.NAMES[name] for name in names])

@@ -16,15 +16,19 @@ from mammorgb_utils.diffusion.engine.loop import CHECKPOINTS, STATS
 from mammorgb_utils.diffusion.engine.model_folder import RECORD, array_sha256, milestone_dir
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
 from mammorgb_utils.diffusion.engine.state import Diverged
+from mammorgb_utils.diffusion.sampling import open_for_sampling
 from mammorgb_utils.diffusion.training import train, training_steps
 from mammorgb_utils.evaluation.overlap import plausible
-from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
+from mammorgb_utils.evaluation.sets import Indexed, StudySets, overlap_table, shuffled_table
 from mammorgb_utils.evaluation.statistics import NoiseFloor, emd, noise_floor
+from mammorgb_utils.experiments.pairing_gain import CANDIDATES, MIDDLE, gain_row, group_losses, groups_of_like_area
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import differences, digest, exclusive, write_csv, write_json
 
 CHANNELS = (*THIRD_CHANNELS, *CONTROLS)
 QUALITY = ("iou_median", "shuffled_median", "gain", "emd", "plausible")
+PAIRING = ("pairing_gain", "pairing_gain_low", "pairing_gain_high", "pairing_top1_relative")
+_GROUPS = 10  # of held-out breasts on which a trial's own loss is measured: some seconds
 DRAWN = "drawn"  # name of the set that a trial draws
 TRIAL = "trial.json"
 _COLUMNS = ("encoding", "seed", "learning_rate", "step", "epoch", "n", "n_nan", *QUALITY, "diverged",
@@ -55,7 +59,8 @@ def real_floor(real: pd.DataFrame, n: int, protocol: Protocol) -> NoiseFloor:
 
 
 def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encoding: str, folder: Path, *,
-              milestones: int = 1, keep_models: bool = False, progress: bool = True) -> pd.DataFrame:
+              heldout: Indexed | None = None, milestones: int = 1, keep_models: bool = False,
+              progress: bool = True) -> pd.DataFrame:
     """Train one model, draw from it, measure what was drawn; at once when the folder holds this very trial.
 
     Args:
@@ -64,6 +69,7 @@ def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encodin
         protocol: Budget, seed and learning rate; `n_synthetic` pairs are drawn at each milestone.
         encoding: A name in `CHANNELS`.
         folder: Gets `trial.json`, `overlap.csv` (one row a drawn pair) and `training/stats.jsonl`.
+        heldout: Pairs that weren't learned from, with their index, where the model's own loss on them is wanted.
         milestones: Evenly spaced moments at which the model is drawn from; the last one is the end.
         keep_models: Whether checkpoints, models and samples stay when the trial is finished.
 
@@ -71,7 +77,7 @@ def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encodin
         One row a milestone: `encoding`, `seed`, `learning_rate`, `step`, `epoch`, `n`, `n_nan` (pairs without a mask);
         `iou_median`, `shuffled_median`, `gain` (their difference), `emd` (of IoU, to real), `plausible` (share, by the
         real areas); `diverged` (loss, gradient or weights were no numbers; milestones that weren't reached have n = 0)
-        and `training_seconds` up to the end.
+        and `training_seconds` up to the end. With `heldout` the last one has those of `PAIRING`, as `gain_table` says.
 
     Raises:
         TrialError: The folder holds a trial with another protocol, other pairs or another base.
@@ -86,11 +92,12 @@ def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encodin
     with exclusive(folder):
         record = _open(folder / TRIAL, json.loads(json.dumps(identity)))
         if "rows" not in record:
-            record["rows"] = _perform(pairs, real, protocol, encoding, folder, moments, progress)
+            record["rows"] = _perform(pairs, real, protocol, encoding, folder, moments, heldout, progress)
             write_json(folder / TRIAL, record)
         for part in () if keep_models else _HEAVY:
             shutil.rmtree(folder / part, ignore_errors=True)
-    return pd.DataFrame(record["rows"], columns=list(_COLUMNS)).astype(dict.fromkeys(QUALITY, float))
+    columns = [*_COLUMNS, *(PAIRING if heldout else ())]
+    return pd.DataFrame(record["rows"], columns=columns).astype(dict.fromkeys({*QUALITY, *PAIRING} & {*columns}, float))
 
 
 def _open(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def _open(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _perform(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encoding: str, folder: Path, moments: list[int],
-             progress: bool) -> list[dict[str, Any]]:
+             heldout: Indexed | None, progress: bool) -> list[dict[str, Any]]:
     training, model = folder / "training", folder / "model"
     try:
         train(pairs, protocol, encoding, training, model_dir=model, milestones=moments[:-1], progress=progress)
@@ -133,4 +140,17 @@ def _perform(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encoding
                      **{name: value if np.isfinite(value) else None for name, value in found.items()}}
     if tables:
         write_csv(folder / "overlap.csv", pd.concat(tables, ignore_index=True))
+    if heldout and (model / RECORD).is_file():
+        rows[-1] |= _pairing(model, heldout, encoding, protocol)
     return rows
+
+
+def _pairing(model: Path, heldout: Indexed, encoding: str, protocol: Protocol) -> dict[str, float]:
+    """The columns of `PAIRING`, at the middle timesteps; none where there are too few patients."""
+    pairs, index = heldout
+    groups = groups_of_like_area(pairs, index["patient"].to_numpy(), CANDIDATES, _GROUPS, protocol)
+    if not len(groups):
+        return {}
+    losses = group_losses(open_for_sampling(model), pairs, groups, encoding, protocol, MIDDLE)
+    found = gain_row(losses.mean(axis=-1), protocol)
+    return {name: found[name.removeprefix("pairing_")] for name in PAIRING}

@@ -65,9 +65,9 @@ def curve_rows(encoding, losses, note=""):
 
 
 def test_the_rule_is_more_than_a_hundredth_of_the_loss_over_the_last_moment():
-    for last, note in ((0.0991, ""), (0.0989, curves.STILL)):
-        rows = [{"step": i, "timestep": t, "loss": loss, "n": 2, "gain": 0.0, "gain_low": 0.0, "gain_high": 0.0}
-                for i, loss in enumerate((0.2, 0.1, last)) for t in ("300", "middle")]
+    for before, last, note in ((5, 0.0991, ""), (5, 0.0989, curves.STILL), (3, 0.0991, curves.UNKNOWN)):
+        rows = [{"step": step, "timestep": t, "loss": loss, "n": 2, "gain": 0.0, "gain_low": 0.0, "gain_high": 0.0}
+                for step, loss in ((0, 0.2), (before, 0.1), (6, last)) for t in ("300", "middle")]
         found = curves._with_falls(rows, "sum")
         assert found["note"].tolist() == [""] * 5 + [note] and found["fall"].iloc[2] == pytest.approx(0.5)
 
@@ -79,4 +79,4 @@ def test_the_figure_shows_every_moment_and_an_open_end_where_it_still_falls():
     assert [line.get_ydata().tolist() for line in loss.lines] == [[0.2, 0.1, 0.05], [0.1, 0.05, 0.05]]
     fills = [np.allclose(dots.get_facecolors()[-1][:3], 1.0) for dots in loss.collections]
     assert fills == [True, False] and len(others.lines) == 4 and others.lines[0].get_ydata()[0] == 1.0
-    assert gain.lines[0].get_ydata().tolist() == [0.0, 0.01, 0.02] and "Open end: still learning" in texts(drawn)
+    assert gain.lines[0].get_ydata().tolist() == [0.0, 0.01, 0.02] and "Open end: not seen to be flat" in texts(drawn)

@@ -89,9 +89,9 @@ def run(tmp_path_factory):
 
 def test_models_are_measured_once_and_the_table_has_a_row_a_timestep(run, monkeypatch):
     losses, names = gains.model_losses(run, progress=False)
-    assert list(losses) == ["base", "sum"] and losses["sum"].shape == (1, 8, 8, 5) and names.is_unique
+    assert list(losses) == ["base", "sum"] and losses["sum"].shape == (1, 8, 8, 4) and names.is_unique
     table = gains.gain_table(losses, run.protocol)
-    assert table.loc[table["set"] == "sum", "timestep"].tolist() == ["150", "300", "450", "600", "750", "middle"]
+    assert table.loc[table["set"] == "sum", "timestep"].tolist() == ["300", "450", "600", "750", "middle"]
     assert (table["n"] == 8).all() and (table["top1_low"] <= table["top1"]).all()
     monkeypatch.setattr(gains, "group_losses", None)
     again, _ = gains.model_losses(run, progress=False)
@@ -126,7 +126,7 @@ def test_measured_anatomy_is_the_ceiling_and_groups_without_it_are_left_out():
 
 def test_the_figure_shows_every_set_beside_chance():
     rng = np.random.default_rng(2)
-    losses = {name: 1 + rng.random((4, 8, 8, 5)) for name in ("base", "sum", "absdiff")} | {
+    losses = {name: 1 + rng.random((4, 8, 8, 4)) for name in ("base", "sum", "absdiff")} | {
         "anatomy": rng.random((4, 8, 8, 1))}
     table = gains.gain_table(losses, PROTOCOL)
     drawn = gains.figure(table)
@@ -135,5 +135,5 @@ def test_the_figure_shows_every_set_beside_chance():
     marks = [line for line in drawn.axes[0].lines if line.get_marker() not in ("None", None)]
     middle = table[table["timestep"] == "middle"].set_index("set")
     assert [line.get_ydata()[0] for line in marks[::2]] == middle["top1"].tolist()
-    assert len([line for line in drawn.axes[1].lines if len(line.get_xdata()) == 5]) == 3 and "Chance" in texts(drawn)
+    assert len([line for line in drawn.axes[1].lines if len(line.get_xdata()) == 4]) == 3 and "Chance" in texts(drawn)
     assert gains.figure(gains.gain_table({}, PROTOCOL)).axes, "no held-out pairs"
