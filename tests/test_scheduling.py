@@ -36,7 +36,8 @@ step.wait()
 
 def started(tmp_path, kind="obeys"):
     """A command at work, and the processes that it started."""
-    command = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path), STEPS, kind])
+    command = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path), STEPS, kind],
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # ignored below `&`
     until = time.monotonic() + 30
     while not (tmp_path / "started").is_file() and time.monotonic() < until:
         time.sleep(0.05)
