@@ -26,11 +26,10 @@ def blocks(stats: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs=2, metavar="NAME=FILE", help="what ran it, and its stats.jsonl")
-    named = [run.rsplit("=", 1) for run in parser.parse_args().runs]
-    first, second = (blocks(pd.read_json(file, lines=True)).add_suffix(f" ({name})") for name, file in named)
-    table = first.join(second, how="inner").rename_axis("to_step").reset_index()
-    losses = [f"loss ({name})" for name, _ in named]
-    table["relative_difference"] = table[losses[1]] / table[losses[0]] - 1
+    (first, one), (second, other) = (run.rsplit("=", 1) for run in parser.parse_args().runs)
+    tables = [blocks(pd.read_json(file, lines=True)).add_suffix(end) for file, end in ((one, "_1"), (other, "_2"))]
+    table = tables[0].join(tables[1], how="inner").rename_axis("to_step").reset_index()
+    table = table.assign(difference=table["loss_2"] / table["loss_1"] - 1, machine_1=first, machine_2=second)
     write_csv(RESULT, table.round(5))
     print(table.round(5).to_string())
 
