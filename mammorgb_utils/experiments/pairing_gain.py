@@ -60,6 +60,8 @@ def group_losses(model: tuple[UNet2DModel, DDPMScheduler], pairs: np.ndarray, gr
                  protocol: Protocol, timesteps: tuple[int, ...] = TIMESTEPS) -> np.ndarray:
     """`(G, K, K, len(timesteps))` losses of each CC (second axis) of a group beside each of its MLO views (third)."""
     n, size = groups.shape
+    if n == 0:
+        return np.zeros((0, size, size, len(timesteps)))
     model[0].to(pick_device()).eval()
     places = (np.arange(size)[:, None] + np.arange(size)) % size  # the own one first
     candidates = (size * np.arange(n)[:, None, None] + places).reshape(n * size, size)
@@ -115,8 +117,9 @@ def anatomy_losses(measured: pd.DataFrame, names: pd.Series) -> np.ndarray:
     """
     own = measured[measured["set"] == "real"].set_index("pair").reindex(names).reset_index()
     shape = (-1, CANDIDATES)
+    train = measured[measured["set"] == TRAIN]
     try:
-        scores = -fit_matcher(measured[measured["set"] == TRAIN]).scores(own)
+        scores = -fit_matcher(train).scores(own) if len(own) else np.zeros((0, 0))
     except TooFewPairs:
         return np.zeros((0, CANDIDATES, CANDIDATES, 1))
     rows = np.arange(len(own)).reshape(shape)

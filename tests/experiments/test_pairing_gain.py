@@ -101,6 +101,19 @@ def test_models_are_measured_once_and_the_table_has_a_row_a_timestep(run, monkey
         gains.model_losses(run, progress=False)
 
 
+def test_a_study_of_few_patients_has_no_groups_and_an_empty_table(run, tmp_path):
+    few = Run(tmp_path, run.protocol, run.manifest)
+    write_array(few.pairs, blob_pairs(18))
+    index = pd.DataFrame({"pair": [f"P{i}" for i in range(18)], "patient": [f"W{i}" for i in range(18)]})
+    write_csv(few.pairs_index, index.assign(split=["train"] * 12 + ["heldout"] * 6))
+    train(blob_pairs(18)[:12], few.protocol, "sum", few.training("sum"), model_dir=few.model("sum"), progress=False)
+    losses, names = gains.model_losses(few, progress=False)
+    assert losses["sum"].shape == (0, 8, 8, 4) and len(names) == 0
+    losses["anatomy"] = gains.anatomy_losses(anatomy(72, 0.2), names)
+    table = gains.gain_table(losses, few.protocol)
+    assert len(table) == 0 and "top1_relative_high" in table and gains.figure(table).axes
+
+
 def anatomy(n, noise):
     """Features that both views share but for noise; the first 40 pairs are to learn from."""
     from mammorgb_utils.evaluation.anatomy.matching import FEATURES
