@@ -167,11 +167,13 @@ def train(options: argparse.Namespace) -> None:
     """Fine-tune a study's encodings, on all processes that a launcher started; notebook 02 then loads the models."""
     from mammorgb_utils.data.pairs import load_pairs
     from mammorgb_utils.diffusion.training import train as fine_tune
+    from mammorgb_utils.experiments.learning_curve import moments
 
     run = _recorded_study(options)
-    pairs, _ = load_pairs(run, "train")
+    pairs, index = load_pairs(run, "train")
     for name in run.encodings(options.encoding):
-        fine_tune(pairs, run.protocol, name, run.training(name), model_dir=run.model(name))
+        fine_tune(pairs, run.protocol, name, run.training(name), model_dir=run.model(name),
+                  milestones=moments(run.protocol, len(pairs)), grades=index.get("density"))
 
 
 def sample(options: argparse.Namespace) -> None:
