@@ -56,11 +56,7 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
     if n < 1:
         raise SamplingError(f"n is {n}; at least one pair is needed")
     unet, trained = open_for_sampling(model_dir)
-    if grade and (grade not in GRADES or unet.config.num_class_embeds is None):
-        raise SamplingError(f"grade {grade!r}: use one of {', '.join(GRADES)}, with a model that was trained with "
-                            "condition density")
-    if given is not None:
-        _check_given(given, given_view, (n, unet.config.sample_size, unet.config.sample_size))
+    _check_asked(unet, n, given, given_view, grade)
     bf16 = resolve_precision(protocol.precision, unet.device) == "bf16"
     numbers, work = range(start, start + n), n * protocol.sampling_steps * protocol.image_size**2
     model = compiled(unet, "bf16" if bf16 else "fp32") if work >= _WORTH_COMPILING else unet
@@ -70,20 +66,26 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
         for first in range(0, n, protocol.sampling_batch):
             batch = numbers[first:first + protocol.sampling_batch]
             drawing = model if len(batch) == protocol.sampling_batch else unet  # another size is compiled anew
-            if given is not None:
+            if given is None:
+                scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
+                images = denoise(drawing, scheduler, seed, batch, bf16, grade, guidance)
+            else:
                 known = torch.from_numpy(np.array(given[first:first + len(batch)], np.float32)).mul(2).sub(1)
                 images = complete(drawing, trained, known, VIEWS.index(given_view), seed, batch,
                                   protocol.sampling_steps, bf16=bf16)
-            else:
-                scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
-                images = denoise(drawing, scheduler, seed, batch, bf16, grade, guidance)
             rgb.append(decode_batch(images).cpu().numpy())
             bar.update(len(batch))
     images = np.concatenate(rgb)
     return (images[:, :2].copy(), images[:, 2].copy()) if return_third else images[:, :2].copy()
 
 
-def _check_given(given: np.ndarray, view: str, shape: tuple[int, ...]) -> None:
+def _check_asked(unet: UNet2DModel, n: int, given: np.ndarray | None, view: str, grade: str) -> None:
+    shape = n, unet.config.sample_size, unet.config.sample_size
+    if grade and (grade not in GRADES or unet.config.num_class_embeds is None or given is not None):
+        raise SamplingError(f"grade {grade!r}: use one of {', '.join(GRADES)}, with a model that was trained with "
+                            "condition density, and without a given view, which has its density")
+    if given is None:
+        return
     if view not in VIEWS:
         raise SamplingError(f"given view {view!r}: use {' or '.join(VIEWS)}")
     if given.shape != shape:

@@ -91,6 +91,8 @@ def test_too_few_grades_are_refused(tmp_path, asked, grades, message):
 def test_grades_are_asked_of_a_model_that_has_them(labelled, trained, asked):
     drawn = [sample_pairs(labelled, 3, asked, 0, grade=grade, guidance=2.0, progress=False) for grade in GRADES[:2]]
     assert np.abs(drawn[0] - drawn[1]).max() > 0
+    with pytest.raises(SamplingError, match="without a given view"):
+        sample_pairs(labelled, 1, asked, 0, grade="A", given=PAIRS[:1, 0], progress=False)
     for model, grade in ((trained, "A"), (labelled, "F")):
         with pytest.raises(SamplingError, match="use one of A, B, C, D, with a model"):
             sample_pairs(model, 1, asked, 0, grade=grade, progress=False)
