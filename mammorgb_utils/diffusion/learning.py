@@ -37,7 +37,7 @@ def training_step(state: State, scheduler: DDPMScheduler, source: BatchSource, r
             loss = denoising_loss(state, scheduler, source, recipe, part) * (len(part) / recipe.batch_size)
             (loss * processes.size).backward()  # gradients of processes are averaged, those of passes added
         total += loss.detach()
-    if processes.device.type == "cuda":  # which still computes; at 256 × 256 px noise takes a fifth as long
+    if processes.device.type == "cuda":  # which still computes, and would wait for noise later
         shape = (state.unet.config.in_channels, *[state.unet.config.sample_size] * 2)
         state.noise = {part: training_noise(shape, recipe.seed, state.step + 1, part) for part in parts}
     mean = processes.total(total)

@@ -20,7 +20,7 @@ from mammorgb_utils.diffusion.engine.progress import progress_bar
 from mammorgb_utils.diffusion.randomness import image_generator
 from mammorgb_utils.protocol import Protocol
 
-_WORTH_COMPILING = 10**10  # pixels times steps: some minutes of a GPU, of which compiling takes one
+_WORTH_COMPILING = 10**10  # pixels times steps: with fewer, compiling takes longer than it saves
 
 
 class SamplingError(ValueError):

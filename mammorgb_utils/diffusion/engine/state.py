@@ -91,7 +91,7 @@ class State:
     @torch.no_grad()
     def restore(self, step: int, tensors: Tensors) -> None:
         """Take over a checkpoint, in the memory layout of this state."""
-        self.step = step
+        self.step, self.noise = step, {}
         for name, weight in self.weights.items():
             weight.copy_(tensors["weights"][name])
             if self.ema:
