@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_views import breast, pairs_of
+from drawn_views import pairs_that_part_methods
 from small_study import N, drawn_pairs, small_study
 
 from mammorgb_utils.evaluation import beyond
@@ -19,10 +19,7 @@ INDEX = pd.DataFrame({"pair": list("abcdef"), "patient": list("ppqrst")})
 
 @pytest.fixture(scope="module")
 def pairs():
-    drawn = pairs_of([(0.5, 0.55), (0.6, 0.7), (0.4, 0.45), (0.7, 0.75), (0.55, 0.5), (0.45, 0.6)])
-    core = breast(64, 0.3, 0.2)
-    drawn[:2, :, core] = 0.98  # Otsu then loses faint tissue
-    return drawn
+    return pairs_that_part_methods()
 
 
 @pytest.fixture(scope="module")

@@ -32,3 +32,11 @@ def view(mask: np.ndarray, tissue: float = 0.5, air: float = 0.0, noise: float =
 def pairs_of(depths: list[tuple[float, float]], size: int = 64) -> np.ndarray:
     """Pairs of half-ellipse views from the depths of CC and MLO."""
     return np.stack([np.stack([view(breast(size, depth)) for depth in pair]) for pair in depths])
+
+
+def pairs_that_part_methods() -> np.ndarray:
+    """Six pairs, the first two with a bright core, beside which Otsu's method loses the rest of the breast."""
+    drawn = pairs_of([(0.5, 0.55), (0.6, 0.7), (0.4, 0.45), (0.7, 0.75), (0.55, 0.5), (0.45, 0.6)])
+    core = breast(64, 0.3, 0.2)
+    drawn[:2, :, core] = 0.98
+    return drawn

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_views import breast, pairs_of, view
+from drawn_views import breast, pairs_that_part_methods, view
 
 from mammorgb_utils.evaluation.masks import METHODS, mask_agreement, mask_examples, true_masks
 from mammorgb_utils.evaluation.masks.agreement import TRUTH
@@ -18,10 +18,7 @@ PROTOCOL = Protocol(n_bootstrap=200, n_derangements=3)
 
 @pytest.fixture(scope="module")
 def pairs():
-    drawn = pairs_of([(0.5, 0.55), (0.6, 0.7), (0.4, 0.45), (0.7, 0.75), (0.55, 0.5), (0.45, 0.6)])
-    core = breast(64, 0.3, 0.2)
-    drawn[:2, :, core] = 0.98  # Otsu then loses faint tissue
-    return drawn
+    return pairs_that_part_methods()
 
 
 def masks_of(breasts):
