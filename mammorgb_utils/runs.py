@@ -153,7 +153,7 @@ class Run:
     def samples(self, encoding: str) -> Path:  # 03: (n, 2, H, W) float32 in [0, 1]
         return self.root / "samples" / encoding / "pairs.npy"
 
-    def appendix(self, name: str) -> Path:  # A1, A5, A6: trials and samples of an appendix
+    def appendix(self, name: str) -> Path:  # A1, A5, A6, B…: trials and samples of an appendix
         return self.root / "appendices" / name
 
 

@@ -30,11 +30,17 @@ class Notebook(Record):
     needs: tuple[str, ...] = ()
     each: Literal["encoding"] | None = None
     appendix: bool = False
+    beyond: bool = False
     gpu: bool = False
     kept: bool = False
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     sizes: dict[str, dict[str, float]] = {}
+
+    @property
+    def series(self) -> str:
+        """The list in which it stands: the study's own notebooks, the appendices, or those beyond the paper."""
+        return "beyond" if self.beyond else "appendices" if self.appendix else "study"
 
     def parameters(self, profile: str) -> str:
         """What `run-notebook` is given besides run, profile and manifest, where a profile has sizes of its own."""

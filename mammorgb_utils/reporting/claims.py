@@ -242,12 +242,16 @@ def evaluate_claims(results: Mapping[str, Any], *, cohort_source: str, protocol:
         observed, verdict, note = claim.judge(results, protocol)
         if claim.calibrated and phantoms and verdict != NOT_RUN:
             verdict, note = NOT_TESTABLE, "set by us on phantoms, so it earns no verdict"
-        if phantoms:
-            verdict += ", on phantoms" if verdict == NOT_TESTABLE else " on phantoms"
+        verdict = on_phantoms(verdict) if phantoms else verdict
         rows.append({"id": claim.id, "claim": claim.statement, "paper": claim.paper, "criterion": claim.criterion,
                      "observed": observed, "verdict": verdict,
                      "note": ". ".join(text.strip().rstrip(".") for text in (note, claim.note) if text)})
     return pd.DataFrame(rows)
+
+
+def on_phantoms(verdict: str) -> str:
+    """A verdict that says what it speaks of."""
+    return f"{verdict}{',' if verdict == NOT_TESTABLE else ''} on phantoms"
 
 
 def verdict_of(shown: bool, refuted: bool) -> str:

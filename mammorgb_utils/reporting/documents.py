@@ -12,13 +12,13 @@ from mammorgb_utils.output.outputs import finished_appendices, load_outputs, mis
 from mammorgb_utils.output.records import AS_WRITTEN, state
 from mammorgb_utils.output.tables import rounded
 from mammorgb_utils.reporting.claims import cohort_source
-from mammorgb_utils.reporting.ledger import LEDGER, is_current
+from mammorgb_utils.reporting.ledger import LEDGER, QUESTIONS, is_current
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
 
 _PUBLISHED = ("workstation", "laptop")  # profiles
 _BLOCK = re.compile(r"(<!-- table: (?P<path>\S+?)(?P<exact> exact)?(?: columns: (?P<columns>[\w,]+))?"
                     r"(?: where: (?P<where>[\w=,]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
-_LIST = re.compile(r"(<!-- outputs: (?P<which>study|appendices) -->\n).*?(<!-- end -->)", re.DOTALL)
+_LIST = re.compile(r"(<!-- outputs: (?P<which>study|appendices|beyond) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def publish_study(name: str) -> None:
@@ -37,8 +37,8 @@ def publish_study(name: str) -> None:
         if not file.startswith("notebooks/") and (found := state(root / file)) != AS_WRITTEN:
             raise RunError(f"runs/{name}/{file}: {found}; remove it and run its notebook again")
     if not is_current(run.tables):
-        raise RunError(f"runs/{name}/tables/{LEDGER}.csv: an appendix judged a claim since it was written; run "
-                       f"`make appendices RUN={name}`")
+        raise RunError(f"runs/{name}/tables/{LEDGER}.csv, {QUESTIONS}.csv: an appendix judged a claim since it was "
+                       f"written, or answered a question; run `make appendices RUN={name}`")
     for file in files:
         target = PROJECT_ROOT / ("notebooks/executed" if file.startswith("notebooks/") else "figures")
         target.mkdir(parents=True, exist_ok=True)
@@ -60,23 +60,25 @@ def fill_tables(text: str, root: Path) -> str:
     Args:
         text: Markdown with blocks `<!-- table: figures/claims.csv columns: id,verdict where: measure=iou -->` …
             `<!-- end -->`; columns and where are optional, commas part several. After the path, `exact` shows the
-            file's text unrounded. `<!-- outputs: study -->`, or `appendices`, lists notebooks and what each makes.
+            file's text unrounded. `<!-- outputs: study -->`, or `appendices`, or `beyond`, lists notebooks and what
+            each makes.
         root: The folder that the paths are relative to; a block whose file isn't there keeps what it has.
 
     Raises:
         ValueError: A block asks for a column that its file doesn't have.
     """
-    return _LIST.sub(_listed, _BLOCK.sub(lambda block: _filled(block, root), text))
+    return _LIST.sub(lambda block: _listed(block, root), _BLOCK.sub(lambda block: _filled(block, root), text))
 
 
-def _listed(block: re.Match[str]) -> str:
-    """Notebooks of the study, or the appendices, with their figures; with their tables where they have no figure."""
+def _listed(block: re.Match[str], root: Path) -> str:
+    """Notebooks of a series with their figures, with their tables where they have none; what is published is linked."""
     outputs, rows = load_outputs(), [["notebook", "figures"]]
     kinds = (outputs.figures, "png"), (outputs.tables, "csv")
     for name, notebook in outputs.notebooks.items():
-        if notebook.appendix == (block["which"] == "appendices"):
-            made = [[f"[{entry.title}](figures/{key}.{ending})" for key, entry in entries.items()
-                     if entry.notebook == name] for entries, ending in kinds]
+        if notebook.series == block["which"]:
+            made = [[f"[{entry.title}]({file})" if (root / (file := f"figures/{key}.{ending}")).is_file()
+                     else entry.title for key, entry in entries.items() if entry.notebook == name]
+                    for entries, ending in kinds]
             rows.append([f"[{name}](notebooks/{name}.ipynb): {notebook.about}", " · ".join(made[0] or made[1])])
     return _with_rows(block, rows)
 

@@ -1,4 +1,5 @@
-"""All claims in one table, each with the verdict of the notebook that judged it; and what an appendix judges itself."""
+"""All claims in one table, each with the verdict of the notebook that judged it; what an appendix judges itself; and
+the questions beyond the paper, which are no claims of its."""
 
 from __future__ import annotations
 
@@ -10,11 +11,22 @@ import pandas as pd
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import CHANGED, FOREIGN, state
 from mammorgb_utils.output.style import format_rate
-from mammorgb_utils.reporting.claims import NOT_RUN, NOT_TESTABLE, Judgement, verdict_of
-from mammorgb_utils.runs import read_table
+from mammorgb_utils.reporting.claims import (
+    NOT_RUN,
+    NOT_TESTABLE,
+    UNDERPOWERED,
+    Judgement,
+    cohort_source,
+    on_phantoms,
+    verdict_of,
+)
+from mammorgb_utils.runs import Run, read_table
 
 CLAIMS = "claims"
 LEDGER = "claims_ledger"
+QUESTIONS = "open_questions"
+ANSWERED = "answered"
+ANSWERS = ANSWERED, UNDERPOWERED, NOT_TESTABLE
 SLOW, FAST = 1e-5, 1e-4  # the learning rates that a claim compares
 OWN_TRAININGS = ("A1_learning_rate", "A5_third_channel")  # judge models of their own, whose curves aren't measured
 _COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "learning", "judged_by", "also"]
@@ -47,9 +59,55 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
 
 
 def is_current(tables: Path) -> bool:
-    """Whether the written ledger is what `claims_ledger` gives now."""
-    written = pd.read_csv(tables / f"{LEDGER}.csv", dtype=str, keep_default_na=False)
-    return written.to_dict("records") == claims_ledger(tables).to_dict("records")
+    """Whether the written ledger and open questions are what `claims_ledger` and `open_questions` give now."""
+    for name, now in ((LEDGER, claims_ledger(tables)), (QUESTIONS, open_questions(tables))):
+        written = pd.read_csv(tables / f"{name}.csv", dtype=str, keep_default_na=False)
+        if written.to_dict("records") != now.to_dict("records"):
+            return False
+    return True
+
+
+def answer(study: Run, notebook: str, observed: str, verdict: str, note: str = "") -> pd.DataFrame:
+    """What an appendix beyond the paper found: the row of its table `<name>_answer`, which `open_questions` gathers.
+
+    Args:
+        notebook: Name of the appendix, such as `"B1_conditional"`; `outputs.yaml` says what question it is about.
+        observed: The figures that the verdict rests on, in words.
+        verdict: One of `ANSWERS`: answered (whichever way; a null result that had the power to be otherwise is an
+            answer), underpowered, or not testable on this cohort.
+        note: Why, where that isn't plain.
+
+    Returns:
+        One row: `id`, `question`, `observed`, `verdict`, which names phantoms where the study is made of them, `note`.
+
+    Raises:
+        ValueError: The verdict is none of `ANSWERS`.
+    """
+    if verdict not in ANSWERS:
+        raise ValueError(f"{notebook}: verdict {verdict!r} is none of {', '.join(ANSWERS)}")
+    if cohort_source(study) == "phantom":
+        verdict = on_phantoms(verdict)
+    return pd.DataFrame([{"id": notebook[:2], "question": load_outputs().notebooks[notebook].about,
+                          "observed": observed, "verdict": verdict, "note": note}])
+
+
+def open_questions(tables: Path) -> pd.DataFrame:
+    """Every question beyond the paper with its appendix's answer.
+
+    Args:
+        tables: A study's `tables/`; what was changed there since it was written, or is another study's, isn't read.
+
+    Returns:
+        One row an appendix, in the order of `outputs.yaml`: the columns of `answer`, and `judged_by`, the notebook. The
+        verdict of one that hasn't run is "not run".
+    """
+    listed, rows = load_outputs(), []
+    for name, entry in listed.tables.items():
+        if name.endswith("_answer"):
+            asked = {"id": entry.notebook[:2], "question": listed.notebooks[entry.notebook].about, "observed": "",
+                     "verdict": NOT_RUN, "note": "", "judged_by": entry.notebook}
+            rows += [asked | row for row in _judged(tables / f"{name}.csv")] or [asked]
+    return pd.DataFrame(rows, columns=["id", "question", "observed", "verdict", "note", "judged_by"])
 
 
 def _judged(path: Path) -> list[dict[str, str]]:

@@ -68,12 +68,13 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
 def _sections(items: list[dict[str, Any]], executed: list[Stage]) -> list[dict[str, Any]]:
     """Figures and tables by the notebook that made them; the claims stand first on the page, not here."""
     sections = []
-    for stage in load_outputs().notebooks:
+    for stage, notebook in load_outputs().notebooks.items():
         own = [_shown(item) for item in items if item["stage"] == stage and item["name"] not in (CLAIMS, LEDGER)]
         if own:
             about = next((found for found in executed if found.name.startswith(stage)), None)
             sections.append({"stage": stage, "title": about.title if about and about.title else stage,
-                             "question": about.question if about else "", "items": own})
+                             "question": about.question if about else "", "items": own,
+                             "beyond": notebook.beyond})
     return sections
 
 

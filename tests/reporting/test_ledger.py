@@ -2,8 +2,13 @@ import pandas as pd
 import pytest
 from small_study import small_study
 
+from mammorgb_utils.output import outputs as outputs_module
+from mammorgb_utils.output import saving
+from mammorgb_utils.output.outputs import Table, load_outputs
 from mammorgb_utils.output.saving import save_table
-from mammorgb_utils.reporting.ledger import claims_ledger
+from mammorgb_utils.reporting import ledger as ledger_module
+from mammorgb_utils.reporting.ledger import answer, claims_ledger, is_current, open_questions
+from mammorgb_utils.runs import Run
 
 
 @pytest.fixture
@@ -50,3 +55,40 @@ def test_a_claim_about_models_that_still_learn_says_so(tables):
     save_table(curves.assign(note="", n=8, loss=0.1, gain=0.0, gain_low=0.0, gain_high=0.0, fall=0.0), tables,
                "learning")
     assert claims_ledger(tables)["learning"].tolist() == ["flat", "", ""]
+
+
+@pytest.fixture
+def beyond(tables, monkeypatch):
+    """As if A1 were an appendix beyond the paper that was never run, and A6 one that was."""
+    outputs = load_outputs()
+    caption = {"title": "Answer", "sentence": "What was found."}
+    answers = {f"{name}_answer": Table(notebook=notebook, **caption)
+               for name, notebook in (("rates", "A1_learning_rate"), ("samplers", "A6_samplers"))}
+    changed = outputs.model_copy(update={"tables": outputs.tables | answers})
+    for module in (ledger_module, saving, outputs_module):
+        monkeypatch.setattr(module, "load_outputs", lambda: changed)
+    return tables
+
+
+def test_open_questions_are_answered_in_words_and_stay_apart_from_claims(beyond):
+    study = Run.recorded("small")
+    found = answer(study, "A6_samplers", "AUC 0.61", ledger_module.ANSWERED, "as asked")
+    save_table(found, beyond, "samplers_answer")
+    questions = open_questions(beyond).set_index("id")
+    assert questions.loc["A6"].tolist() == ["fast samplers against 1,000 DDPM steps", "AUC 0.61",
+                                            "answered on phantoms", "as asked", "A6_samplers"]
+    assert questions.loc["A1", ["observed", "verdict"]].tolist() == ["", "not run"]
+    assert "A6" not in claims_ledger(beyond)["id"].tolist()
+    with pytest.raises(ValueError, match="A6_samplers: verdict 'reproduced' is none of answered, underpowered, not"):
+        answer(study, "A6_samplers", "", "reproduced")
+
+
+def test_a_later_answer_makes_the_written_ledger_old(beyond):
+    save_table(claims_ledger(beyond), beyond, "claims_ledger")
+    save_table(open_questions(beyond), beyond, "open_questions")
+    assert is_current(beyond)
+    found = answer(Run.recorded("small"), "A1_learning_rate", "seen", ledger_module.NOT_TESTABLE)
+    save_table(found, beyond, "rates_answer")
+    assert found["verdict"].item() == "not testable on this cohort, on phantoms" and not is_current(beyond)
+    (beyond / "rates_answer.csv").write_text("id,verdict\nA1,answered\n")
+    assert is_current(beyond), "a changed table answers nothing"
