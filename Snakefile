@@ -43,8 +43,8 @@ rule appendices:
 
 for name, notebook in NOTEBOOKS.items():
 
-    # Content decides whether a notebook is executed again, not age. Three trainings at once would thrash the cores:
-    # each takes them all, or a GPU. A study of a few pairs spends its time on imports, so there a stage takes one core.
+    # Content decides whether a notebook is executed again, not age. Encodings share the cores: two trainings of one
+    # thread each do about half again as many steps as one of two threads. Each takes a GPU where there is one.
     rule:
         name:
             name.split("_", 1)[1]
@@ -57,7 +57,7 @@ for name, notebook in NOTEBOOKS.items():
             encoding="-p encoding {encoding}" if notebook.each else "",
             sizes=notebook.parameters(PROTOCOL.profile),
             source=source_digest(name, Path.cwd()),
-        threads: 1 if notebook.each and PROTOCOL.n_synthetic <= 100 else workflow.cores
+        threads: max(1, workflow.cores // len(PROTOCOL.encodings)) if notebook.each else workflow.cores
         resources:
             **({"gpu": 1} if notebook.gpu else {}),
         shell:

@@ -79,7 +79,7 @@ def main() -> None:
     """Run the trials that the result doesn't hold yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.5, help="of training a recipe")
-    parser.add_argument("--breasts", type=int, default=8000, help="phantoms of the base, the held-out ones included")
+    parser.add_argument("--breasts", type=int, default=6144, help="phantoms of the base, the held-out ones included")
     parser.add_argument("--views", type=Path, default=PROJECT_ROOT / "runs" / "phantom-base-64" / "views.npy")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()

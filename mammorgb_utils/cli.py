@@ -171,8 +171,8 @@ def _models() -> Iterator[Command]:
     yield ("base-model", commands.base_model, "Pretrain the small base on phantom views put together at random.", [
         _option("--out", "pipeline folder to write", Path("models/phantom-base-64")),
         _option("--work", "checkpoints; continues from them", Path("runs/phantom-base-64")),
-        _option("--breasts", "phantom breasts, two views each; 144 are held out", 8000),
-        _option("--steps", "optimiser steps of 16 images", 15000), _option("--seed", None, 64)])
+        _option("--breasts", "phantom breasts, two views each; 144 are held out", 6144),
+        _option("--steps", "optimiser steps of 16 images", 4000), _option("--seed", None, 64)])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def test_laptop_profile_keeps_to_the_promised_sizes():
 def test_workstation_profile_has_the_papers_counts():
     larger = Protocol.load("workstation")
     assert (larger.phantom_pairs, larger.n_synthetic, larger.equivalence_margin) == (5000, 500, 0.02)
-    assert larger.epochs * larger.phantom_pairs / 2 / larger.batch_size >= 7000
+    assert larger.optimizer == "muon" and larger.epochs * larger.phantom_pairs / 2 / larger.batch_size >= 2000
 
 
 @pytest.mark.parametrize(("text", "message"), [
