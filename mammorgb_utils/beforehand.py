@@ -39,6 +39,8 @@ def _faults(protocol: Protocol, manifest: pd.DataFrame | None, root: Path) -> It
         index = _expected_pairs(protocol, manifest)
         n_pairs = len(index)
         yield from _too_small(protocol, index)
+        if manifest is not None and protocol.condition == "density":
+            yield from _unlearnable(index)
     except CohortError as error:
         yield str(error)
     try:
@@ -79,6 +81,19 @@ def _too_small(protocol: Protocol, index: pd.DataFrame) -> Iterator[str]:
     for name, number in sets.items():
         if number < _LEAST:
             yield f"{name}: {number}; at least {_LEAST} are needed for any test, and hundreds for one with power"
+
+
+def _unlearnable(index: pd.DataFrame) -> Iterator[str]:
+    """Grades of density that a training can't be given."""
+    from mammorgb_utils.diffusion.conditioning import FEWEST, fault_of  # torch takes seconds
+
+    if "density" not in index:
+        yield ("condition is density, and the manifest has no column density; add it, A to D (for phantoms "
+               "`mammorgb phantom --overwrite` does), or set condition to none")
+    elif fault := fault_of(index.loc[index["split"] == "train", "density"]):
+        yield (f"condition is density, and the manifest's training pairs have, of a grade, too few: {fault}; at least "
+               f"{FEWEST} of each are needed: add pairs, leave the density of rare grades empty, or set condition to "
+               "none")
 
 
 def _too_large(protocol: Protocol, n_pairs: int, weights: int, root: Path) -> Iterator[str]:

@@ -51,6 +51,17 @@ def test_a_manifest_that_does_not_fit_is_named(tmp_path):
     assert "missing view: 60" in faults(tmp_path, one_view[one_view["view"] == "CC"])
 
 
+def test_a_condition_that_cannot_be_learned_is_named(tmp_path):
+    asked = {"condition": "density"}
+    assert "the manifest has no column density; add it, A to D (for phantoms `mammorgb phantom --overwrite` does)" in \
+        faults(tmp_path, **asked)
+    graded = cohort(train=40)
+    few = graded.assign(density=(["A"] * 44 + ["B"] * 36 + ["C"] * 60))
+    assert "too few: B: 18; at least 20 of each are needed" in faults(tmp_path, few, **asked)
+    assert "too few: no grade;" in faults(tmp_path, graded.assign(density=""), **asked)
+    require_feasible(SMOKE.changed(**asked), graded.assign(density=["A"] * 80 + [""] * 60), tmp_path / "runs" / "r")
+
+
 def test_phantoms_that_are_still_to_be_made_are_counted_by_the_profile(tmp_path):
     require_feasible(SMOKE, None, tmp_path / "runs" / "r")
     with pytest.raises(RunError, match="batch_size is 16, and the cohort has 10 training pairs"):

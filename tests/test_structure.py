@@ -16,7 +16,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["yaml_files", "protocol", "streams", "runs", "data", "diffusion", "output", "evaluation", "experiments",
          "reporting", "scheduling", "notebooks", "beforehand", "commands", "cli"]
 MODULES = sorted((ROOT / "mammorgb_utils").rglob("*.py"))
-LIMITS = {"library": (132, 19_320), "core": (10, 1_450), "walk": (32, 5_355)}  # modules and lines, see house.py
+LIMITS = {"library": (132, 19_360), "core": (10, 1_450), "walk": (32, 5_355)}  # modules and lines, see house.py
 
 
 def room(dotted: str) -> str:

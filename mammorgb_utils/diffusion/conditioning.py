@@ -15,10 +15,41 @@ NULL = len(GRADES)  # the label that says nothing: of an unknown density, and of
 FEWEST = 20  # training pairs of a grade: with fewer it isn't learned
 DROPOUT = 0.15  # share of labels left out in training, so that one model draws with and without them
 
+CARD = """# Pairs of a given breast density
+
+This model was trained with labels. `DDPMPipeline.from_pretrained` opens the folder, but its call passes no label.
+Draw with `sample_pairs(folder, 8, protocol, seed=0, grade="C", guidance=2.0)` of `mammorgb_utils.diffusion`, or, with
+diffusers alone, in this folder:
+
+```python
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+unet = UNet2DModel.from_pretrained(".", subfolder="unet").eval()
+scheduler = DDPMScheduler.from_pretrained(".", subfolder="scheduler")
+scheduler.set_timesteps(50)
+label, none = torch.tensor([2]), torch.tensor([4])  # A to D are 0 to 3, and 4 is no grade
+guidance = 2.0  # 0 takes no notice of the label, 1 is the conditional model, more overstates it
+x = torch.randn(1, 3, unet.config.sample_size, unet.config.sample_size)
+with torch.inference_mode():
+    for t in scheduler.timesteps:
+        without = unet(x, t, none).sample
+        x = scheduler.step(without + guidance * (unet(x, t, label).sample - without), t, x).prev_sample
+cc, mlo = (x[0, :2] / 2 + 0.5).clamp(0, 1)
+```
+"""  # of a model's folder
+
 
 def labels_of(grades: Sequence[str]) -> np.ndarray:
     """`(N,)` int64 labels of BI-RADS density grades; NULL where a grade is empty or none of `GRADES`."""
     return np.array([GRADES.index(grade) if grade in GRADES else NULL for grade in grades], dtype=np.int64)
+
+
+def fault_of(grades: Sequence[str]) -> str:
+    """Why the grades of training pairs can't be learned, such as `A: 3, D: 7` or `no grade`; empty where they can."""
+    counts = np.bincount(labels_of(grades), minlength=NULL + 1)[:NULL]
+    few = [f"{grade}: {count}" for grade, count in zip(GRADES, counts, strict=True) if 0 < count < FEWEST]
+    return ", ".join(few) or ("" if counts.any() else "no grade")
 
 
 def training_labels(labels: np.ndarray, seed: int, step: int, members: np.ndarray, examples: range) -> torch.Tensor:

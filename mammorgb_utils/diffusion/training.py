@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler
 
-from mammorgb_utils.diffusion.conditioning import FEWEST, GRADES, NULL, add_labels, labels_of, training_labels
+from mammorgb_utils.diffusion.conditioning import FEWEST, add_labels, fault_of, labels_of, training_labels
 from mammorgb_utils.diffusion.encoding import (
     CONTROLS,
     THIRD_CHANNELS,
@@ -134,7 +134,6 @@ class PairSource:
             return stack_batch(pairs, torch.from_numpy(third).to(self._device))
         return encode_batch(pairs, self._encoding, self._sum_scale)
 
-
     def labels(self, step: int, examples: range) -> torch.Tensor | None:
         if self._labels is None:
             return None
@@ -148,14 +147,12 @@ class PairSource:
 def _labels(protocol: Protocol, grades: Sequence[str] | None, n_pairs: int) -> np.ndarray | None:
     if protocol.condition == "none":
         return None
-    labels = labels_of(() if grades is None else grades)
-    few = [f"{grade}: {count}" for grade, count in zip(GRADES, np.bincount(labels, minlength=NULL + 1), strict=False)
-           if 0 < count < FEWEST]
-    if len(labels) != n_pairs or (labels == NULL).all() or few:
-        raise TrainingError(f"condition density: {', '.join(few) or 'no grade'} in {n_pairs} training pairs; give the "
-                            f"manifest's column density A to D for at least {FEWEST} pairs a grade that it has, or set "
-                            "condition to none")
-    return labels
+    grades = () if grades is None else grades
+    if (fault := fault_of(grades)) or len(grades) != n_pairs:
+        raise TrainingError(f"condition density: {fault or f'{len(grades)} grades'} in {n_pairs} training pairs; give "
+                            f"the manifest's column density A to D for at least {FEWEST} pairs a grade that it has, or "
+                            "set condition to none")
+    return labels_of(grades)
 
 
 def _check_request(pairs: np.ndarray, protocol: Protocol, encoding: str) -> None:

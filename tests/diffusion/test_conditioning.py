@@ -1,6 +1,7 @@
 """Labels of density: a base computes what it did, guidance 0 is the unconditional walk, a labelled training resumes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tiny_models import SIZE, blob_pairs, equal, weights
 
 from mammorgb_utils.diffusion.conditioning import GRADES, NULL, add_labels, labels_of, predict, training_labels
 from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.diffusion.engine.sample_store import sample_study
 from mammorgb_utils.diffusion.engine.state import TrainingError
 from mammorgb_utils.diffusion.sampling import SamplingError, make_sampler, open_for_sampling, sample_pairs, walk
 from mammorgb_utils.diffusion.training import PairSource, train
@@ -80,7 +82,7 @@ def test_a_labelled_training_resumes_to_the_same_bits(tmp_path, labelled, asked,
 
 
 @pytest.mark.parametrize(("grades", "message"), [
-    (None, "no grade in 80 training pairs"), ([""] * 80, "no grade"), (["A"] * 79, "no grade"),
+    (None, "no grade in 80 training pairs"), ([""] * 80, "no grade"), (["A"] * 79, "79 grades"),
     (["A"] * 70 + ["B"] * 10, "B: 10 in 80.*at least 20 pairs a grade")])
 def test_too_few_grades_are_refused(tmp_path, asked, grades, message):
     with pytest.raises(TrainingError, match=message):
@@ -96,3 +98,24 @@ def test_grades_are_asked_of_a_model_that_has_them(labelled, trained, asked):
     for model, grade in ((trained, "A"), (labelled, "F")):
         with pytest.raises(SamplingError, match="use one of A, B, C, D, with a model"):
             sample_pairs(model, 1, asked, 0, grade=grade, progress=False)
+
+
+def test_a_store_of_one_grade_is_that_grade_s_and_no_other(labelled, asked, tmp_path, monkeypatch):
+    out, fields = tmp_path / "pairs.npy", asked.model_copy(update={"n_synthetic": 5})
+    drawn = np.array(sample_study(labelled, fields, out, grade="D", guidance=2.0, progress=False))
+    whole = sample_pairs(labelled, 5, fields, fields.seed, grade="D", guidance=2.0, progress=False)
+    np.testing.assert_allclose(drawn, whole, atol=1e-5)
+    again = np.array(sample_study(labelled, fields, out, grade="A", guidance=2.0, progress=False))
+    assert np.abs(again - drawn).max() > 0, "drawn anew"
+    monkeypatch.setattr("mammorgb_utils.diffusion.engine.sample_store.sample_pairs", None)
+    assert np.array_equal(sample_study(labelled, fields, out, grade="A", guidance=2.0, progress=False), again)
+
+
+def test_the_card_of_a_labelled_model_says_how_to_draw_from_it(labelled, trained, monkeypatch):
+    code = re.search("```python\n(.+?)```", (labelled / "README.md").read_text(), re.DOTALL)[1]
+    monkeypatch.chdir(labelled)
+    drawn = {}
+    exec(code, drawn)
+    assert drawn["cc"].shape == drawn["mlo"].shape == (SIZE, SIZE) and drawn["none"].item() == NULL
+    assert GRADES[drawn["label"].item()] == "C" and 0 <= drawn["cc"].min() <= drawn["cc"].max() <= 1
+    assert not (trained / "README.md").exists()

@@ -13,6 +13,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 from diffusers.utils.logging import disable_progress_bar
 
+from mammorgb_utils.diffusion.conditioning import CARD
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder
 from mammorgb_utils.diffusion.engine.state import State, TrainingError
@@ -50,6 +51,8 @@ def write_model(model_dir: Path, state: State, scheduler: DDPMScheduler, identit
         "precision": resolve_precision(identity["precision"], device)}
     with atomic_folder(model_dir) as temporary:
         write_pipeline(temporary, state, scheduler, identity["weights"])
+        if "condition" in identity:
+            (temporary / "README.md").write_text(CARD, encoding="utf-8")
         (temporary / RECORD).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

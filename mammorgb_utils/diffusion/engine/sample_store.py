@@ -19,7 +19,8 @@ from mammorgb_utils.runs import digest, write_array, write_json
 THIRD = "third.npy"  # beside the pairs: the channel that isn't a view
 
 
-def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bool = True) -> np.ndarray:
+def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, grade: str = "", guidance: float = 1.0,
+                 progress: bool = True) -> np.ndarray:
     """Draw a study's synthetic pairs into one file, or open it when this very model drew it.
 
     Several processes, as a launcher starts them, share the parts; the images are those of one process.
@@ -29,15 +30,17 @@ def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bo
         protocol: Decides number, seed and sampler.
         out: `.npy` to write; `samples.json` beside it records what drew it, `third.npy` holds the third channel,
             which `load_third` opens. A folder that was drawn without it is drawn again, to the same pairs.
+        grade, guidance: Density of all pairs, and its weight, as `sample_pairs` takes them.
         progress: Whether to show a progress bar.
 
     Returns:
         `(n_synthetic, 2, H, W)` float32 in [0, 1], CC first, memory-mapped.
 
     Raises:
-        SamplingError: `model_dir` isn't a finished model.
+        SamplingError: `model_dir` isn't a finished model, or knows no grades.
     """
-    record, processes = _record(model_dir, protocol), Processes()
+    asked = {"grade": grade, "guidance": guidance} if grade else {}
+    record, processes = _record(model_dir, protocol) | asked, Processes()
     record_file = out.with_name("samples.json")
     with processes.holding(out.parent):
         if not _is_drawn(out, record):
@@ -45,7 +48,7 @@ def sample_study(model_dir: Path, protocol: Protocol, out: Path, *, progress: bo
             how = record | {"resolved": resolve_precision(protocol.precision, processes.device),
                             "batch": protocol.sampling_batch}
             parts = out.with_name(f"parts-{digest(how)[:12]}")
-            files = _draw_parts(model_dir, protocol, parts, record["encoding"], progress, processes)
+            files = _draw_parts(model_dir, protocol, parts, record["encoding"], asked, progress, processes)
             processes.wait()
             if processes.is_first:
                 record_file.unlink(missing_ok=True)
@@ -94,8 +97,8 @@ def _record(model_dir: Path, protocol: Protocol) -> dict:
     return {"model": model["digest"], "encoding": model["encoding"], "third": THIRD} | drawn
 
 
-def _draw_parts(model_dir: Path, protocol: Protocol, parts: Path, encoding: str, progress: bool,
-                processes: Processes) -> list[Path]:
+def _draw_parts(model_dir: Path, protocol: Protocol, parts: Path, encoding: str, asked: dict,
+                progress: bool, processes: Processes) -> list[Path]:
     """All parts' files, `(n, 3, H, W)` each; each process draws those of its turn that aren't there yet."""
     n, size = protocol.n_synthetic, protocol.sampling_batch
     files = [parts / f"{start:06d}.npy" for start in range(0, n, size)]
@@ -108,7 +111,7 @@ def _draw_parts(model_dir: Path, protocol: Protocol, parts: Path, encoding: str,
             if files[i].is_file():
                 continue
             pairs, third = sample_pairs(model_dir, counts[i], protocol, protocol.seed, start=i * size,
-                                        return_third=True, progress=False)
+                                        return_third=True, progress=False, **asked)
             write_array(files[i], np.concatenate([pairs, third[:, None]], axis=1))
             bar.update(counts[i])
     return files
