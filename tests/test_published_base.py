@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from mammorgb_utils.data.base_views import fingerprint
+from mammorgb_utils.data.base_views import base_views, fingerprint
 from mammorgb_utils.diffusion.engine.base import load_base
+from mammorgb_utils.experiments.pairing_gain import MIDDLE, gain_row, group_losses, groups_of_like_area
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT
 
@@ -32,6 +33,16 @@ def test_the_base_is_small_half_precision_and_a_plain_pipeline():
     unet, scheduler = load_base(PROTOCOL.base_model, PROTOCOL.image_size)
     assert 3e6 < sum(p.numel() for p in unet.parameters()) < 5e6
     assert scheduler.config.prediction_type == "v_prediction" and unet.config.in_channels == 3
+
+
+def test_the_base_can_only_guess_which_views_belong_together():
+    breasts = 64
+    pairs = base_views(breasts, 65, PROTOCOL).reshape(breasts, 2, PROTOCOL.image_size, PROTOCOL.image_size)
+    groups = groups_of_like_area(pairs, np.arange(breasts), 8, 8, PROTOCOL)
+    model = load_base(PROTOCOL.base_model, PROTOCOL.image_size)
+    row = gain_row(group_losses(model, pairs, groups, "zero", PROTOCOL, MIDDLE).mean(axis=-1), PROTOCOL)
+    assert row["n"] == breasts and row["top1_low"] <= row["chance"] <= row["top1_high"]
+    assert abs(row["gain"]) < 0.01
 
 
 def test_the_model_card_says_what_it_is():
