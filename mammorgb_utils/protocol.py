@@ -132,6 +132,11 @@ class Protocol(Record):
         """This protocol with other values in some fields; raises as `load`."""
         return validated(Protocol, {**self.model_dump(), **fields}, "changed protocol", ProtocolError)
 
+    @classmethod
+    def completed(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """A recorded protocol with the defaults of fields that came after it: they say what was done before."""
+        return cls().model_dump(mode="json") | recorded
+
     def to_json(self) -> str:
         """All fields, sorted, as recorded in `runs/<name>/protocol.json`."""
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)

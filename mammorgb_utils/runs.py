@@ -109,8 +109,8 @@ class Run:
         file, mine = self.root / "protocol.json", self._identity()
         try:
             recorded = json.loads(file.read_text(encoding="utf-8"))
-            theirs, ours = recorded["protocol"], mine["protocol"]
-        except (json.JSONDecodeError, KeyError) as error:
+            theirs, ours = Protocol.completed(recorded["protocol"]), mine["protocol"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise RunError(f"{_relative(file)} is damaged; remove the folder, or choose another RUN=…") from error
         changes = differences(theirs, ours)
         if recorded.get("manifest_sha256") != mine["manifest_sha256"]:

@@ -1,5 +1,6 @@
 """Run folders: one study each, nothing half-written."""
 
+import json
 import os
 import subprocess
 
@@ -28,6 +29,16 @@ def test_another_protocol_is_refused_with_the_difference_and_the_remedy(project)
     Run.open("mine", "smoke")
     with pytest.raises(RunError, match=r"runs/mine holds another study \(epochs: 1.0 recorded, 3.0 asked.*RUN="):
         Run.open("mine", "smoke", epochs=3)
+
+
+def test_a_study_from_before_a_field_goes_on_with_its_default_alone(project):
+    root, file = Run.open("mine", "smoke").root, "protocol.json"
+    record = json.loads((root / file).read_text())
+    del record["protocol"]["condition"]
+    (root / file).write_text(json.dumps(record))
+    assert Run.open("mine", "smoke").protocol.condition == "none"
+    with pytest.raises(RunError, match="holds another study .condition: .none. recorded, .density. asked for"):
+        Run.open("mine", "smoke", condition="density")
 
 
 def test_another_manifest_is_refused(project):

@@ -23,7 +23,7 @@ from mammorgb_utils.evaluation.sets import Indexed, StudySets, overlap_table, sh
 from mammorgb_utils.evaluation.statistics import NoiseFloor, emd, noise_floor
 from mammorgb_utils.experiments.pairing_gain import CANDIDATES, MIDDLE, gain_row, group_losses, groups_of_like_area
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import differences, digest, exclusive, write_csv, write_json
+from mammorgb_utils.runs import differences, exclusive, write_csv, write_json
 
 CHANNELS = (*THIRD_CHANNELS, *CONTROLS)
 QUALITY = ("iou_median", "shuffled_median", "gain", "emd", "plausible")
@@ -103,12 +103,11 @@ def run_trial(pairs: np.ndarray, real: pd.DataFrame, protocol: Protocol, encodin
 def _open(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The record of a trial that was begun; a folder of another one is refused."""
     if not file.is_file():
-        write_json(file, {"identity": identity, "digest": digest(identity)})
+        write_json(file, {"identity": identity})
     record = json.loads(file.read_text(encoding="utf-8"))
-    if record["digest"] != digest(identity):
-        changes = "; ".join(differences(record["identity"], identity))
-        raise TrialError(f"{file.parent.name} was begun as another trial ({changes}); remove its folder below "
-                         "appendices/ to do it anew, or go on with the parameters that it has")
+    if changes := differences(Protocol.completed(record["identity"]), identity):
+        raise TrialError(f"{file.parent.name} was begun as another trial ({'; '.join(changes)}); remove its folder "
+                         "below appendices/ to do it anew, or go on with the parameters that it has")
     return record
 
 
