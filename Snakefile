@@ -32,7 +32,7 @@ wildcard_constraints:
 
 rule all:
     input:
-        [name for name in OUTPUTS.study_files(PROTOCOL.encodings) if name.startswith("notebooks/")],
+        OUTPUTS.study_notebooks(PROTOCOL.encodings),
 
 
 # Targets of their own: `make reproduce` never makes them.
@@ -43,8 +43,7 @@ rule appendices:
 
 for name, notebook in NOTEBOOKS.items():
 
-    # Content decides whether a notebook is executed again, not age. Encodings share the cores: two trainings of one
-    # thread each do about half again as many steps as one of two threads. Each takes a GPU where there is one.
+    # Content decides whether a notebook is executed again, not age. A stage takes a GPU where there is one.
     rule:
         name:
             name.split("_", 1)[1]
@@ -57,7 +56,7 @@ for name, notebook in NOTEBOOKS.items():
             encoding="-p encoding {encoding}" if notebook.each else "",
             sizes=notebook.parameters(PROTOCOL.profile),
             source=source_digest(name, Path.cwd()),
-        threads: max(1, workflow.cores // len(PROTOCOL.encodings)) if notebook.each else workflow.cores
+        threads: notebook.threads(len(PROTOCOL.encodings), workflow.cores)
         resources:
             **({"gpu": 1} if notebook.gpu else {}),
         shell:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import filelock
 import numpy as np
 
 from mammorgb_utils.output.outputs import forget_lost_stages, load_outputs
+from mammorgb_utils.progress import noted
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, atomic_path, exclusive
 from mammorgb_utils.scheduling import run_snakemake, working_in
@@ -78,12 +80,16 @@ def _gathering(run: Run) -> list[str]:
 
 
 def _report_on(run: Run) -> None:
-    """The page over all that a run folder holds by now."""
+    """The page over all that a run folder holds by now, and the claims as they stand."""
+    from mammorgb_utils.reporting.ledger import claims_text
     from mammorgb_utils.reporting.report import write_report
 
+    report = write_report(run) if run.pairs_index.is_file() else None
+    if claims := claims_text(run.tables, shutil.get_terminal_size().columns):
+        print(f"\n{claims}\n")
     print(f"Done: runs/{run.root.name}/figures, runs/{run.root.name}/tables, runs/{run.root.name}/notebooks")
-    if run.pairs_index.is_file():
-        print(f"Report: runs/{run.root.name}/{write_report(run).name}")
+    if report:
+        print(f"Report: runs/{run.root.name}/{report.name}")
 
 
 def phantom(options: argparse.Namespace) -> None:
@@ -191,7 +197,10 @@ def run_notebook(options: argparse.Namespace) -> None:
 
     parameters = dict(options.parameter)
     root = PROJECT_ROOT / "runs" / parameters.get("run", "")
-    with working_in(root) if root.is_dir() else nullcontext():
+    with ExitStack() as stack:
+        if root.is_dir():
+            stack.enter_context(working_in(root))
+            stack.enter_context(noted(root, options.out.stem))
         execute_notebook(options.notebook, options.out, parameters)
 
 

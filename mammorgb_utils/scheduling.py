@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
+from mammorgb_utils.output.outputs import load_outputs
+from mammorgb_utils.progress import LOG, Watch
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
 
 _SETTINGS = PROJECT_ROOT / "runs" / ".settings"
@@ -24,6 +27,7 @@ OWN_SETTINGS = {"IPYTHONDIR": str(_SETTINGS / "ipython"), "MPLCONFIGDIR": str(_S
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 _GRACE = 20.0  # seconds for a step to end by itself
 _ENDING = 3.0  # seconds in which a step that was killed has gone
+_LOOK = 0.2  # seconds between two looks at what is done
 _MARK = ".steps"  # held shared by whatever works in a run folder, also after the command that started it was killed
 
 
@@ -87,20 +91,26 @@ def working_in(root: Path) -> Iterator[int]:
 
 
 def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets: Sequence[str] = ()) -> None:
-    """Let Snakemake execute what isn't done of the study, or of `targets`; a failed notebook ends in one message."""
+    """Let Snakemake execute what isn't done of the study, or of `targets`; a failed notebook ends in one message.
+
+    What it and the cells print goes to the run's log, and to whoever hands options to it.
+    """
     _require_idle(run.root)
-    cores = str(options.cores or os.cpu_count())
+    cores = options.cores or os.cpu_count() or 1
     base = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"),
-            "--directory", str(run.root), "--cores", cores,
+            "--directory", str(run.root), "--cores", str(cores),
             "--config", f"profile={options.profile}", f"manifest={manifest}", f"run={run.root.name}"]
     # Our own lock is held and no step is at work, so Snakemake's lock can only be a killed run's.
     unlocked = subprocess.run([*base, "--unlock"], check=False, capture_output=True, text=True)
     if unlocked.returncode:
         raise RunError(f"runs/{run.root.name}: Snakemake can't start: {unlocked.stderr.strip()[-500:]}")
-    asked = [*getattr(options, "snakemake", ()), *(["--", *targets] if targets else [])]
-    with working_in(run.root) as mark:
+    own = getattr(options, "snakemake", ())
+    asked = [*own, *(["--", *targets] if targets else [])]
+    stages = targets or load_outputs().study_notebooks(run.protocol.encodings)
+    watch = Watch(run.root, run.protocol, [Path(name).stem for name in stages], cores)
+    with closing(watch), working_in(run.root) as mark, (run.root / LOG).open("wb") as log:
         failed = _run_group([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input", "--quiet", "host",
-                             "reason", *asked], mark)
+                             "reason", *asked], mark, log=None if own else log, meanwhile=watch.look)
     if failed:
         raise RunError(f"{_last_error(run.root)}\nMend it and repeat the command, which continues there")
 
@@ -118,11 +128,15 @@ def _require_idle(root: Path) -> None:
         time.sleep(0.1)
 
 
-def _run_group(command: list[str], mark: int) -> int:
+def _run_group(command: list[str], mark: int, *, log: IO[bytes] | None = None,
+               meanwhile: Callable[[], None] = lambda: None) -> int:
     """Run a command in a process group of its own, none of which outlives this call; its exit status."""
-    process = subprocess.Popen(command, start_new_session=True, pass_fds=[mark])
+    process = subprocess.Popen(command, start_new_session=True, pass_fds=[mark], stdout=log, stderr=log)
     try:
-        return process.wait()
+        while process.poll() is None:
+            meanwhile()
+            time.sleep(_LOOK)
+        return process.returncode
     finally:
         for number in (signal.SIGTERM, signal.SIGKILL):
             until = time.monotonic() + _GRACE
@@ -137,12 +151,14 @@ def _run_group(command: list[str], mark: int) -> int:
 
 
 def _last_error(root: Path) -> str:
-    """What went wrong, from the notebook that failed last, as Snakemake's own lines hide it."""
+    """What went wrong, from the notebook that failed last or from the log, as Snakemake's own lines hide it."""
     import nbformat
 
     copies = sorted((root / "notebooks").glob("*.failed.ipynb"), key=lambda path: path.stat().st_mtime)
     errors = [output for path in copies[-1:] for cell in nbformat.read(path, as_version=4).cells
               for output in cell.get("outputs", ()) if output.output_type == "error"]
     if not errors:
-        return f"runs/{root.name}: a step failed, see above"
+        said = [line for line in (root / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+                if line.startswith("mammorgb run-notebook: ")]
+        return f"runs/{root.name}: {said[-1] if said else 'a step failed'}; all of it is in runs/{root.name}/{LOG}"
     return f"runs/{root.name}/notebooks/{copies[-1].name}: {errors[-1].ename}: {errors[-1].evalue}"

@@ -14,9 +14,9 @@ from mammorgb_utils.streams import Stream
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["yaml_files", "protocol", "streams", "runs", "data", "diffusion", "output", "evaluation", "experiments",
-         "reporting", "scheduling", "notebooks", "beforehand", "commands", "cli"]
+         "reporting", "progress", "scheduling", "notebooks", "beforehand", "commands", "cli"]
 MODULES = sorted((ROOT / "mammorgb_utils").rglob("*.py"))
-LIMITS = {"library": (132, 19_360), "core": (10, 1_450), "walk": (32, 5_355)}  # modules and lines, see house.py
+LIMITS = {"library": (132, 19_610), "core": (10, 1_450), "walk": (32, 5_355)}  # modules and lines, see house.py
 
 
 def room(dotted: str) -> str:

@@ -46,6 +46,11 @@ class Notebook(Record):
         """What `run-notebook` is given besides run, profile and manifest, where a profile has sizes of its own."""
         return " ".join(f"-p {name} {value:g}" for name, value in self.sizes.get(profile, {}).items())
 
+    def threads(self, encodings: int, cores: int) -> int:
+        """Cores of a stage. Encodings share them: two trainings of one thread each do about half again as many steps as
+        one of two threads."""
+        return max(1, cores // encodings) if self.each else cores
+
     def stages(self, name: str, encodings: Iterable[str]) -> list[str]:
         """The names of its executed copies: one, or one an encoding."""
         return [f"{name}_{encoding}" for encoding in encodings] if self.each else [name]
@@ -126,6 +131,11 @@ class Outputs(Record):
     def study_files(self, encodings: Iterable[str]) -> dict[str, str]:
         """What a finished study shows, appendices apart; as `files`."""
         return self.files([name for name, notebook in self.notebooks.items() if not notebook.appendix], encodings)
+
+    def study_notebooks(self, encodings: Iterable[str]) -> list[str]:
+        """The executed notebooks of a finished study, in the order of the list, appendices apart."""
+        return [file for name, notebook in self.notebooks.items() if not notebook.appendix
+                for file in self.executed(name, encodings)]
 
     def data_files(self, encodings: Iterable[str]) -> dict[str, str]:
         """What notebooks write for later ones, each file with the executed notebook that writes it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tabulate import tabulate
 
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.output.records import CHANGED, FOREIGN, state
@@ -30,6 +31,9 @@ ANSWERS = ANSWERED, UNDERPOWERED, NOT_TESTABLE
 SLOW, FAST = 1e-5, 1e-4  # the learning rates that a claim compares
 OWN_TRAININGS = ("A1_learning_rate", "A5_third_channel")  # judge models of their own, whose curves aren't measured
 _COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "learning", "judged_by", "also"]
+
+_NARROW = {"id": 0.0, "claim": 0.5, "paper": 0.2, "verdict": 0.3}  # of a terminal: columns and their shares of it
+_WIDE = {"id": 0.0, "claim": 0.28, "paper": 0.12, "observed": 0.44, "verdict": 0.16}
 
 
 def claims_ledger(tables: Path) -> pd.DataFrame:
@@ -56,6 +60,15 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
                                              "learning": "" if own else learning}
     blank = dict.fromkeys(_COLUMNS, "")
     return pd.DataFrame([blank | rows[name] for name in sorted(rows)], columns=_COLUMNS)
+
+
+def claims_text(tables: Path, width: int) -> str:
+    """The ledger as a terminal of `width` characters shows it; without claims nothing."""
+    shares = _WIDE if width >= 110 else _NARROW
+    frame = claims_ledger(tables)[list(shares)]
+    room = max(width, 60) - frame["id"].str.len().max() - 2 * len(shares) if len(frame) else 0
+    widths = [int(share * room) or None for share in shares.values()]
+    return tabulate(frame, list(shares), tablefmt="simple", showindex=False, maxcolwidths=widths) if room else ""
 
 
 def is_current(tables: Path) -> bool:

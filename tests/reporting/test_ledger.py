@@ -7,7 +7,7 @@ from mammorgb_utils.output import saving
 from mammorgb_utils.output.outputs import Table, load_outputs
 from mammorgb_utils.output.saving import save_table
 from mammorgb_utils.reporting import ledger as ledger_module
-from mammorgb_utils.reporting.ledger import answer, claims_ledger, is_current, open_questions
+from mammorgb_utils.reporting.ledger import answer, claims_ledger, claims_text, is_current, open_questions
 from mammorgb_utils.runs import Run
 
 
@@ -44,6 +44,15 @@ def test_a_changed_or_broken_table_judges_nothing(tables):
 
 def test_no_table_at_all_gives_an_empty_ledger(tmp_path):
     assert claims_ledger(tmp_path).empty
+
+
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_a_terminal_shows_every_claim_within_its_width(tables, tmp_path, width):
+    lines = claims_text(tables, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.split()[0] for line in lines if line.startswith("C")] == ["C1", "C4", "C6"]
+    assert ("observed" in lines[0]) == (width > 100) and "not reproduced" in " ".join(lines)
+    assert claims_text(tmp_path / "none", width) == ""
 
 
 def test_a_claim_about_models_that_still_learn_says_so(tables):

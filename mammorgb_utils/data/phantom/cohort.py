@@ -55,7 +55,8 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     with context.Pool(min(workers or os.cpu_count() or 1, len(cases))) as pool:
         done = pool.imap(partial(_finish_case, folder, seed), cases, chunksize=4)
-        records = list(tqdm(done, total=len(cases), desc="phantom cohort", unit="case", disable=not progress))
+        records = list(tqdm(done, total=len(cases), desc="phantom cohort", unit="case",
+                            disable=None if progress else True))  # None: where no terminal is watched
     _write_truth(folder, records)
     rows = [{**row, "density": record["truth"]["birads_density"].upper()}
             for record in records for row in record["rows"]]
