@@ -252,6 +252,13 @@ def report(options: argparse.Namespace) -> None:
     print(write_report(Run.recorded(options.run)))
 
 
+def crate(options: argparse.Namespace) -> None:
+    """Write ro-crate-metadata.json, and the workflow that it speaks of, into a run folder."""
+    from mammorgb_utils.reporting.crate import write_crate
+
+    print(write_crate(Run.recorded(options.run)))
+
+
 def publish(options: argparse.Namespace) -> None:
     """Copy a phantom study's figures, tables and executed notebooks here, and fill the documents' tables from them."""
     from mammorgb_utils.reporting.documents import publish_study
@@ -272,7 +279,7 @@ def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path 
                     overwrite: bool = False) -> Path:
     """Write the cohort and its manifest; a manifest at hand must be of this very cohort."""
     from mammorgb_utils.data.manifest import OPTIONAL, write_manifest
-    from mammorgb_utils.data.phantom import write_cohort
+    from mammorgb_utils.data.phantom import write_cohort, write_croissant
 
     out, manifest = _cohort_places(protocol, out, manifest)
     out.mkdir(parents=True, exist_ok=True)
@@ -289,4 +296,5 @@ def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path 
             raise RunError(f"{manifest.name} isn't the manifest of the cohort that this code generates; write it anew "
                            "with `mammorgb phantom --overwrite`, and give the study a new RUN name")
         fresh.replace(manifest)
+        write_croissant(out, manifest)
     return manifest

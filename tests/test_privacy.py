@@ -115,7 +115,7 @@ def printed(archive) -> str:
     data = f"data/{RUN}"
     text = mammorgb("manifest", "folder", data, "--check")
     study = ["reproduce", "--profile", f"{data}/profile.yaml", "--manifest", f"{data}/manifest.csv"]
-    text += mammorgb(*study, "--run", RUN) + mammorgb("export", "--run", RUN)
+    text += mammorgb(*study, "--run", RUN) + mammorgb("export", "--run", RUN) + mammorgb("crate", RUN)
     spoilt = pd.read_csv(archive / "manifest.csv", dtype=str, keep_default_na=False)
     file = archive / spoilt["path"].iloc[0]
     original = file.read_bytes()
@@ -168,7 +168,7 @@ def test_nothing_in_the_run_folder_holds_one(printed, run):
     files = [file for file in (PROJECT_ROOT / "runs" / run).rglob("*") if file.is_file()]
     if run == RUN:
         assert {file.suffix for file in files} >= {".ipynb", ".csv", ".png", ".pdf", ".tex", ".json", ".npy"}
-        assert (PROJECT_ROOT / "runs" / RUN / "DO_NOT_SHARE.txt").is_file()
+        assert {"DO_NOT_SHARE.txt", "ro-crate-metadata.json", "log.txt"} <= {file.name for file in files}
     else:
         assert any(".failed." in file.name for file in files)
     found = {(file.name, word) for file in files for word in traces(file.read_bytes() + file.name.encode())}

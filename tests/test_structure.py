@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from itertools import chain
 from pathlib import Path
 
 import house
@@ -16,7 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["yaml_files", "protocol", "streams", "runs", "data", "diffusion", "output", "evaluation", "experiments",
          "reporting", "progress", "scheduling", "notebooks", "beforehand", "commands", "cli"]
 MODULES = sorted((ROOT / "mammorgb_utils").rglob("*.py"))
-LIMITS = {"library": (132, 19_610), "core": (10, 1_450), "walk": (32, 5_355)}  # modules and lines, see house.py
+LIMITS = {"library": (134, 19_880), "core": (10, 1_450), "walk": (32, 5_355)}  # modules and lines, see house.py
 
 
 def room(dotted: str) -> str:
@@ -140,7 +141,7 @@ def test_lock_pins_every_dependency_and_nothing_local():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = {normal(name): version for name, version in lock().items()}
-    for requirement in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    for requirement in [*project["dependencies"], *chain(*project["optional-dependencies"].values())]:
         assert normal(re.match(r"[\w.-]+", requirement)[0]) in pinned
     assert not [version for version in pinned.values() if "+" in version]
     assert not [name for name in pinned if name.startswith("nvidia")]

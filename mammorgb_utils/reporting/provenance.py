@@ -27,6 +27,8 @@ class Stage(NamedTuple):
     question: str = ""
     minutes: float = np.nan
     facts: dict[str, str] = {}
+    began: str = ""  # ISO 8601, of the first cell; empty where it isn't known
+    ended: str = ""
 
 
 def stages(root: Path) -> list[Stage]:
@@ -42,9 +44,13 @@ def _stage(path: Path) -> Stage:
     except (OSError, ValueError, KeyError, AttributeError, IndexError):  # nbformat's own error is a ValueError
         return Stage(path.stem)
     question = next((line.removeprefix(_QUESTION).strip() for line in head if line.startswith(_QUESTION)), "")
-    times = pd.Series([cell.metadata.get("papermill", {}).get("duration") for cell in cells], dtype=float)
+    notes = [cell.metadata.get("papermill", {}) for cell in cells]
+    times = pd.Series([note.get("duration") for note in notes], dtype=float)
     facts = next(filter(None, (_facts(output) for cell in cells for output in cell.get("outputs", ()))), {})
-    return Stage(path.stem, head[0].removeprefix("# ").strip(), question, times.sum(min_count=1) / 60.0, facts)
+    began, ended = ([note[name][:19] + note[name][26:] for note in notes if note.get(name)] for name in
+                    ("start_time", "end_time"))
+    return Stage(path.stem, head[0].removeprefix("# ").strip(), question, times.sum(min_count=1) / 60.0, facts,
+                 min(began, default=""), max(ended, default=""))
 
 
 def _facts(output: Any) -> dict[str, str]:

@@ -71,7 +71,9 @@ def executed(run: Run, stage: str, minutes: float) -> None:
     cells = [nbformat.v4.new_markdown_cell(f"# {stage[:2]} · A stage\n\n**Question.** What was found?"),
              nbformat.v4.new_code_cell("provenance(study)", outputs=[nbformat.v4.new_output(
                  "execute_result", data={"text/plain": "{'commit': 'abc123',\n 'python': '3.11',\n 'numpy': '2'}"})])]
-    cells[1].metadata["papermill"] = {"duration": 60.0 * minutes}
+    ended = f"2026-01-02T03:{4 + round(minutes):02d}:05.123456+00:00"
+    cells[1].metadata["papermill"] = {"duration": 60.0 * minutes, "start_time": "2026-01-02T03:04:05.000001+00:00",
+                                      "end_time": ended}
     path = run.root / "notebooks" / f"{stage}.ipynb"
     path.parent.mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
