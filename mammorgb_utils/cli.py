@@ -97,6 +97,9 @@ def _study() -> Iterator[Command]:
            [_argument("notebook", "such as 02_train"), _argument("out", "the executed copy", type=Path),
             _argument("-p --parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))])
     yield "report", commands.report, "Write a study's report: one self-contained page.", [_RUN]
+    yield ("site", commands.site, "Write the study as one static site: claims, notebooks, documents, search.", [
+        _option("--run", "a study of phantoms below runs/; empty: the published one", ""),
+        _option("--out", "folder, which is replaced", Path("site"))])
     yield ("crate", commands.crate, "Describe a run folder as a Workflow Run RO-Crate.", [
         _argument("run", "name of the folder below runs/")])
     yield "publish", commands.publish, "Copy a phantom run's figures, tables and notebooks here.", [_RUN]

@@ -252,6 +252,13 @@ def report(options: argparse.Namespace) -> None:
     print(write_report(Run.recorded(options.run)))
 
 
+def site(options: argparse.Namespace) -> None:
+    """Write the static site from the published study, or from one in runs/."""
+    from mammorgb_utils.reporting.site import build_site
+
+    print(build_site(PROJECT_ROOT / options.out, Run.recorded(options.run) if options.run else None))
+
+
 def crate(options: argparse.Namespace) -> None:
     """Write ro-crate-metadata.json, and the workflow that it speaks of, into a run folder."""
     from mammorgb_utils.reporting.crate import write_crate

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mammorgb_utils.output.outputs import Figure, load_outputs, missing_files
 from mammorgb_utils.output.pages import page_picture, page_table, write_page
 from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, state
@@ -33,7 +35,7 @@ def write_report(run: Run) -> Path:
     items = [_item(run, kind, name, entry) for kind in ("figures", "tables")
              for name, entry in getattr(load_outputs(), kind).items()]
     present = [item for item in items if item["path"].is_file()]
-    page = {"name": run.root.name, "protocol": run.protocol, "claims": _claims(run),
+    page = {"name": run.root.name, "protocol": run.protocol, "claims": claim_articles(claims_ledger(run.tables)),
             "source": cohort_source(run) if run.pairs_index.is_file() else "unknown",
             "sections": _sections(present, executed), "missing": _missing(run, items),
             "fields": protocol_rows(run.protocol), "flow": data_flow(run), "scores": score_rows(run),
@@ -85,7 +87,8 @@ def _missing(run: Run, items: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {"study": sorted(set(missing_files(run.root).values())), "appendices": appendices}
 
 
-def _claims(run: Run) -> list[dict[str, str]]:
-    """The ledger, each claim with a word for its colour."""
-    kinds, claims = {"reproduced": "good", "not reproduced": "bad"}, claims_ledger(run.tables).to_dict("records")
-    return [row | {"kind": kinds.get(row["verdict"].removesuffix(" on phantoms"), "open")} for row in claims]
+def claim_articles(ledger: pd.DataFrame) -> list[dict[str, str]]:
+    """The rows of `claims_ledger` for a page, each with a word for its colour."""
+    kinds = {"reproduced": "good", "not reproduced": "bad"}
+    return [row | {"kind": kinds.get(row["verdict"].removesuffix(" on phantoms"), "open")}
+            for row in ledger.to_dict("records")]
