@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from nbformat import v4
 
+from benchmarks import fresh_machine
 from mammorgb_utils import notebooks, scheduling
 from mammorgb_utils.cli import main
 from mammorgb_utils.output import pictures
@@ -122,6 +123,18 @@ def test_a_terminal_that_lacks_a_character_stops_nothing(encoding):
     said = done.stderr.decode(encoding)
     assert done.returncode == 1 and "Traceback" not in said and "holds no study" in said
     assert ("\\u2026" in said) == (encoding != "utf-8")
+
+
+def test_the_containerfile_takes_the_steps_of_the_fresh_machine(tmp_path):
+    container = " ".join((PROJECT_ROOT / "Containerfile").read_text().replace("\\\n", " ").split())
+    assert f"debian:{fresh_machine.RELEASE}-slim" in container and " ".join(fresh_machine.PACKAGES) in container
+    planned = list(fresh_machine.steps(tmp_path, fresh_machine.COMMANDS[:1]))
+    assert [(user, what) for user, what, _ in planned] == [("root", "minimal Debian"), *(
+        (user, what) for user in fresh_machine.USERS for what in ("clone", "owner", "make reproduce PROFILE=smoke"))]
+    for user, ids in fresh_machine.USERS.items():
+        command = next(command for who, what, command in planned if who == user and what.startswith("make"))
+        assert f"--userspec={ids}" in command and f"HOME=/srv/{user}" in command
+        assert f"WORKDIR /srv/{user}/mammorgb" in container and f"HOME=/srv/{user}" in container
 
 
 @pytest.mark.parametrize("name", ["two words", "o'clock & $HOME", "käse"])
