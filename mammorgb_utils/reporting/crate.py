@@ -24,7 +24,6 @@ _PROFILES = {"https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
 _KINDS = {".png": "image/png", ".pdf": "application/pdf", ".csv": "text/csv", ".tex": "application/x-tex",
           ".ipynb": "application/x-ipynb+json", ".html": "text/html", ".json": "application/json"}
 _WORKFLOW = ("Snakefile", "outputs.yaml", "claims.yaml", "requirements.lock")  # and the notebooks
-_PAPER = "https://arxiv.org/abs/2511.22759"
 _DONE = "http://schema.org/CompletedActionStatus"
 _LICENSE = "https://www.apache.org/licenses/LICENSE-2.0"
 
@@ -66,8 +65,9 @@ def _describe(crate: ROCrate, run: Run, done: list[Stage]) -> None:
     crate.description = f"An executed study of profile {run.protocol.profile}; cohort: {source}. " + (
         "Every result speaks of phantoms, not of patients." if source == "phantom" else "Patient data: do not share.")
     crate.datePublished = max(stage.ended for stage in done) or None
-    crate.license = crate.add(ContextEntity(crate, _LICENSE, properties={
-        "@type": "CreativeWork", "name": "Apache-2.0", "description": "of code, text and phantoms"}))
+    address, terms = (_LICENSE, "Apache-2.0") if source == "phantom" else ("#terms", "Not to be shared: patient data")
+    crate.license = crate.add(ContextEntity(crate, address, properties={
+        "@type": "CreativeWork", "name": terms, "description": "of everything in this folder"}))
     profiles = [crate.add(ContextEntity(crate, address, properties={
         "@type": "CreativeWork", "name": name, "version": address.rpartition("/")[2]}))
         for address, name in _PROFILES.items()]
@@ -83,9 +83,9 @@ def _workflow(crate: ROCrate, run: Run, done: list[Stage]) -> Entity:
         shutil.copyfile(file, target)
     workflow = crate.add_workflow(dest_path="workflow/Snakefile", main=True, lang="snakemake", properties={
         "name": "MammoRGB study", "description": "Notebooks from DICOM files to claims, scheduled by Snakemake",
-        "url": _PAPER, "version": _fact(done, "commit"), "encodingFormat": "text/plain",
+        "version": _fact(done, "commit"), "encodingFormat": "text/plain",
         "conformsTo": {"@id": "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"}})
-    code = {"@type": ["File", "SoftwareSourceCode"], "version": workflow["version"], "url": _PAPER}
+    code = {"@type": ["File", "SoftwareSourceCode"], "version": workflow["version"]}
     parts = {file: crate.add_file(dest_path=f"workflow/{file.relative_to(PROJECT_ROOT)}", properties={
         "name": file.name, "encodingFormat": _KINDS.get(file.suffix, "text/plain"),
         **(code if file.suffix == ".ipynb" else {})}) for file in sources[1:]}
@@ -135,9 +135,10 @@ def _parameters(crate: ROCrate, workflow: Entity, run: Run, results: list[Entity
 
 
 def _stage(crate: ROCrate, stage: Stage) -> None:
-    """One executed notebook as an action of its own."""
-    source = next(entity for entity in crate.mainEntity["hasPart"]
-                  if stage.name.startswith(Path(entity.id).stem))
+    """One executed notebook as an action; of one that the project no longer has, its result alone is known."""
+    source = next((part for part in crate.mainEntity["hasPart"] if stage.name.startswith(Path(part.id).stem)), None)
+    if source is None:
+        return
     action = crate.add_action(source, f"#{stage.name}", result=crate.get(f"notebooks/{stage.name}.ipynb"), properties={
         "name": stage.title or stage.name, "description": stage.question or stage.name, "actionStatus": _DONE,
         **_times([stage])})

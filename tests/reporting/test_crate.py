@@ -23,7 +23,7 @@ CONTEXT["@context"] |= {"ComputationalWorkflow": f"{BIOSCHEMAS}ComputationalWork
                         "input": f"{BIOSCHEMAS}ComputationalWorkflow#input",
                         "output": f"{BIOSCHEMAS}ComputationalWorkflow#output"}
 NOT_KNOWN = ("agent", "author", "publisher",  # the records name no person
-             "README.md", "absolute URI")  # the folder has no such file; notebooks are files of the crate
+             "README.md", "a url", "absolute URI")  # there is none; notebooks are files of the crate
 
 
 @pytest.fixture
@@ -75,6 +75,7 @@ def test_a_patients_study_is_named_as_such_and_its_manifest_known_by_digest_alon
     study = small_study(tmp_path, monkeypatch, source="archive")
     text = write_crate(study).read_text()
     assert "Patient data: do not share." in text and "ab" * 32 in text and "manifest.csv" not in text
+    assert ROCrate(str(study.root)).license["name"] == "Not to be shared: patient data"
 
 
 def test_a_folder_without_a_finished_stage_is_refused(tmp_path, monkeypatch, capsys):
