@@ -142,7 +142,7 @@ def test_a_figure_grows_dark_is_kept_and_a_word_is_found(site, browser):
     browser.open((site / "notebooks" / "04_metrics.html").as_uri())
     browser.click("main img")
     assert browser.run("document.getElementById('zoom').open && document.querySelector('#zoom img').naturalWidth > 300")
-    browser.key("Escape", "Escape")
+    browser.click("#zoom button")
     until(lambda: not browser.run("document.getElementById('zoom').open"), "closing")
     light = browser.run("getComputedStyle(document.body).backgroundColor")
     browser.click("#theme")

@@ -177,6 +177,6 @@ def _sections(body: Tag) -> Iterator[tuple[str, str, str]]:
             if words:
                 yield title, anchor, " ".join(words)[:_SHOWN]
             title, anchor, words = part.get_text(), part["id"], []
-        elif type(part) is NavigableString and part.strip() and part.find_parent(["style", "script"]) is None:
+        elif type(part) is NavigableString and part.strip() and part.find_parent(["style", *_HEADINGS]) is None:
             words += part.split()
     yield title, anchor, " ".join(words)[:_SHOWN]
