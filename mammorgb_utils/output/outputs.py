@@ -47,8 +47,8 @@ class Notebook(Record):
         return " ".join(f"-p {name} {value:g}" for name, value in self.sizes.get(profile, {}).items())
 
     def threads(self, encodings: int, cores: int) -> int:
-        """Cores of a stage. Encodings share them: two trainings of one thread each do about half again as many steps as
-        one of two threads."""
+        """Cores of a stage. Encodings share them: trainings of one thread each do no fewer steps than one of all
+        threads, and wait less for one another beside other work."""
         return max(1, cores // encodings) if self.each else cores
 
     def stages(self, name: str, encodings: Iterable[str]) -> list[str]:
