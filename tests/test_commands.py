@@ -182,6 +182,7 @@ def test_publish_takes_the_finished_laptop_study_on_phantoms_only(project, capsy
     assert "an appendix judged a claim since it was written" in failure(capsys, "publish", "--run", "r")
     save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger")
     (root / "figures" / "samplers.png").touch()  # of an appendix that isn't finished
+    (project / "figures" / "samplers.png").touch()  # of an earlier study that had it
     assert main(["publish", "--run", "r"]) == 0
     assert (project / "figures" / "third_channel_claim.csv").is_file()
     assert (project / "notebooks" / "executed" / "A5_third_channel.ipynb").is_file()

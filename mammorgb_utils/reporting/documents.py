@@ -22,7 +22,10 @@ _LIST = re.compile(r"(<!-- outputs: (?P<which>study|appendices|beyond) -->\n).*?
 
 
 def publish_study(name: str) -> None:
-    """Copy a finished phantom study's figures, tables and executed notebooks here, and fill the documents from them."""
+    """Copy a finished phantom study's figures, tables and executed notebooks here, and fill the documents from them.
+
+    What an earlier publication left and this study hasn't is removed: all that is published is of one run.
+    """
     root = PROJECT_ROOT / "runs" / name
     if not (root / "protocol.json").is_file() or missing_files(root):
         raise RunError(f"runs/{name} isn't finished; run `make reproduce RUN={name}` first")
@@ -39,10 +42,13 @@ def publish_study(name: str) -> None:
     if not is_current(run.tables):
         raise RunError(f"runs/{name}/tables/{LEDGER}.csv, {QUESTIONS}.csv: an appendix judged a claim since it was "
                        f"written, or answered a question; run `make appendices RUN={name}`")
-    for file in files:
-        target = PROJECT_ROOT / ("notebooks/executed" if file.startswith("notebooks/") else "figures")
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / file, target / Path(file).name)
+    for file in load_outputs().files(load_outputs().notebooks, run.protocol.encodings):
+        target = PROJECT_ROOT / ("notebooks/executed" if file.startswith("notebooks/") else "figures") / Path(file).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file in files:
+            shutil.copy2(root / file, target)
+        else:
+            target.unlink(missing_ok=True)
     fill_documents(PROJECT_ROOT)
 
 
