@@ -77,5 +77,5 @@ lab: setup
 	@echo "JupyterLab opens 01_preprocess.ipynb; the others follow by their numbers. Run > Run All Cells loads what"
 	@echo "'make reproduce' has done, and does what it hasn't. To try something: the line 'method =' in 04_metrics.ipynb."
 	@echo "Saving keeps a notebook's source and strips its results."
-	$(BIN)/jupyter lab --config .jupyter/jupyter_server_config.py --notebook-dir notebooks \
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab --config .jupyter/jupyter_server_config.py --notebook-dir notebooks \
 	  --LabApp.default_url=/lab/tree/01_preprocess.ipynb

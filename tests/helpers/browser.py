@@ -83,6 +83,12 @@ class Page:
         x, y, *_ = self.place(selector)
         self.drag((x, y), (x, y))
 
+    def double_click(self, selector):
+        x, y, *_ = self.place(selector)
+        for count in (1, 2):
+            for kind in ("mousePressed", "mouseReleased"):
+                self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=count)
+
     def drag(self, start, end):
         for kind, (x, y), buttons in (("mousePressed", start, 1), ("mouseMoved", end, 1), ("mouseReleased", end, 0)):
             if kind != "mouseMoved" or start != end:
