@@ -19,13 +19,15 @@ from mammorgb_utils.streams import Stream, generator
 
 SEES = 0.8  # of the draws: a criterion that fires as often sees the fault
 _DRAWN_OF = 2 / 3  # of the held-out pairs, at most, play the synthetic ones
+_LARGEST = 200, 300  # pairs that play the synthetic ones, and real ones: minutes; a larger study sees no less
 
 
 def control_table(heldout: Indexed, train: Indexed, protocol: Protocol) -> pd.DataFrame:
     """Share of repeated draws in which each of the study's criteria sees each control at each dose.
 
     A draw takes `n_synthetic` pairs of those held out of training (at most two thirds of them) for the synthetic ones,
-    and as many others, of either split, as the study's real set has. No model takes part.
+    and as many others, of either split, as the study's real set has; of larger studies 200 and 300, so that what is
+    seen is the least that the study sees. No model takes part.
 
     Args:
         heldout, train: Real pairs and their index, patients apart. Without one of them the other plays both parts, and
@@ -43,9 +45,9 @@ def control_table(heldout: Indexed, train: Indexed, protocol: Protocol) -> pd.Da
     """
     if not len(heldout[0]):
         heldout, train = train, heldout
-    n = min(protocol.n_synthetic, int(_DRAWN_OF * len(heldout[0])))
+    n = min(protocol.n_synthetic, int(_DRAWN_OF * len(heldout[0])), _LARGEST[0])
     n_real = {"heldout": len(heldout[0]), "train": len(train[0]), "all": len(heldout[0]) + len(train[0])}
-    n_real = min(protocol.n_real or n_real[protocol.real_split], len(heldout[0]) + len(train[0]) - n)
+    n_real = min(protocol.n_real or n_real[protocol.real_split], len(heldout[0]) + len(train[0]) - n, _LARGEST[1])
     if n < MIN_PAIRS:
         return _shares(pd.DataFrame([{"measure": measure, "control": control, "dose": dose, "n": n, "n_real": n_real,
                                       "seen": np.nan} for measure in LABELS.values()
