@@ -15,6 +15,7 @@ PROFILES_DIR = Path(__file__).resolve().parent.parent / "profiles"
 ThirdChannel = Literal["sum", "absdiff", "zero"]
 THIRD_CHANNELS: tuple[ThirdChannel, ...] = get_args(ThirdChannel)
 SET_ORDER = ("real", *THIRD_CHANNELS)  # of every table and figure
+VIEWS = ("CC", "MLO")  # of a pair, in the order of arrays and channels
 
 
 class ProtocolError(ValueError):

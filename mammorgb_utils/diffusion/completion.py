@@ -11,7 +11,6 @@ from diffusers import DDPMScheduler, UNet2DModel
 from mammorgb_utils.diffusion.conditioning import predict
 from mammorgb_utils.diffusion.randomness import image_generator
 
-VIEWS = ("CC", "MLO")  # by their channel
 JUMP, RESAMPLINGS = 5, 4  # levels that a walk goes back up, and how often it walks each stretch: views come together
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
 
-from mammorgb_utils.diffusion.completion import VIEWS, complete
+from mammorgb_utils.diffusion.completion import complete
 from mammorgb_utils.diffusion.conditioning import GRADES, labels_of, predict
 from mammorgb_utils.diffusion.encoding import EncodingError, check_views, decode_batch
 from mammorgb_utils.diffusion.engine.base import compiled, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.model_folder import RECORD
 from mammorgb_utils.diffusion.engine.progress import progress_bar
 from mammorgb_utils.diffusion.randomness import image_generator
-from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.protocol import VIEWS, Protocol
 
 _WORTH_COMPILING = 10**10  # pixels times steps: with fewer, compiling takes longer than it saves
 

@@ -21,10 +21,10 @@ from mammorgb_utils.data.phantom.cases import TRUTH_COLUMNS, Case, pack_masks, p
 from mammorgb_utils.data.phantom.dicom_writer import EXAM, Header, dicom_bytes
 from mammorgb_utils.data.phantom.render import render_view
 from mammorgb_utils.data.phantom.storage import add_artefact, add_implant, cut_breast, store, touching_label_spot
+from mammorgb_utils.protocol import VIEWS
 from mammorgb_utils.runs import atomic_path, sha256, write_csv, write_json
 
 GENERATOR_VERSION = 1  # raise it when the same seed gives other bytes
-VIEWS = ("CC", "MLO")
 
 
 def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | None = None,

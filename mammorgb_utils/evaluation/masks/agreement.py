@@ -13,12 +13,11 @@ from mammorgb_utils.data.geometry import area_resize
 from mammorgb_utils.evaluation.anatomy.truth import phantom_folders
 from mammorgb_utils.evaluation.overlap import PairMasks
 from mammorgb_utils.evaluation.statistics import Sample, median_draws
-from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.protocol import VIEWS, Protocol
 from mammorgb_utils.runs import Run
 from mammorgb_utils.streams import Stream, generator
 
 TRUTH = "truth"  # stands beside the methods where a phantom's own masks are known
-VIEWS = ("CC", "MLO")
 LOW_AGREEMENT = 0.90  # IoU of two masks of one view, below which they aren't the same breast
 AGREEMENT_COLUMNS = ("set", "view", "first", "second", "n", "n_nan", "iou_median", "iou_low", "iou_high", "iou_p5",
                      "below", "area_bias")
