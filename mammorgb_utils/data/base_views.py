@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from mammorgb_utils.data.dicom import Mammogram
 from mammorgb_utils.data.geometry import area_resize
-from mammorgb_utils.data.phantom import BASE_STREAM, make_breast, render_view
-from mammorgb_utils.data.preprocess import load_reference_cdf, preprocess_view
-from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.data.phantom import BASE_STREAM, Breast, make_breast, render_view
+from mammorgb_utils.data.preprocess import ReferenceCDF, load_reference_cdf, preprocess_view
+from mammorgb_utils.protocol import VIEWS, Protocol
 from mammorgb_utils.runs import write_array
 
 HELDOUT_BREASTS = 144  # the last ones of the base's phantoms: never learned from, to measure what was learned
@@ -53,12 +53,13 @@ def fingerprint(seed: int, protocol: Protocol) -> dict[str, list]:
     return {"seed": seed, "views": [[round(float(v), 4) for v in block.ravel()] for block in blocks]}
 
 
+def phantom_view(breast: Breast, view: str, reference: ReferenceCDF, protocol: Protocol) -> np.ndarray:
+    """A phantom's CC or MLO view as the model sees it, without the way through a file: as `preprocess_view`."""
+    pixels = render_view(breast, view).astype(np.float32)
+    mammogram = Mammogram(pixels, breast.laterality, view, False, None, "MONOCHROME2", False, "none")
+    return preprocess_view(mammogram, reference, protocol)
+
+
 def _both_views(case: int, *, seed: int, protocol: Protocol) -> np.ndarray:
-    breast = make_breast((seed, BASE_STREAM, case))
-    reference = load_reference_cdf(protocol)
-    views = []
-    for view in ("CC", "MLO"):
-        pixels = render_view(breast, view).astype(np.float32)
-        mammogram = Mammogram(pixels, breast.laterality, view, False, None, "MONOCHROME2", False, "none")
-        views.append(preprocess_view(mammogram, reference, protocol))
-    return np.stack(views)
+    breast, reference = make_breast((seed, BASE_STREAM, case)), load_reference_cdf(protocol)
+    return np.stack([phantom_view(breast, view, reference, protocol) for view in VIEWS])

@@ -225,3 +225,20 @@ def _real_view(path: Path) -> tuple[np.ndarray, np.ndarray]:
     parts, count = ndimage.label(image > 0.05 * image.max())
     largest = 1 + np.argmax(ndimage.sum(parts > 0, parts, range(1, count + 1)))
     return image, ndimage.binary_erosion(ndimage.binary_fill_holes(parts == largest), iterations=2)
+
+
+def test_an_exposure_anew_moves_and_presses_the_same_breast_otherwise():
+    breast, again = make_breast((3, 1, 7)), make_breast((3, 1, 7), exposure=1)
+    assert make_breast((3, 1, 7), exposure=0) == breast and make_breast((3, 1, 7), exposure=2) != again
+    kept = [name for name in vars(breast) if getattr(breast, name) == getattr(again, name)]
+    assert set(vars(breast)) - set(kept) == {"cc", "mlo", "gland_cc", "gland_mlo", "muscle_length_mm"}
+    np.testing.assert_array_equal(gland_volume(breast), gland_volume(again))
+    for view in ("cc", "mlo"):
+        one, other = getattr(breast, view), getattr(again, view)
+        assert abs(one.nipple_row_mm - other.nipple_row_mm) < 30 and one.exponent_width == other.exponent_width
+
+
+def test_exposures_of_a_breast_are_nearer_to_each_other_than_to_other_breasts():
+    lines = np.array([[make_breast((3, 1, case), exposure=exposure).mlo.nipple_line_mm for exposure in range(8)]
+                      for case in range(40)])
+    assert lines.std(axis=1, ddof=1).mean() < 0.75 * lines.mean(axis=1).std(ddof=1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
@@ -14,6 +15,7 @@ TRAIN_STREAM, HELDOUT_STREAM, BASE_STREAM, EXTRA_STREAM, OTHER_STREAM = range(1,
 VOLUME_SHAPE = (40, 80, 80)  # depth, medial–lateral, superior–inferior: voxels of about 2.5 mm
 TEXTURE_EXPONENT = 3.0  # of the power spectrum, mean over breasts
 LARGEST_CC_MM2 = 25000.0
+_EXPOSURES = 4  # a stream of the breast's own, as `Breast.rng`'s are
 _DENSITY_CUTS = (-1.2816, 0.0, 1.2816)  # latent quantiles of BI-RADS a–d, 10/40/40/10
 
 
@@ -79,11 +81,13 @@ class Breast:
         return np.random.default_rng([*self.key, stream])
 
 
-def make_breast(seed_key: Sequence[int]) -> Breast:
+def make_breast(seed_key: Sequence[int], *, exposure: int = 0) -> Breast:
     """Sample one breast: parameters and truth; images come from `render_view`.
 
     Args:
         seed_key: Non-negative integers, e.g. `(seed, stream, case)`; the same ones give the same breast.
+        exposure: Above 0 the same breast, positioned and compressed anew for both views: its tissue, masses, muscle and
+            shape stay, and what an exposure adds, how much gland it brings into view included, is drawn again.
 
     Source:
         Volume is lognormal, thickness follows volume, density falls with thickness (correlation about −0.6).
@@ -97,9 +101,13 @@ def make_breast(seed_key: Sequence[int]) -> Breast:
     relative = (0.22 * size + 0.11 * thick) / 0.246
     latent = -0.68 * relative + 0.73 * rng.standard_normal()
     density = 1.0 / (1.0 + np.exp(1.53 - 0.55 * latent))
-    cc, mlo = _placements(rng, volume, thickness)
+    shape = _shape(rng, volume, thickness)
+    cc, mlo = _placements(rng, shape)
+    again = np.random.default_rng([*key, _EXPOSURES, exposure])
+    if exposure:
+        cc, mlo = _placements(again, shape)
     angle, length = _muscle(rng, mlo, volume)
-    return Breast(
+    breast = Breast(
         key=key, laterality="LR"[int(rng.integers(2))], volume_cm3=volume, density=density,
         birads_density="abcd"[int(np.searchsorted(_DENSITY_CUTS, latent))], cc=cc, mlo=mlo,
         muscle_angle_deg=angle, muscle_length_mm=length, muscle_bulge_mm=rng.uniform(0.0, 3.0),
@@ -108,8 +116,12 @@ def make_breast(seed_key: Sequence[int]) -> Breast:
         ripple=(rng.uniform(0.0, 0.02), rng.uniform(0.0, 2 * np.pi)), masses=_masses(rng),
         roughness=round(0.36 * _bounded_normal(rng, 2.0), 1),
         fat_level=rng.uniform(0.18, 0.30), contrast=rng.uniform(0.7, 1.0),
-        gland_cc=float(np.exp(0.14 * _bounded_normal(rng, 2.0))),
-        gland_mlo=float(np.exp(0.14 * _bounded_normal(rng, 2.0))))
+        gland_cc=_gland_share(rng), gland_mlo=_gland_share(rng))
+    return replace(breast, gland_cc=_gland_share(again), gland_mlo=_gland_share(again)) if exposure else breast
+
+
+def _gland_share(rng: np.random.Generator) -> float:
+    return float(np.exp(0.14 * _bounded_normal(rng, 2.0)))
 
 
 def _bounded_normal(rng: np.random.Generator, bound: float) -> float:
@@ -119,8 +131,21 @@ def _bounded_normal(rng: np.random.Generator, bound: float) -> float:
     return float(value)
 
 
-def _placements(rng: np.random.Generator, volume: float, thickness: float) -> tuple[Placement, Placement]:
-    """Both compressions: shared shape and centring, plus what each exposure adds."""
+class _Shape(NamedTuple):
+    """What both compressions of a breast share: size [mm], outline, centring, and how carefully they are made."""
+
+    thickness: float
+    depth: float
+    half: float
+    depth_shape: float
+    width_shape: float
+    skew: float
+    tilt: float
+    row: float
+    careless: float
+
+
+def _shape(rng: np.random.Generator, volume: float, thickness: float) -> _Shape:
     area = min(volume * 1000.0 / (0.9 * thickness), LARGEST_CC_MM2)
     depth_shape, width_shape = rng.uniform(1.5, 2.3), rng.uniform(1.6, 2.3)
     fill = _fill(depth_shape, width_shape)
@@ -129,6 +154,12 @@ def _placements(rng: np.random.Generator, volume: float, thickness: float) -> tu
     half = float(np.clip(area / (2 * fill * depth), 40.0, 150.0))
     skew, tilt, row = 0.06 * rng.standard_normal(), 0.05 * rng.standard_normal(), 11.0 * rng.standard_normal()
     careless = 2.5 if rng.random() < 0.12 else 1.0  # a poorly positioned exposure: the left tail of the overlap
+    return _Shape(thickness, depth, half, depth_shape, width_shape, skew, tilt, row, careless)
+
+
+def _placements(rng: np.random.Generator, shape: _Shape) -> tuple[Placement, Placement]:
+    """Both compressions: shared shape and centring, plus what each exposure adds."""
+    thickness, depth, half, depth_shape, width_shape, skew, tilt, row, careless = shape
     own = careless * rng.standard_normal(6)
     mlo_depth = depth * np.exp(0.02 * own[0]) + np.clip(rng.normal(5.0, 7.0), -9.0, 21.0) * min(1.0, depth / 90.0)
     cc = Placement(114.0 + row + 3.0 * own[1], tilt + 0.03 * own[2], thickness, depth,
@@ -193,11 +224,16 @@ def _power_law(rng: np.random.Generator, exponent: float) -> np.ndarray:
     return field / field.std()
 
 
-@lru_cache(maxsize=2)
 def gland_volume(breast: Breast) -> np.ndarray:
     """Glandular fraction in the unit half-ball: `VOLUME_SHAPE` float64 whose mean over it is `breast.density`."""
-    rng = breast.rng(1)
-    exponent = round(TEXTURE_EXPONENT + breast.roughness, 1)
+    return _gland_volume(breast.key, breast.density, breast.roughness)
+
+
+@lru_cache(maxsize=2)
+def _gland_volume(key: tuple[int, ...], density: float, roughness: float) -> np.ndarray:
+    """Of a breast's tissue alone, so that exposures of one breast share it."""
+    rng = np.random.default_rng([*key, 1])
+    exponent = round(TEXTURE_EXPONENT + roughness, 1)
     texture, ducts = _power_law(rng, exponent), _power_law(rng, exponent)
     ducts = map_coordinates(ducts, _duct_coordinates(), order=1, mode="grid-wrap")
     u, v, w = _unit_axes()
@@ -205,8 +241,8 @@ def gland_volume(breast: Breast) -> np.ndarray:
     cone = ((v - centre[0]) ** 2 + (w - centre[1]) ** 2) / (0.20 + 0.75 * (1 - u)) ** 2 + ((u - 0.62) / 0.42) ** 2
     field = 0.85 * texture + 0.75 * ducts - 1.1 * np.minimum(cone, 4.0)
     inside = (u**2 + v**2 + w**2) < 1
-    cut = np.quantile(field[inside], 1 - breast.density)
+    cut = np.quantile(field[inside], 1 - density)
     gland = 1 / (1 + np.exp(-np.clip((field - cut) / 0.12, -30, 30)))
     strands = 0.16 * np.exp(-(((texture - 0.5 * ducts) / 0.12) ** 2))
     gland = np.minimum(gland + strands * (1 - gland), 1.0)
-    return gland * (breast.density / gland[inside].mean())
+    return gland * (density / gland[inside].mean())
