@@ -113,6 +113,14 @@ def _pairs() -> Iterator[Command]:
                 "the export", argparse.SUPPRESS, const="leave out", **flagged),
         _option("--include-flagged", "write all pairs, also those that may repeat one", argparse.SUPPRESS,
                 const="include", **flagged)])
+    yield ("complete", commands.complete, "Draw the missing view of breasts of which one is there, as 16-bit PNGs.", [
+        _argument("source", "manifest in which breasts lack a view; or a folder of <name>_CC.png or <name>_MLO.png as "
+                  "the study's preprocessing makes them", type=Path),
+        _option("--run", "study whose preprocessing and model are used", "laptop"),
+        _option("--encoding", "whose model draws; all: the study's first", "all"),
+        _option("--draws", "views a breast", 1),
+        _option("--out", "folder; default: runs/RUN/completed/SOURCE", type=Path),
+        _switch("--resize", "bring a folder's views of another size to the study's")])
     yield ("score", commands.score, "Score a folder of pairs, yours or a rival's, against a study's real pairs.", [
         _argument("pairs", "folder of <name>_CC.png and <name>_MLO.png, or a .npy (N, 2, H, W)", type=Path),
         _option("--run", "study whose real pairs and protocol are used", "laptop"),

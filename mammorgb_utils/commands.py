@@ -213,6 +213,14 @@ def export(options: argparse.Namespace) -> None:
         print(f"runs/{options.run}/export/{name}: {number} files")
 
 
+def complete(options: argparse.Namespace) -> None:
+    """Draw the missing view of breasts of which one is there; what is drawn is marked, and no manifest takes it."""
+    from mammorgb_utils.output.completed import complete_run
+
+    print("\n".join(complete_run(Run.recorded(options.run), options.source, encoding=options.encoding,
+                                 draws=options.draws, out=options.out, resize=options.resize)))
+
+
 def score(options: argparse.Namespace) -> None:
     """Score anyone's pairs against the real ones of a study, or check a score that was written."""
     from mammorgb_utils.data.pair_folder import load_pair_folder, load_patients, unread_files

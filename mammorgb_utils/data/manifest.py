@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mammorgb_utils.data.batch.checksums import checksums, is_digest
+from mammorgb_utils.data.synthetic import is_synthetic_name
+from mammorgb_utils.protocol import VIEWS
 from mammorgb_utils.runs import write_csv
 
 COLUMNS = ("pair", "patient", "exam", "laterality", "view", "birads", "implant", "source", "split", "path", "sha256")
@@ -31,18 +34,20 @@ class ManifestError(ValueError):
     """A manifest can't be used; every line of the message names row, column and remedy."""
 
 
-def load_manifest(path: str | Path) -> pd.DataFrame:
+def load_manifest(path: str | Path, *, both_views: bool = True) -> pd.DataFrame:
     """Read and check a manifest.
 
     Args:
         path: CSV with the columns of `COLUMNS`, and of `OPTIONAL` where they are known, one row an image.
+        both_views: Whether CC and MLO views must be among them, as in a study.
 
     Returns:
         One row an image in file order: text columns, `birads` as nullable Int64, `implant` as nullable boolean.
 
     Raises:
         ManifestError: A column is missing or unknown, a value isn't allowed, a pair mixes breasts, a patient is
-            in both splits, or a view is missing altogether. Rows count as in a spreadsheet: the header is row 1.
+            in both splits, a file is a drawn view, or a view is missing altogether. Rows count as in a spreadsheet:
+            the header is row 1.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,7 +60,7 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
         raise ManifestError(f"{path.name}: not a UTF-8 CSV table with a header ({error})") from error
     _check_columns(frame, path.name)
-    if problems := _bad_values(frame) or _bad_groups(frame):
+    if problems := _bad_values(frame) or _bad_groups(frame, VIEWS if both_views else ()):
         raise ManifestError(f"{path.name}:\n  " + _listed(problems))
     birads = pd.to_numeric(frame["birads"].replace("", pd.NA)).astype("Int64")
     implant = frame["implant"].map({"true": True, "false": False}).astype("boolean")
@@ -64,8 +69,11 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
     return frame
 
 
-def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
+def write_manifest(frame: pd.DataFrame, path: str | Path, *, both_views: bool = True) -> None:
     """Write a manifest atomically and read it back, so that what stands on disk is valid.
+
+    Args:
+        frame, path, both_views: As `load_manifest` gives and takes them.
 
     Raises:
         ManifestError: As `load_manifest`.
@@ -73,7 +81,7 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
     implant = frame["implant"].map({True: "true", False: "false"}).fillna("")
     birads = frame["birads"].astype("Int64").astype("string").fillna("")
     write_csv(Path(path), frame.assign(implant=implant, birads=birads)[_columns(frame)])
-    load_manifest(path)
+    load_manifest(path, both_views=both_views)
 
 
 def require_files(frame: pd.DataFrame, root: Path) -> None:
@@ -131,7 +139,7 @@ def _bad_values(frame: pd.DataFrame) -> list[str]:
     return [text for _, text in sorted(problems)]
 
 
-def _bad_groups(frame: pd.DataFrame) -> list[str]:
+def _bad_groups(frame: pd.DataFrame, views: Sequence[str]) -> list[str]:
     problems = []
     for column in ("patient", "exam", "laterality"):
         mixed = frame[frame.groupby("pair")[column].transform("nunique") > 1].drop_duplicates("pair")
@@ -144,7 +152,9 @@ def _bad_groups(frame: pd.DataFrame) -> list[str]:
     again = owners[owners.duplicated(["patient", "exam", "laterality"])]
     problems += [f"row {row + 2}, column pair: {pair!r} is a breast that an earlier row names otherwise; a breast of "
                  "one exam is one pair" for row, pair in again["pair"].items()]
+    problems += [f"row {row + 2}, column path: a view that a model drew, by its name; remove the row, it is nobody's"
+                 for row in frame.index[frame["path"].map(is_synthetic_name)]]
     problems += [f"row {row + 2}, column path: an earlier row has the same file; each row is one image"
                  for row in frame.index[frame.duplicated("path")]]
     return problems + [f"column view: no row is {view}; the study needs both views of a breast"
-                       for view in ("CC", "MLO") if view not in set(frame["view"])]
+                       for view in views if view not in set(frame["view"])]

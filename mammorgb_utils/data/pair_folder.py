@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from mammorgb_utils.data.geometry import area_resize
+from mammorgb_utils.protocol import VIEWS
 from mammorgb_utils.runs import atomic_path
 
-VIEWS = ("CC", "MLO")
 _FILE = re.compile(r"(?P<pair>.+)_(?P<view>CC|MLO)\.png", re.IGNORECASE)
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _GREY_MODES = ("L", "I;16", "I;16B", "I")
@@ -62,7 +63,7 @@ def load_pair_folder(path: Path, *, size: int, resize: bool = False) -> np.ndarr
         views = _from_folder(path)
     else:
         raise PairFolderError(f"{path}: neither a folder of pairs nor a .npy file of shape (N, 2, H, W)")
-    pairs = _at_size(views, size, resize)
+    pairs = at_size(views, size, resize)
     _check_content(pairs)
     return pairs
 
@@ -113,7 +114,12 @@ def _from_array(path: Path) -> np.ndarray:
     return array
 
 
-def _from_folder(folder: Path) -> list[list[np.ndarray]]:
+def view_files(folder: Path) -> dict[str, dict[str, Path]]:
+    """Files named `<name>_CC.png` and `<name>_MLO.png`, by name and view in the order of the names, one or both.
+
+    Raises:
+        PairFolderError: There are none, or one is there twice.
+    """
     found: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir()):
         if match := _FILE.fullmatch(file.name):
@@ -124,14 +130,20 @@ def _from_folder(folder: Path) -> list[list[np.ndarray]]:
         others = unread_files(folder)
         there = f"; {len(others)} others are there, such as {others[0]}" if others else ""
         raise PairFolderError(f"{folder}: no files named <name>_CC.png and <name>_MLO.png{there}")
+    return found
+
+
+def _from_folder(folder: Path) -> list[list[np.ndarray]]:
+    found = view_files(folder)
     alone = [next(iter(views.values())).name for views in found.values() if len(views) == 1]
     if alone:
         raise PairFolderError(f"{folder}: {len(alone)} views lack their partner, such as that of {alone[0]}; add it, "
                               "or take the view away")
-    return [[_read_view(views[name]) for name in VIEWS] for views in found.values()]
+    return [[read_png(views[name]) for name in VIEWS] for views in found.values()]
 
 
-def _read_view(file: Path) -> np.ndarray:
+def read_png(file: Path) -> np.ndarray:
+    """A grey PNG's `(H, W)` pixels, uint8 or uint16; a `PairFolderError` where it is anything else."""
     try:
         with Image.open(file) as image:
             mode, pixels = image.mode, np.asarray(image)
@@ -144,17 +156,17 @@ def _read_view(file: Path) -> np.ndarray:
     return pixels
 
 
-def _at_size(views: np.ndarray | list[list[np.ndarray]], size: int, resize: bool) -> np.ndarray:
-    """All views in one array, scaled to [0, 1] and, where that is allowed, resized."""
+def at_size(views: np.ndarray | list[list[np.ndarray]], size: int, resize: bool) -> np.ndarray:
+    """All views, equally many a breast, in one array, scaled to [0, 1] and, where that is allowed, resized."""
     shapes = sorted({view.shape for pair in views for view in pair})
     text = ", ".join(f"{height} × {width}" for height, width in shapes[:4]) + (", …" if len(shapes) > 4 else "")
     if len(shapes) > 1 and not resize:
         raise PairFolderError(f"the views have {len(shapes)} sizes ({text}); bring them to {size} × {size}, or repeat "
                               "with --resize")
     if shapes != [(size, size)] and not resize:
-        raise PairFolderError(f"the views are {text}, the study's {size} × {size} pixels; compare with a study of "
-                              "their size, or repeat with --resize")
-    pairs = np.empty((len(views), 2, size, size), np.float32)
+        raise PairFolderError(f"the views are {text}, the study's {size} × {size} pixels; use a study of their "
+                              "size, or repeat with --resize")
+    pairs = np.empty((len(views), len(views[0]), size, size), np.float32)
     for i, pair in enumerate(views):
         for j, view in enumerate(pair):
             grey = _scaled(view, i)
@@ -214,7 +226,12 @@ def export_pairs(pairs: np.ndarray, folder: Path, *, prefix: str, without: Conta
         if number not in kept:
             file.unlink(missing_ok=True)
             continue
-        grey = np.rint(np.clip(pairs[number, place], 0.0, 1.0) * 65535.0).astype(np.uint16)
-        with atomic_path(file) as temporary:
-            Image.fromarray(grey).save(temporary, format="PNG")
+        write_png(file, pairs[number, place])
     return 2 * len(kept)
+
+
+def write_png(file: Path, view: np.ndarray, text: PngInfo | None = None) -> None:
+    """Write a `(H, W)` view in [0, 1] as a 16-bit grey PNG, atomically, without metadata but the text that is given."""
+    grey = np.rint(np.clip(view, 0.0, 1.0) * 65535.0).astype(np.uint16)
+    with atomic_path(file) as temporary:
+        Image.fromarray(grey).save(temporary, format="PNG", pnginfo=text)

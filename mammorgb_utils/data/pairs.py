@@ -23,7 +23,7 @@ from mammorgb_utils.runs import Run, atomic_path, exclusive, read_table, write_c
 from mammorgb_utils.streams import Stream, generator
 
 TRAIN, HELDOUT = "train", "heldout"  # the two splits, which share no patient
-_AIR = 0.05  # grey of a finished view: less is air
+AIR = 0.05  # grey of a finished view: less is air
 
 
 def preprocess_cohort(run: Run, *, progress: bool = True) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
     todo = used[~used.index.isin(done)]
     verify_checksums(todo, run.manifest.parent, progress=progress)
     work_through({row: run.manifest.parent / path for row, path in todo["path"].items()},
-                 partial(_one_view, reference=reference, protocol=run.protocol), partial(_keep, record),
+                 partial(one_view, reference=reference, protocol=run.protocol), partial(_keep, record),
                  total=len(used), label="preprocess", progress=progress)
     images = record_outcome(images, record.facts(), run.protocol)
     index, rows = pair_rows(images)
@@ -77,7 +77,7 @@ def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
         part.unlink()
 
 
-def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
+def one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[np.ndarray, dict[str, Any]]:
     """The view as the model sees it, and the facts of `cohort.FACTS`."""
     with one_file(path):
         mammogram = read_view(path, protocol)
@@ -87,7 +87,7 @@ def _one_view(path: Path, reference: ReferenceCDF, protocol: Protocol) -> tuple[
         else:  # what was mirrored had it on the right; finding the region again would double the time of an image
             wall = "left" if np.array_equal(steps["chest wall left"], steps["normalised"]) else "right"
         detail, view = "; ".join(mammogram.conflicts), steps["resized"]
-        if mammogram.view == "MLO" and is_upside_down(view, view > _AIR):
+        if mammogram.view == "MLO" and is_upside_down(view, view > AIR):
             detail = "; ".join(filter(None, (detail, UPSIDE_DOWN)))
         facts = {"code": "", "detail": detail, "chest_wall": wall, "print": fingerprint(view)}
         return view, facts | mammogram.header_facts()

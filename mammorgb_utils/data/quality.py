@@ -62,7 +62,7 @@ def check_images(manifest: Path, protocol: Protocol, *, progress: bool = True) -
         breast, `breast_cm2` its area; `air_level` in [0, 1]; `saturated_share` of the breast; `opposite_share` of the
         edge opposite the chest wall that the breast covers; `grey_levels` shown, not counted for JPEG 2000.
     """
-    images, side = load_manifest(manifest), working_side(protocol)
+    images, side = load_manifest(manifest, both_views=False), working_side(protocol)
     files = {row: manifest.parent / path for row, path in images["path"].items()}
     stamps = {row: f"{_VERSION}-{side}-{protocol.for_processing}-{images.at[row, 'sha256'][:16]}-{file_stamp(path)}"
               for row, path in files.items()}

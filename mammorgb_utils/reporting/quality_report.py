@@ -54,7 +54,7 @@ def report_quality(manifest: Path, protocol: Protocol, *, progress: bool = True)
     table = with_reasons(images, odd).drop(columns=["breast_histogram", "image_histogram"])
     write_csv(folder / "quality.csv", table)
     chosen = examples(images, odd)
-    paths = load_manifest(manifest)["path"].map(lambda path: manifest.parent / path)
+    paths = load_manifest(manifest, both_views=False)["path"].map(lambda path: manifest.parent / path)
     pictures = _pictures(paths[sorted(set(chosen["image"]))], protocol, progress)
     write_page(folder / "report.html", "quality.html", **page_content(images, odd, chosen, pictures))
     return [f"{row['reason']}: {row['images']} ({row['share']})" for row in _reasons(images, odd)]

@@ -15,6 +15,7 @@ from mammorgb_utils.data.archives.base import AdapterError, ImageRecord
 from mammorgb_utils.data.archives.pseudonyms import pseudonyms, split_patients
 from mammorgb_utils.data.batch.checksums import CACHE_FOLDER, checksums, is_digest
 from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL, write_manifest
+from mammorgb_utils.data.synthetic import REASON, is_synthetic
 
 ADAPTERS = {  # how each archive is listed, and what is told to whom nothing was found
     "vindr": (tables.vindr, "images/<study_id>/<image_id>.dicom beside breast-level_annotations.csv"),
@@ -49,7 +50,8 @@ class Summary:
             "No image has BI-RADS 2, the only grade that the study accepts by default: set accepted_birads or "
             "unknown_birads in a profile of your own, see docs/own_data.md"]
         if not pairs:
-            hint += ["No breast has both views: its files name different patients, exams or sides, or a view is absent"]
+            hint += ["No breast has both views: files name different patients, exams or sides, or a view is absent: "
+                     "no study can be made of it, but `mammorgb complete` draws absent views"]
         return [*(f"not taken: {count} × {reason}" for reason, count in sorted(self.skipped.items())),
                 *(f"missing files: {len(numbers)}, {name} rows " + ", ".join(map(str, numbers[:_SHOWN]))
                   + (f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else "")
@@ -78,7 +80,7 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
 
     Raises:
         AdapterError: Index, column, folder or option isn't as needed.
-        ManifestError: The archive gives no valid manifest, such as no MLO view at all.
+        ManifestError: The archive gives no valid manifest. One without any MLO view, or any CC view, is written.
     """
     root, out = Path(os.path.abspath(root)), Path(os.path.abspath(out))  # links stay: they bring an archive below
     _require_places(source, root, out)
@@ -89,10 +91,12 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
         list_images = partial(list_images, implied_negatives=True)
     listing, records, missing = list_images(root), [], defaultdict(list)
     for record in listing.records:
-        if (root / record.path).is_file():
-            records.append(record)
-        else:
+        if not (root / record.path).is_file():
             missing[record.index].append(record.row)
+        elif is_synthetic(root / record.path):
+            listing.skipped[REASON] += 1
+        else:
+            records.append(record)
     if not records:
         raise AdapterError(f"{source}: no usable CC or MLO image found ({len(listing.records)} listed, "
                            f"{sum(map(len, missing.values()))} files missing"
@@ -161,7 +165,7 @@ def _own_split(source: str, records: list[ImageRecord]) -> dict[str, str]:
 def _write(frame: pd.DataFrame, out: Path, overwrite: bool) -> None:
     fresh = out.with_name(f".new.{out.name}")
     try:
-        write_manifest(frame, fresh)
+        write_manifest(frame, fresh, both_views=False)
         if out.is_file() and out.read_bytes() != fresh.read_bytes() and not overwrite:
             raise AdapterError(f"{out.name}: there is a manifest that differs; name another with --out, or replace it "
                                "with --overwrite and give the study a new RUN name")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from mammorgb_utils.data import headers, kinds
 from mammorgb_utils.data.archives.base import AdapterError, Listing, find_folder
+from mammorgb_utils.data.synthetic import REASON, is_synthetic
 
 # TCIA found images with the same pixels under two patients (D1-0202 and D2-0284, D1-0808 and D1-1292) and can't say
 # whose they are: these four aren't taken, or one woman could stand on both sides of the split.
@@ -99,6 +100,8 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 def _header(path: Path) -> Dataset | str:
     """The header, or why the file isn't a mammogram for the study."""
+    if is_synthetic(path):
+        return REASON
     try:
         header = headers.read_header(path, ("PatientID", "StudyInstanceUID"))
         if "SOPClassUID" not in header and "Modality" not in header:
