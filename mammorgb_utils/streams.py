@@ -56,6 +56,11 @@ class Stream(IntEnum):
     # what a model knows of pairs that it never saw
     PROBED_PAIRS = 110
     PAIRING_GAIN = 111
+    # views drawn beside given ones
+    COMPLETED_BREASTS = 120
+    UNCONDITIONAL_VIEWS = 121
+    COMPLETION_RANKS = 122
+    COMPLETION_BOOTSTRAP = 123
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

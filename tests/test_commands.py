@@ -18,7 +18,7 @@ from mammorgb_utils.output.records import record
 from mammorgb_utils.output.saving import save_table
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.reporting import documents
-from mammorgb_utils.reporting.ledger import claims_ledger
+from mammorgb_utils.reporting.ledger import claims_ledger, open_questions
 from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 
 
@@ -122,6 +122,7 @@ def finished(project, source="phantom", profile="laptop"):
     claims = pd.DataFrame([{"id": "C4", "verdict": "underpowered"}])
     save_table(claims, root / "tables", "claims")
     save_table(claims_ledger(root / "tables"), root / "tables", "claims_ledger")
+    save_table(open_questions(root / "tables"), root / "tables", "open_questions")
     (root / "pairs" / "index.csv").write_text(f"pair,source\nP1,{source}\n")
     return root
 

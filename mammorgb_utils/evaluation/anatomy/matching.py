@@ -46,8 +46,16 @@ class Matcher:
 
     def scores(self, frame: pd.DataFrame, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """`(len(rows), N)` log likelihood ratio, up to a constant, of every pair's MLO for the CC of each of `rows`."""
-        mlo = self.target.transform(_values(frame, "mlo", self.names))
-        expected = self.regression.predict(_values(frame, "cc", self.names)[rows]).reshape(-1, mlo.shape[1])
+        expected = self.regression.predict(_values(frame, "cc", self.names)[rows])
+        return self.scores_beside(expected.reshape(-1, len(self.names)), frame)
+
+    def standardised(self, frame: pd.DataFrame) -> np.ndarray:
+        """`(N, features)` of every pair's MLO, filled and standardised as those that it learned from."""
+        return self.target.transform(_values(frame, "mlo", self.names))
+
+    def scores_beside(self, expected: np.ndarray, frame: pd.DataFrame) -> np.ndarray:
+        """As `scores`, where the `(n, features)` standardised MLO features are expected by something else."""
+        mlo = self.standardised(frame)
         cross, own = expected @ self.precision @ mlo.T, np.einsum("ij,jk,ik->i", mlo, self.precision, mlo)
         return cross - 0.5 * own + 0.5 * np.einsum("ij,jk,ik->i", mlo, self.usual, mlo)
 
@@ -117,39 +125,57 @@ def match_scores(frame: pd.DataFrame, features: str, matcher: Matcher | None) ->
     return scores
 
 
-def match_rows(frame: pd.DataFrame, scores: np.ndarray, protocol: Protocol, candidates: Sequence[int]) -> list[dict]:
+def match_rows(frame: pd.DataFrame, scores: np.ndarray, protocol: Protocol, candidates: Sequence[int],
+               asked: np.ndarray | None = None) -> list[dict]:
+    """The columns of `match_table` from `null` on, of pairs of one set, and `blind`, the accuracy of who can't tell: it
+    lies above `chance` where strangers are so few that one is drawn twice.
+
+    Args:
+        frame: N pairs with anatomy.
+        scores: `(n, N)` of every MLO for each CC that is asked for.
+        protocol, candidates: As `match_table` takes them.
+        asked: `(n,)` rows of these CCs; by default all.
+    """
+    asked = np.arange(len(frame)) if asked is None else asked
     owner, stratum, rows = np.unique(patient_of(frame), return_inverse=True)[1], strata_of(frame), []
-    own = scores.diagonal()[:, None]
+    own = np.take_along_axis(scores, asked[:, None], axis=1)
     for null in NULLS:
-        strangers = owner[:, None] != owner[None, :]
+        strangers = owner[asked, None] != owner[None, :]
         if null == "strata":
-            strangers &= (stratum[:, None] == stratum[None, :]) & (stratum >= 0)
+            strangers &= (stratum[asked, None] == stratum[None, :]) & (stratum >= 0)
         wins = np.where(strangers, (scores < own) + 0.5 * (scores == own), 0.0).astype(np.float32)
-        rows += _accuracies(null, wins, strangers.astype(np.float32), owner, protocol, candidates)
+        rows += _accuracies(null, wins, strangers.astype(np.float32), owner, asked, protocol, candidates)
     return rows
 
 
-def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, protocol: Protocol,
-                candidates: Sequence[int]) -> list[dict]:
+def _accuracies(null: str, wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, asked: np.ndarray,
+                protocol: Protocol, candidates: Sequence[int]) -> list[dict]:
     """Accuracy for each K: the chance that K − 1 strangers, drawn independently, all score below the own MLO."""
     rows = [{"null": null, "k": k, "chance": 1.0 / k, "note": "no strangers to tell from"} for k in candidates]
     if not strangers.any():
         return rows
     rng = generator(protocol.seed, Stream.ANATOMY_MATCHING, NULLS.index(null))
-    found = _drawn(wins, strangers, owner, rng, candidates, min(protocol.n_bootstrap, MAX_DRAWS))
+    found = _drawn(wins, strangers, owner, asked, rng, candidates, min(protocol.n_bootstrap, MAX_DRAWS))
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.nanquantile(found[1:], [tail, 1.0 - tail], axis=0)
     # Strangers drawn twice make a power of their share larger on average: that much is taken off.
     low, high = (np.clip(bound - np.nanmean(found[1:], axis=0) + found[0], 0.0, 1.0) for bound in (low, high))
-    n_patients = len(np.unique(owner[strangers.any(axis=1)]))
+    n_patients = len(np.unique(owner[asked][strangers.any(axis=1)]))
     for row, accuracy, *bounds in zip(rows, found[0], low, high, strict=True):
         if accuracy in (0.0, 1.0):  # every draw gives the same, which says nothing about the next patient
             bounds = wilson(accuracy * n_patients, n_patients, level=LEVEL)[1:]
-        row |= {"accuracy": accuracy, "low": bounds[0], "high": bounds[1], "note": ""}
+        row |= {"accuracy": accuracy, "low": bounds[0], "high": bounds[1], "note": "",
+                "blind": _blind(strangers.sum(axis=1), row["k"])}
     return rows
 
 
-def _drawn(wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, rng: np.random.Generator,
+def _blind(strangers: np.ndarray, k: int) -> float:
+    """Accuracy where the own MLO's place among `(n,)` strangers each is any."""
+    numbers, counts = np.unique(strangers[strangers > 0].astype(int), return_counts=True)
+    return float(np.average([(np.linspace(0.0, 1.0, n + 1) ** (k - 1)).mean() for n in numbers], weights=counts))
+
+
+def _drawn(wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, asked: np.ndarray, rng: np.random.Generator,
            candidates: Sequence[int], draws: int) -> np.ndarray:
     """`(1 + draws, K)`: the accuracies found, then those of each bootstrap draw; NaN where it has no strangers."""
     found, n_patients = [], int(owner.max()) + 1
@@ -157,7 +183,7 @@ def _drawn(wins: np.ndarray, strangers: np.ndarray, owner: np.ndarray, rng: np.r
         weight = weights[owner].astype(np.float32)
         among = strangers @ weight
         beaten = np.divide(wins @ weight, among, out=np.zeros_like(among), where=among > 0)
-        usable = weight * (among > 0)
+        usable = weight[asked] * (among > 0)
         total = usable.sum(axis=0)
         total[total == 0] = np.nan
         found.append(np.stack([(usable * beaten ** (k - 1)).sum(axis=0) / total for k in candidates], axis=1))

@@ -8,6 +8,7 @@ from mammorgb_utils.evaluation.anatomy.matching import (
     CANDIDATES,
     FEATURES,
     fit_matcher,
+    match_rows,
     match_table,
 )
 from mammorgb_utils.evaluation.overlap import PairMasks
@@ -145,3 +146,19 @@ def test_an_accuracy_of_one_has_wilsons_bound_by_patients():
     row = table[(table["features"] == "anatomy") & (table["null"] == "global")].iloc[0]
     assert row[["n", "accuracy", "high"]].tolist() == [60, 1.0, 1.0]
     assert row["low"] == pytest.approx(wilson(30, 30).low) and row["low"] < 0.9
+
+
+def test_who_cannot_tell_is_right_as_often_as_blind_says():
+    """All CCs rank the MLOs alike; where some CCs alone are asked, each meets the same strangers as before."""
+    frame, rng = anatomy_rows("real", 30), np.random.default_rng(0)
+    blind = np.repeat(rng.normal(size=(1, 30)), 30, axis=0)
+    rows = pd.DataFrame(match_rows(frame, blind, PROTOCOL, (2, 8))).set_index(["null", "k"])
+    np.testing.assert_allclose(rows["accuracy"], rows["blind"], atol=1e-6)
+    assert rows.loc[("global", 2), "blind"] == pytest.approx(0.5) and rows.loc[("strata", 8), "blind"] > 0.14
+    scores, asked = rng.normal(size=(30, 30)), np.array([4, 11, 29])
+    whole, some = (pd.DataFrame(match_rows(frame, scores[which], PROTOCOL, (2,), which)).set_index("null")
+                   for which in (np.arange(30), asked))
+    wins = [np.mean(np.delete(scores[i], i) < scores[i, i]) for i in asked]
+    assert some.loc["global", "accuracy"] == pytest.approx(np.mean(wins))
+    assert some.loc["global", "high"] - some.loc["global", "low"] > whole.loc["global", "high"] - whole.loc[
+        "global", "low"]
