@@ -61,6 +61,7 @@ class Stream(IntEnum):
     UNCONDITIONAL_VIEWS = 121
     COMPLETION_RANKS = 122
     COMPLETION_BOOTSTRAP = 123
+    GRADES = 140  # of density: graders' intervals, and those of a model's own loss
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

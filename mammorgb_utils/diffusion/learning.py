@@ -88,7 +88,8 @@ def prediction_target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torc
 
 @torch.inference_mode()
 def denoising_losses(unet: UNet2DModel, scheduler: DDPMScheduler, images: torch.Tensor, *, seed: int,
-                     timesteps: tuple[int, ...] = TIMESTEPS, batch_size: int = 48) -> np.ndarray:
+                     timesteps: tuple[int, ...] = TIMESTEPS, batch_size: int = 48,
+                     label: int | None = None) -> np.ndarray:
     """Squared error of the model's prediction on given images.
 
     Args:
@@ -97,6 +98,7 @@ def denoising_losses(unet: UNet2DModel, scheduler: DDPMScheduler, images: torch.
         seed: Of the noise; image i at timestep t meets the same noise in every model.
         timesteps: Where on the noise schedule.
         batch_size: Images in a pass.
+        label: Of all images, for a model that has labels.
 
     Returns:
         `(N, len(timesteps))` float64, each the mean over an image's channels and pixels, in fp32.
@@ -108,7 +110,8 @@ def denoising_losses(unet: UNet2DModel, scheduler: DDPMScheduler, images: torch.
         for column, step in enumerate(timesteps):
             noise = probe_noise(tuple(clean.shape[1:]), seed, step, members).to(unet.device)
             t = torch.full((len(clean),), step, device=unet.device)
-            prediction = predict(unet, scheduler.add_noise(clean, noise, t), t)
+            labels = None if label is None else torch.full_like(t, label)
+            prediction = predict(unet, scheduler.add_noise(clean, noise, t), t, labels)
             error = (prediction - prediction_target(scheduler, clean, noise, t)).square()
             losses[members.start:members.stop, column] = error.mean(dim=(1, 2, 3)).cpu().numpy()
     return losses

@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=[
-    "completion", "learning_curve", "learning_rate", "open_choices", "pairing_gain", "preprocessing", "readers",
-    "samplers", "third_channel", "trial"])
+    "completion", "conditional", "learning_curve", "learning_rate", "open_choices", "pairing_gain", "preprocessing",
+    "readers", "samplers", "third_channel", "trial"])

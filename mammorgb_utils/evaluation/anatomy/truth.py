@@ -35,11 +35,11 @@ def phantom_folders(run: Run) -> list[Path]:
     return sorted({(run.manifest.parent / path).parent.parent for path in paths})
 
 
-def true_anatomy(run: Run) -> pd.DataFrame:
+def true_anatomy(run: Run, *, with_artefacts: bool = False) -> pd.DataFrame:
     """What is known of the study's phantom pairs, no rows where no pair is a phantom.
 
     Returns:
-        Rows of the cohorts' `truth.csv` without artefact and excluded kinds.
+        Rows of the cohorts' `truth.csv` without excluded kinds and, unless they are asked for, artefacts.
     """
     files = [folder / "truth.csv" for folder in phantom_folders(run)]
     tables = [pd.read_csv(file, keep_default_na=False, dtype={"pair": str, "patient": str})
@@ -47,7 +47,8 @@ def true_anatomy(run: Run) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame({"pair": pd.Series(dtype=str)})
     truth = pd.concat(tables, ignore_index=True)
-    return truth[(truth["role"] == "usable") & (truth["artefact"] == "")].reset_index(drop=True)
+    usable = (truth["role"] == "usable") & (with_artefacts | (truth["artefact"] == ""))
+    return truth[usable].reset_index(drop=True)
 
 
 def truth_table(anatomy: pd.DataFrame, truth: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
