@@ -27,7 +27,7 @@ def _field(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 class Protocol(Record):
-    """All fields that decide a result, each with its default (the laptop study's), its meaning and its limits.
+    """All fields that decide a result, each with its default, its meaning and its limits.
 
     Profiles in `profiles/*.yaml` hold the fields that differ. A meaning that begins with *open* marks a
     choice that the paper doesn't state.
@@ -83,6 +83,8 @@ class Protocol(Record):
     sampler: Literal["ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"] = _field(
         "dpmsolver++", "open: how noise becomes an image")
     sampling_steps: int = _field(15, "denoising steps an image", ge=1, le=1000)
+    sampling_spacing: Literal["quadratic", "trailing"] = _field(
+        "quadratic", "open: noise levels that dpmsolver++ visits; quadratic: more of the low ones, where grain is drawn")
     sampling_weights: Literal["ema", "raw"] = _field("ema", "open: averaged weights, or the last ones")
     sampling_batch: PositiveInt = _field(50, "pairs denoised together; doesn't change the images beyond rounding")
 
@@ -135,8 +137,8 @@ class Protocol(Record):
 
     @classmethod
     def completed(cls, recorded: dict[str, Any]) -> dict[str, Any]:
-        """A recorded protocol with the defaults of fields that came after it: they say what was done before."""
-        return cls().model_dump(mode="json") | recorded
+        """A recorded protocol with what was done before there were the fields that it lacks."""
+        return cls(sampling_spacing="trailing").model_dump(mode="json") | recorded
 
     def to_json(self) -> str:
         """All fields, sorted, as recorded in `runs/<name>/protocol.json`."""

@@ -35,7 +35,7 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
     Args:
         model_dir: Folder written by `train`.
         n: Number of pairs.
-        protocol: Decides `sampler`, `sampling_steps`, `sampling_batch` and `precision`.
+        protocol: Decides `sampler`, `sampling_steps`, `sampling_spacing`, `sampling_batch` and `precision`.
         seed, start: Image i of `start … start + n − 1` is a function of (seed, i) alone; batches and shards change
             it within rounding only.
         return_third: Also return the third channel.
@@ -67,7 +67,7 @@ def sample_pairs(model_dir: Path, n: int, protocol: Protocol, seed: int, *, star
             batch = numbers[first:first + protocol.sampling_batch]
             drawing = model if len(batch) == protocol.sampling_batch else unet  # another size is compiled anew
             if given is None:
-                scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
+                scheduler = make_sampler(trained, protocol.sampler, protocol.sampling_steps, protocol.sampling_spacing)
                 images = denoise(drawing, scheduler, seed, batch, bf16, grade, guidance)
             else:
                 known = torch.from_numpy(np.array(given[first:first + len(batch)], np.float32)).mul(2).sub(1)
@@ -111,20 +111,24 @@ def open_for_sampling(model_dir: Path) -> tuple[UNet2DModel, DDPMScheduler]:
     return unet, DDPMScheduler.from_pretrained(model_dir / "scheduler")
 
 
-def make_sampler(trained: DDPMScheduler, sampler: str, steps: int) -> SchedulerMixin:
+def make_sampler(trained: DDPMScheduler, sampler: str, steps: int, spacing: str = "quadratic") -> SchedulerMixin:
     """The solver that walks the trained noise schedule in `steps` steps; prediction type and schedule are the model's.
 
     Args:
         trained: The noise schedule that was trained; left as it is.
         sampler, steps: Which solver, in how many steps; its timesteps stay on the CPU, so that no step waits for a GPU
             before its noise is drawn.
+        spacing: Of the timesteps of both dpmsolver++. The last step goes from the lowest noise level that is visited to
+            none at all, and takes away all grain below it: `"quadratic"`, t ∝ i², starts it lower than evenly spaced
+            steps (`"trailing"`, which ddim has) do.
 
     Raises:
         SamplingError: There is no such solver, or the schedule has fewer steps.
 
     Source:
         `Protocol.sampler`: Ho et al. 2020 (ddpm, the paper's reference), Song et al. 2021 (ddim, eta 0),
-        Lu et al. 2022 (dpmsolver++ and its stochastic form sde-dpmsolver++, second order, multistep).
+        Lu et al. 2022 (dpmsolver++ and its stochastic form sde-dpmsolver++, second order, multistep); quadratic
+        timesteps are Song's for small images.
     """
     if sampler == "ddpm":
         scheduler = DDPMScheduler.from_config(trained.config)
@@ -140,8 +144,17 @@ def make_sampler(trained: DDPMScheduler, sampler: str, steps: int) -> SchedulerM
         raise SamplingError(f"sampling_steps {steps}: {sampler} draws noise between steps; use 2 or more")
     if steps > trained.config.num_train_timesteps:
         raise SamplingError(f"sampling_steps {steps} exceeds the {trained.config.num_train_timesteps} trained ones")
-    scheduler.set_timesteps(steps)
+    if spacing == "quadratic" and isinstance(scheduler, _ClippedSolver):
+        scheduler.set_timesteps(timesteps=_quadratic(trained.config.num_train_timesteps, steps))
+    else:
+        scheduler.set_timesteps(steps)
     return scheduler
+
+
+def _quadratic(trained_steps: int, steps: int) -> list[int]:
+    """The last timestep first, each once, and none more than there are."""
+    wanted = np.round((trained_steps - 1) * (np.arange(steps, 0, -1) / steps) ** 2).astype(int)
+    return np.maximum(wanted, np.arange(steps)[::-1]).tolist()
 
 
 class _ClippedSolver(DPMSolverMultistepScheduler):

@@ -96,3 +96,13 @@ def test_a_model_that_has_learned_one_pair_draws_it(tmp_path, tiny):
 def test_the_stochastic_solver_needs_two_steps(trained, tiny):
     with pytest.raises(SamplingError, match="sampling_steps 1: sde-dpmsolver"):
         make_sampler(schedule(trained), "sde-dpmsolver++", 1)
+
+
+def test_quadratic_steps_end_at_less_noise_and_never_visit_a_level_twice(trained):
+    for sampler in ("dpmsolver++", "sde-dpmsolver++"):
+        even, quadratic = (make_sampler(schedule(trained), sampler, 25, spacing) for spacing in ("trailing", "quadratic"))
+        assert quadratic.sigmas[-2] < even.sigmas[-2] / 5 and quadratic.timesteps[0] == 999
+        assert len(quadratic.timesteps) == len(even.timesteps) == 25
+    for steps in (2, 8, 100, 500, 1000):
+        visited = make_sampler(schedule(trained), "dpmsolver++", steps).timesteps.numpy()
+        assert len(visited) == steps and visited[0] == 999 and (np.diff(visited) < 0).all()

@@ -91,7 +91,7 @@ def sample_walk(model_dir: Path, protocol: Protocol, image: int, moments: int) -
         SamplingError: `model_dir` isn't a finished model.
     """
     unet, trained = open_for_sampling(model_dir)
-    sampler = make_sampler(trained, protocol.sampler, protocol.sampling_steps)
+    sampler = make_sampler(trained, protocol.sampler, protocol.sampling_steps, protocol.sampling_spacing)
     bf16 = resolve_precision(protocol.precision, unet.device) == "bf16"
     steps = [(t, decode_batch(x)[0, :2].cpu().numpy())
              for t, x in walk(unet, sampler, protocol.seed, range(image, image + 1), bf16)]

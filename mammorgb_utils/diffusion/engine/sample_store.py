@@ -131,7 +131,7 @@ def load_third(out: Path) -> np.ndarray | None:
 def _record(model_dir: Path, protocol: Protocol) -> dict:
     trained = model_dir / RECORD
     model = json.loads(trained.read_text("utf-8")) if trained.is_file() else {"digest": "", "encoding": ""}
-    fields = ("seed", "sampler", "sampling_steps", "precision")
+    fields = ("seed", "sampler", "sampling_steps", "sampling_spacing", "precision")
     return {"model": model["digest"], "encoding": model["encoding"]} | {name: getattr(protocol, name)
                                                                         for name in fields}
 
