@@ -21,7 +21,7 @@ def test_paper_profile_holds_the_papers_fields():
 
 def test_laptop_profile_keeps_to_the_promised_sizes():
     laptop = Protocol.load("laptop")
-    assert laptop == Protocol()
+    assert (laptop.optimizer, laptop.sampler, laptop.sampling_steps) == ("muon", "sde-dpmsolver++", 25)
     assert laptop.n_synthetic >= 200 and laptop.sampling_steps <= 25 and laptop.image_size == 64
 
 
