@@ -84,7 +84,7 @@ class Protocol(Record):
         "dpmsolver++", "open: how noise becomes an image")
     sampling_steps: int = _field(15, "denoising steps an image", ge=1, le=1000)
     sampling_spacing: Literal["quadratic", "trailing"] = _field(
-        "quadratic", "open: noise levels that dpmsolver++ visits; quadratic: more of the low ones, where grain is drawn")
+        "quadratic", "open: noise levels that dpmsolver++ visits; quadratic: more of the low ones, of grain")
     sampling_weights: Literal["ema", "raw"] = _field("ema", "open: averaged weights, or the last ones")
     sampling_batch: PositiveInt = _field(50, "pairs denoised together; doesn't change the images beyond rounding")
 

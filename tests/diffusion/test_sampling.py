@@ -100,7 +100,7 @@ def test_the_stochastic_solver_needs_two_steps(trained, tiny):
 
 def test_quadratic_steps_end_at_less_noise_and_never_visit_a_level_twice(trained):
     for sampler in ("dpmsolver++", "sde-dpmsolver++"):
-        even, quadratic = (make_sampler(schedule(trained), sampler, 25, spacing) for spacing in ("trailing", "quadratic"))
+        even, quadratic = (make_sampler(schedule(trained), sampler, 25, name) for name in ("trailing", "quadratic"))
         assert quadratic.sigmas[-2] < even.sigmas[-2] / 5 and quadratic.timesteps[0] == 999
         assert len(quadratic.timesteps) == len(even.timesteps) == 25
     for steps in (2, 8, 100, 500, 1000):

@@ -4,4 +4,4 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "choices": ["choice_tables", "contrast_tests", "open_choices", "split_effects", "study_choice"],
-    "drawing": ["figure"]})
+    "drawing": ["figure"]}, submodules=["trainings"])

@@ -36,9 +36,10 @@ from mammorgb_utils.streams import Stream, generator
 OPEN_FIELDS = {
     "mask_method": "Mask method", "match_scope": "Pixels that matching sees", "aspect": "To a square: squash or pad",
     "sum_scale": "Scale of the sum", "real_split": "Real set: held out or not", "images_or_pairs":
-    "11,020: images or pairs", "sampler": "Sampler and steps", "sampling_weights": "EMA or raw weights",
-    "ema_decay": "Decay of the EMA", "lr_schedule": "Learning-rate schedule", "warmup_steps": "Warm-up",
-    "weight_decay": "Weight decay", "max_grad_norm": "Gradient clipping", "contrast_test": "Test between encodings"}
+    "11,020: images or pairs", "sampler": "Sampler and steps", "sampling_spacing": "Noise levels that steps visit",
+    "sampling_weights": "EMA or raw weights", "ema_decay": "Decay of the EMA", "lr_schedule": "Learning-rate schedule",
+    "warmup_steps": "Warm-up", "weight_decay": "Weight decay", "max_grad_norm": "Gradient clipping",
+    "contrast_test": "Test between encodings"}
 STATED_FIELDS = {
     "third_channel": "Third channel (against zero)", "learning_rate": "Learning rate (against 1e-5)",
     "mirror": "Mirroring", "reference_cdf": "Matching's reference"}
@@ -173,6 +174,15 @@ def _by_rate(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
                 ("gain", "drawn", "gain"))
 
 
+def _by_training(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    """Short trainings; the one with the study's choices stands for each field's own. `trainings.run_plan`."""
+    for field in table.loc[table["field"].isin(list(OPEN_FIELDS)), "field"].unique():
+        part = table[table["field"].isin([field, "study"])]
+        choice = part["choice"].mask(part["field"] == "study", study_choice(field, study.protocol))
+        yield _rows(part, field, choice, "trained_choices", ("shift", "drawn", "shift shift_low shift_high"),
+                    ("gain", "drawn", "gain"))
+
+
 def _by_channel(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
     """The encodings of the study: what the paper compares, as a scale for the rest."""
     part = table[(table["measure"] == "iou") & table["set"].isin(study.sets)]
@@ -195,7 +205,8 @@ def _by_test(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
 
 _READERS: dict[str, Callable[[pd.DataFrame, _Study], Iterable[pd.DataFrame]]] = {
     "mask_effects": _by_mask, "matching_audit": _by_matching, "preprocessing_effects": _by_preprocessing,
-    "samplers": _by_sampler, "learning_rates": _by_rate, "effects": _by_channel, "consistency": _by_channel,
+    "samplers": _by_sampler, "learning_rates": _by_rate, "trained_choices": _by_training,
+    "effects": _by_channel, "consistency": _by_channel,
     "real_split": _by_split, "contrast_test": _by_test}
 
 
