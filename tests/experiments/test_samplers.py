@@ -5,16 +5,20 @@ import pandas as pd
 import pytest
 from drawn_figures import sampler_rows, texts
 from matplotlib.colors import to_hex
+from scipy.ndimage import gaussian_filter
 from tiny_models import blob_pairs
 
+from mammorgb_utils.evaluation.fidelity import kid, texture_features
+from mammorgb_utils.evaluation.fidelity.metrics import standardised
 from mammorgb_utils.evaluation.overlap import pair_metrics
+from mammorgb_utils.evaluation.sets import StudySets
 from mammorgb_utils.evaluation.statistics import emd
 from mammorgb_utils.experiments import samplers
 from mammorgb_utils.experiments.samplers import draw_with, figure, safe_from, sampler_table
 from mammorgb_utils.protocol import Protocol
 
 PROTOCOL = Protocol(n_permutations=99, equivalence_margin=0.05)
-REFERENCE = blob_pairs(16, size=32)
+REFERENCE, REAL = blob_pairs(16, size=32), blob_pairs(40, size=32, seed=3)
 
 
 def apart(pairs):
@@ -26,7 +30,7 @@ def apart(pairs):
 
 def test_an_equal_sampler_is_safe_and_a_wrong_one_is_not():
     drawn = {("ddim", 8): apart(REFERENCE), ("ddim", 50): blob_pairs(16, size=32, seed=2), ("ddim", 1000): REFERENCE}
-    table = sampler_table(drawn, REFERENCE, PROTOCOL).set_index("steps")
+    table = sampler_table(drawn, REFERENCE, REAL, PROTOCOL).set_index("steps")
     assert table["safe"].tolist() == [False, True, True]
     assert table.loc[1000, ["emd", "pixel_difference", "hodges_lehmann"]].tolist() == [0, 0, 0]
     a, b = (pair_metrics(pairs)["iou"] for pairs in (drawn[("ddim", 8)], REFERENCE))
@@ -37,10 +41,20 @@ def test_an_equal_sampler_is_safe_and_a_wrong_one_is_not():
 
 
 def test_nothing_is_safe_that_can_not_be_measured():
-    table = sampler_table({("ddim", 8): np.zeros_like(REFERENCE)}, REFERENCE, PROTOCOL)
+    table = sampler_table({("ddim", 8): np.zeros_like(REFERENCE)}, REFERENCE, REAL, PROTOCOL)
     assert table.loc[0, ["n", "n_nan", "equivalence", "safe"]].tolist() == [0, 16, "", False]
     with pytest.raises(ValueError, match="draw equal numbers"):
-        sampler_table({("ddim", 8): REFERENCE[:3]}, REFERENCE, PROTOCOL)
+        sampler_table({("ddim", 8): REFERENCE[:3]}, REFERENCE, REAL, PROTOCOL)
+
+
+def test_texture_is_held_against_as_many_real_pairs_as_were_drawn():
+    smooth = np.stack([[gaussian_filter(view, 3) for view in pair] for pair in REFERENCE])
+    table = sampler_table({("ddim", 8): smooth, ("ddim", 50): REFERENCE}, REFERENCE, REAL, PROTOCOL)
+    rows = StudySets.of({"real": REAL[:16], "drawn": REFERENCE}, PROTOCOL).rows(texture_features)
+    parts = {name: rows[rows["set"] == name] for name in ("real", "drawn")}
+    real, drawn = (standardised(part, parts["real"])[0] for part in parts.values())
+    assert table["kid_reference"].tolist() == pytest.approx([kid(real, drawn)] * 2)
+    assert table["kid"][1] == table["kid_reference"][1] < table["kid"][0]
 
 
 def test_safe_means_this_count_and_all_above_it():
@@ -57,6 +71,8 @@ def test_every_choice_has_a_folder_and_the_protocols_noise(tmp_path, monkeypatch
     _, protocol, out = asked[0]
     assert (protocol.sampler, protocol.sampling_steps, protocol.n_synthetic) == ("ddpm", 1000, 64)
     assert protocol.seed == PROTOCOL.seed and out == tmp_path / "ddpm-1000" / "pairs.npy"
+    draw_with(tmp_path / "model", PROTOCOL, tmp_path, "dpmsolver++ trailing", 8, 64)
+    assert (asked[1][1].sampler, asked[1][1].sampling_spacing) == ("dpmsolver++", "trailing")
     with pytest.raises(ValueError, match="sampler"):
         draw_with(tmp_path / "model", PROTOCOL, tmp_path, "euler", 8, 64)
 

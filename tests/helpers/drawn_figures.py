@@ -107,7 +107,8 @@ def sampler_rows():
     shift = RNG.normal(0, 0.02, len(rows))
     return rows.assign(emd=RNG.random(len(rows)) / 20, band_low=0.005, band_high=0.02, hodges_lehmann=shift,
                        hodges_lehmann_low=shift - 0.02, hodges_lehmann_high=shift + 0.02, margin=0.05,
-                       pixel_difference=1 / rows["steps"], safe=rows["steps"] > 20)
+                       pixel_difference=1 / rows["steps"], kid=4 / rows["steps"], kid_reference=0.1,
+                       safe=rows["steps"] > 20)
 
 
 def draw(name):
