@@ -44,6 +44,10 @@ class Stream(IntEnum):
     READER_CASES = 70
     READER_SCORE = 71
     READER_SIMULATION = 72
+    UTILITY_PATIENTS = 80  # real patients and synthetic pairs that a classifier learns from
+    UTILITY_AUGMENTATION = 81
+    UTILITY_BOOTSTRAP = 82
+    UTILITY_POWER = 83
     # training and sampling
     BATCH_ORDER = 100
     TIMESTEP = 101

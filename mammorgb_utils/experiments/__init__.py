@@ -4,4 +4,4 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=[
     "completion", "conditional", "learning_curve", "learning_rate", "open_choices", "pairing_gain", "preprocessing",
-    "readers", "samplers", "third_channel", "trial"])
+    "readers", "samplers", "third_channel", "trial", "utility"])

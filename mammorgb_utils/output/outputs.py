@@ -35,7 +35,7 @@ class Notebook(Record):
     kept: bool = False
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    sizes: dict[str, dict[str, float]] = {}
+    sizes: dict[str, dict[str, float | tuple[int, ...]]] = {}
 
     @property
     def series(self) -> str:
@@ -44,7 +44,8 @@ class Notebook(Record):
 
     def parameters(self, profile: str) -> str:
         """What `run-notebook` is given besides run, profile and manifest, where a profile has sizes of its own."""
-        return " ".join(f"-p {name} {value:g}" for name, value in self.sizes.get(profile, {}).items())
+        return " ".join(f"-p {name} {f'{value:g}' if isinstance(value, float) else repr(str(list(value)))}"
+                        for name, value in self.sizes.get(profile, {}).items())
 
     def threads(self, encodings: int, cores: int) -> int:
         """Cores of a stage. Encodings share them: trainings of one thread each do no fewer steps than one of all

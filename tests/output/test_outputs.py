@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 from collections import Counter
 
 import pytest
@@ -28,8 +29,9 @@ def test_sizes_of_a_profile_are_parameters_of_its_notebook():
         for profile, sizes in notebook.sizes.items():
             known = inspect_notebook(str(PROJECT_ROOT / "notebooks" / f"{name}.ipynb"))
             assert set(sizes) <= set(known) and notebook.parameters("laptop") == ""
-            assert notebook.parameters(profile).split() == [
-                word for key, value in sizes.items() for word in ("-p", key, f"{value:g}")]
+            assert shlex.split(notebook.parameters(profile)) == [
+                word for key, value in sizes.items()
+                for word in ("-p", key, str(list(value)) if isinstance(value, tuple) else f"{value:g}")]
             sized += 1
     assert sized
 
