@@ -80,7 +80,7 @@ def _switch(name: str, text: str) -> Option:
     return name, {"help": text, "action": "store_true"}
 
 
-_PROFILE = _option("--profile", "smoke, laptop, paper, or the path of a YAML file", "laptop")
+_PROFILE = _option("--profile", "smoke, laptop, workstation, paper, or the path of a YAML file", "laptop")
 _MANIFEST = _option("--manifest", "your manifest; empty: the profile's phantom cohort", "")
 _NAME = _option("--run", "name of the folder below runs/; empty: the profile's name", "")
 _RUN = _option("--run", "name of the folder below runs/", "laptop")

@@ -120,7 +120,7 @@ class Protocol(Record):
 
     @classmethod
     def load(cls, profile: str | Path, **overrides: Any) -> Protocol:
-        """Read a profile by name (`smoke`, `laptop`, `paper`) or by path, then apply overrides.
+        """Read a profile by name (`smoke`, `laptop`, `workstation`, `paper`) or by path, then apply overrides.
 
         Raises:
             ProtocolError: The profile doesn't exist or can't be read, or a field is unknown or out of range.
