@@ -25,7 +25,8 @@ from mammorgb_utils.runs import PROJECT_ROOT, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "fresh_machine.csv"
 RELEASE = "bookworm"  # the Debian whose Python is 3.11
-PACKAGES = ("python3.11", "python3.11-venv", "make", "git", "ca-certificates")
+# debootstrap knows no virtual packages: python3-distutils is what python3.11-venv needs, and apt would find.
+PACKAGES = ("python3.11", "python3.11-venv", "python3-distutils", "make", "git", "ca-certificates")
 USERS = {"root": "0:0", "unprivileged": "1000:1000"}
 COMMANDS = ("make reproduce PROFILE=smoke", "make test")
 BOUND = ("/proc", "/dev", "/dev/shm")
