@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from importlib.metadata import distributions
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat import v4
+from packaging.specifiers import SpecifierSet
 
 from benchmarks import fresh_machine
 from mammorgb_utils import notebooks, scheduling
@@ -21,6 +23,13 @@ from mammorgb_utils.output import pictures
 from mammorgb_utils.output.pages import figure_uri
 from mammorgb_utils.output.saving import save_figure
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
+
+
+def test_every_locked_package_installs_on_the_first_python_3_11():
+    """A Debian's is older than a developer's."""
+    asked = {package.name: package.metadata["Requires-Python"] for package in distributions()}
+    refusing = [name for name, pythons in asked.items() if pythons and not SpecifierSet(pythons).contains("3.11.0")]
+    assert not refusing, f"pin older versions in requirements.lock: {refusing}"
 
 
 @pytest.mark.parametrize("name", ["plain", "two words", "o'clock", "käse, $HOME"])
