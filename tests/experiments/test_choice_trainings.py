@@ -22,20 +22,27 @@ def tiny(tmp_path_factory):
 
 def test_every_training_differs_from_the_study_in_one_field():
     protocol = Protocol.load("workstation")
-    rows = plan(protocol)
+    rows = plan(protocol, "sum")
     assert rows["field"].tolist() == [STUDY, SEED, *OTHERWISE]
     own = protocol.model_dump()
     for field, changes in zip(rows["field"][1:], rows["changes"][1:], strict=True):
         other = protocol.changed(**changes).model_dump()
         assert {name for name, value in other.items() if value != own[name]} == {field}
-    adopted = plan(protocol.changed(lr_schedule="constant")).set_index("field")
+    adopted = plan(protocol.changed(lr_schedule="constant"), "sum").set_index("field")
     assert adopted.loc["lr_schedule", "choice"] == "cosine"
+
+
+def test_what_decides_nothing_is_not_trained():
+    paper = Protocol.load("paper")
+    assert not {"sampling_spacing", "sum_scale"} & set(plan(paper, "zero")["field"])
+    weights = {"ema_decay", "sampling_weights"} & set(plan(paper, "zero")["field"])
+    assert weights == ({"ema_decay", "sampling_weights"} if paper.sampling_weights == "ema" else set())
 
 
 def test_each_is_trained_drawn_and_measured_once(tmp_path, tiny):
     pairs = blob_pairs(8)
     real = overlap_table(StudySets.of({"real": pairs}, tiny))
-    asked = plan(tiny).query("field in ['study', 'seed', 'sampling_spacing']")
+    asked = plan(tiny, "sum").query("field in ['study', 'seed', 'sampling_spacing']")
     table = run_plan(asked, pairs, real, tiny, "sum", tmp_path, progress=False)
     assert table["field"].tolist() == ["study", "seed", "sampling_spacing"] and (table["n"] == 6).all()
     assert table["choice"].tolist() == ["as in the study", "another seed", "trailing"]
@@ -48,7 +55,7 @@ def test_each_is_trained_drawn_and_measured_once(tmp_path, tiny):
 
 
 def found():
-    rows = plan(Protocol()).drop(columns="changes")
+    rows = plan(Protocol(), "sum").drop(columns="changes")
     shift = np.linspace(0.01, 0.05, len(rows))
     return rows.assign(shift=shift, shift_low=shift - 0.01, shift_high=shift + 0.01, gain=0.1 - shift, emd=shift)
 

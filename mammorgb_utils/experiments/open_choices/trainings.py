@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mammorgb_utils.evaluation.sets import Indexed
-from mammorgb_utils.evaluation.statistics import hodges_lehmann
+from mammorgb_utils.evaluation.statistics import hodges_lehmann, patient_of
 from mammorgb_utils.experiments.open_choices.choices import OPEN_FIELDS, study_choice
 from mammorgb_utils.experiments.trial import run_trial
 from mammorgb_utils.output import style
@@ -25,16 +25,20 @@ STUDY, SEED = "study", "seed"  # fields of the rows that change nothing, and not
 _RESULTS = {"shift": "Synthetic − real: IoU", "gain": "Paired − shuffled: IoU", "emd": "EMD of IoU to real"}
 
 
-def plan(protocol: Protocol) -> pd.DataFrame:
+def plan(protocol: Protocol, encoding: str) -> pd.DataFrame:
     """The trainings: the study's own choices, the same under the next seed, and each of `OTHERWISE` alone.
 
     Returns:
         One row a training: `field`, `choice` (in the words of the map), `changes` (fields for `Protocol.changed`).
+        A field that decides nothing in this protocol and encoding has no row: it stays *not run*.
     """
+    idle = {"sum_scale": encoding != "sum", "sampling_spacing": "dpmsolver++" not in protocol.sampler,
+            "ema_decay": protocol.sampling_weights == "raw", "sampling_weights": protocol.ema_decay == 0.0}
     rows = [(STUDY, "as in the study", {}), (SEED, "another seed", {"seed": protocol.seed + 1})]
     for field, values in OTHERWISE.items():
-        changes = {field: next(value for value in values if value != getattr(protocol, field))}
-        rows.append((field, study_choice(field, protocol.changed(**changes)), changes))
+        if not idle.get(field, False):
+            changes = {field: next(value for value in values if value != getattr(protocol, field))}
+            rows.append((field, study_choice(field, protocol.changed(**changes)), changes))
     return pd.DataFrame(rows, columns=["field", "choice", "changes"])
 
 
@@ -49,7 +53,7 @@ def run_plan(asked: pd.DataFrame, pairs: np.ndarray, real: pd.DataFrame, protoco
 
     Returns:
         One row a training: `field`, `choice`, the columns of `run_trial`, and `shift` (Hodges–Lehmann, drawn − real)
-        with `shift_low`, `shift_high` (95 %, over pairs: the luck of a training is what the row of another seed shows).
+        with `shift_low`, `shift_high` (95 %, over patients: the luck of a training is what another seed's row shows).
     """
     rows = []
     for field, choice, changes in asked.itertuples(index=False):
@@ -63,7 +67,9 @@ def _shift(file: Path, real: pd.DataFrame) -> dict[str, float]:
     drawn = pd.read_csv(file)["iou"].dropna() if file.is_file() else pd.Series(dtype=float)  # none where it diverged
     if drawn.empty:
         return dict.fromkeys(("shift", "shift_low", "shift_high"), float("nan"))
-    return hodges_lehmann(drawn.to_numpy(), real["iou"].dropna().to_numpy()).columns("shift")
+    known = real[real["iou"].notna()]
+    groups = np.concatenate([[f"drawn {i}" for i in range(len(drawn))], patient_of(known)])
+    return hodges_lehmann(drawn.to_numpy(), known["iou"].to_numpy(), groups=groups).columns("shift")
 
 
 @style.styled
