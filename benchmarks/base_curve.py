@@ -61,7 +61,8 @@ def figure(table: pd.DataFrame, unseen: np.ndarray, drawn: np.ndarray) -> Figure
     losses["t"] = losses["t"].str.removeprefix("loss_t").astype(int)
     sns.lineplot(losses, x="step", y="heldout", hue="t", palette="viridis", legend="full", ax=panels[0])
     panels[0].set(yscale="log", ylabel="Held-out loss", ylim=(None, 3 * losses["heldout"].max()))
-    panels[0].legend(title="t", ncols=4, loc="upper right")
+    panels[0].legend(title="t", ncols=4, loc="upper right", fontsize=5, title_fontsize=6, handlelength=0.8,
+                     columnspacing=0.8)
     for axes, name, label in zip(panels[1:], ("kid", "coverage"), ("KID of single views", "Coverage"), strict=True):
         sns.lineplot(table, x="step", y=name, marker="o", ax=axes, color=style.EDGE)
         axes.set(ylabel=label)
