@@ -32,6 +32,7 @@ from mammorgb_utils.runs import Run, digest, exclusive, write_csv
 TIMESTEPS = (50, *MIDDLE, 900)  # grain, what two views share, almost noise
 FALL = 0.01  # of the middle timesteps' loss in the last sixth of a training: more than that is still learning
 STILL, UNKNOWN = "still learning", "end not measured"
+ONE_TRAINING = "one run each, so that another seed may answer otherwise"  # of a verdict that rests on one model
 _COLUMNS = ("encoding", "step", "timestep", "n", "loss", "gain", "gain_low", "gain_high", "fall", "note")
 _GROUPS = (30, 50)  # one couple of breasts in so many held-out pairs, and at most: minutes of a CPU for all models
 

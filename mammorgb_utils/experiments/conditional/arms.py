@@ -20,6 +20,7 @@ from mammorgb_utils.experiments.preprocessing.variants import STUDY, Variant, pr
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
 
+FEWEST_HELDOUT = 5  # held-out pairs of a grade: with fewer it can't be judged, and so isn't learned
 UNMATCHED = "none"  # the scope that leaves a view's intensities as they are
 Drawn = dict[tuple[float, str], np.ndarray]  # by guidance and grade; of guidance 0 one set, of no grade
 
@@ -33,11 +34,6 @@ def grades_of(study: Run, index: pd.DataFrame) -> np.ndarray:
         known = index["pair"].map(dict(zip(truth["pair"], truth.get("birads_density", []), strict=True)))
     known = known.astype(object).fillna("").astype(str).str.upper()
     return known.where(known.isin(GRADES), "").to_numpy(str)
-
-
-def learnable(grades: np.ndarray) -> tuple[str, ...]:
-    """Grades that enough pairs have, denser ones last."""
-    return tuple(grade for grade in GRADES if (grades == grade).sum() >= FEWEST)
 
 
 def runs_by_matching(study: Run, *, progress: bool = True) -> dict[str, Run]:
@@ -59,11 +55,13 @@ def graded(study: Run, run: Run, split: str, chosen: Iterable[str]) -> Indexed:
 
 
 def grade_counts(study: Run) -> pd.DataFrame:
-    """How many training and held-out pairs a grade has, `unknown` last, and whether it can be `learned`."""
+    """How many training and held-out pairs a grade has, `unknown` last, and whether both suffice for it to be `learned`
+    and judged."""
     found = {split: grades_of(study, load_pairs(study, split)[1]) for split in (TRAIN, HELDOUT)}
     counts = {split: [int((grades == grade).sum()) for grade in (*GRADES, "")] for split, grades in found.items()}
-    learned = [grade in learnable(found[TRAIN]) for grade in (*GRADES, "")]
-    return pd.DataFrame({"grade": [*GRADES, "unknown"], **counts, "learned": learned})
+    table = pd.DataFrame({"grade": [*GRADES, "unknown"], **counts})
+    enough = (table[TRAIN] >= FEWEST) & (table[HELDOUT] >= FEWEST_HELDOUT)
+    return table.assign(learned=enough & (table["grade"] != "unknown"))
 
 
 def model_folder(study: Run, match_scope: str, encoding: str) -> Path:

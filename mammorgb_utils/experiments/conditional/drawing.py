@@ -84,7 +84,7 @@ def _concordance(axes: Axes, rows: pd.DataFrame, weights: Sequence[float], colou
 def _calibration(axes: Axes, rows: pd.DataFrame, view: str, colours: Mapping[float, str]) -> None:
     grades = [grade for grade in GRADES if grade in set(rows["grade"])]
     for number, (weight, part) in enumerate(rows.groupby("guidance")):
-        part = part.set_index("grade").loc[grades]
+        part = part.set_index("grade").reindex(grades)  # a guidance may have left a grade without any breast
         if number == 0:
             axes.fill_between(range(len(grades)), part["real_low"], part["real_high"], color=style.BAND, linewidth=0)
             axes.plot(part["real"].to_numpy(), color=style.COLOURS["real"], marker=_VIEWS[view][0], markersize=4)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -29,7 +30,8 @@ DRAWN = "drawn"
 PENALTY = 0.1  # inverse strength of the graders' ridge, on standardised features
 SIZE = ("area", "nipple_line")
 TISSUE = (*FEATURES, "dense", "centroid", *(name.removeprefix("cc_") for name in PROFILES["cc"]))
-GROUPS = {"all": (*SIZE, *TISSUE), "tissue": TISSUE, "size": SIZE}  # of features; size is how large a breast is shown
+# of features: size is how large a breast is shown, and tissue is freed of it, for which it has to be known
+GROUPS = {"all": (*SIZE, *TISSUE), "tissue": (*SIZE, *TISSUE), "size": SIZE}
 Graders = Mapping[str, Pipeline]  # by view
 
 
@@ -62,11 +64,30 @@ def measured(train: Indexed, real: Indexed, drawn: Drawn, protocol: Protocol) ->
     return pd.concat(parts, ignore_index=True)
 
 
+class WithoutSize(TransformerMixin, BaseEstimator):
+    """Features less what size says of them among breasts of one grade; the first columns are those of `SIZE`.
+
+    Most texture tells how large a breast is. Slopes are those within grades, as in an analysis of covariance: pairs
+    that are smaller the denser, and follow in nothing else, then look alike to a grader, while what dense breasts have
+    beside their size stays.
+    """
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> WithoutSize:
+        centred = x - pd.DataFrame(x).groupby(np.asarray(y)).transform("mean").to_numpy()
+        self.slopes_ = LinearRegression().fit(*np.split(centred, [len(SIZE)], axis=1))
+        return self
+
+    def transform(self, x: np.ndarray) -> np.ndarray:
+        size, features = np.split(x, [len(SIZE)], axis=1)
+        return features - self.slopes_.predict(size)
+
+
 def fit_graders(rows: pd.DataFrame, group: str) -> Graders:
     """For each view a logistic regression from its features to the grade, learned from the training pairs of
-    `measured`; grades count alike, however many pairs they have."""
+    `measured`; grades count alike, however many pairs they have. That of tissue is learned `WithoutSize`."""
     train = seen(rows[(rows["set"] == TRAIN) & (rows["grade"] != "")])
-    return {view: make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), LogisticRegression(
+    freed = [WithoutSize()] if group == "tissue" else []
+    return {view: make_pipeline(SimpleImputer(keep_empty_features=True), *freed, StandardScaler(), LogisticRegression(
         C=PENALTY, class_weight="balanced", max_iter=2000)).fit(_features(train, view, group), train["grade"])
         for view in VIEWS}
 
@@ -90,6 +111,7 @@ class Judged:
     scores: Mapping[str, np.ndarray]  # (N,) by view: the denser the higher
     calls: Mapping[str, np.ndarray]  # (N,) by view: the grade that a view is taken for; empty for a plain measure
     grades: np.ndarray  # (N,) as asked for, or as real
+    owners: np.ndarray  # (N,) number of the patient, or of the noise
     weights: np.ndarray  # (N, 1 + draws)
 
     @classmethod
@@ -104,13 +126,14 @@ class Judged:
         weights = np.concatenate(drawn, axis=1)[owner].astype(np.float32) if n else np.ones((0, 1), np.float32)
         grades = rows["grade"].to_numpy(str)
         if isinstance(scorer, str):
-            return cls({view: rows[f"{view}_{scorer}"].to_numpy(float) for view in VIEWS}, {}, grades, weights)
+            return cls({view: rows[f"{view}_{scorer}"].to_numpy(float) for view in VIEWS}, {}, grades, owner, weights)
         chances = {view: grader.predict_proba(_features(rows, view, group)) if n else np.zeros((0, 1))
                    for view, grader in scorer.items()}
         known = {view: grader.classes_ for view, grader in scorer.items()}
         places = {view: np.array([GRADES.index(grade) for grade in names]) for view, names in known.items()}
         return cls({view: chance @ places[view] for view, chance in chances.items()},
-                   {view: known[view][chance.argmax(axis=1)] for view, chance in chances.items()}, grades, weights)
+                   {view: known[view][chance.argmax(axis=1)] for view, chance in chances.items()}, grades, owner,
+                   weights)
 
     @property
     def present(self) -> list[str]:
@@ -119,6 +142,9 @@ class Judged:
     def concordance(self, view: str) -> np.ndarray:
         """How often the denser of two pairs has the higher score, every two grades counting alike; chance is 1/2.
 
+        Two pairs of one patient, or of one noise, aren't compared: from one noise a label without any effect worth the
+        name still moves all scores one way.
+
         Source:
             Hand and Till 2001, whose M this is for one score.
         """
@@ -126,9 +152,10 @@ class Judged:
         for first, second in combinations(self.present, 2):
             rows, others = self.grades == first, self.grades == second
             a, b = self.scores[view][rows], self.scores[view][others]
-            wins = ((a[:, None] < b) + 0.5 * (a[:, None] == b)).astype(np.float32)
-            total = self.weights[rows].sum(axis=0) * self.weights[others].sum(axis=0)
-            found.append(_over((wins.T @ self.weights[rows] * self.weights[others]).sum(axis=0), total))
+            compared = (self.owners[rows][:, None] != self.owners[others]).astype(np.float32)
+            wins = compared * ((a[:, None] < b) + 0.5 * (a[:, None] == b)).astype(np.float32)
+            found.append(over(*((which.T @ self.weights[rows] * self.weights[others]).sum(axis=0)
+                                for which in (wins, compared))))
         return np.mean(found, axis=0) if found else np.full(self.weights.shape[1], np.nan)
 
     def accuracy(self, view: str) -> np.ndarray:
@@ -139,19 +166,30 @@ class Judged:
         """Share of pairs whose two views are taken for one grade, grades counting alike."""
         return self.by_grade(np.equal(*(self.calls[view] for view in VIEWS))).mean(axis=0)
 
+    def only(self, grades: Sequence[str]) -> Judged:
+        """The pairs of some grades."""
+        rows = np.isin(self.grades, grades)
+        scores, calls = ({view: values[rows] for view, values in part.items()} for part in (self.scores, self.calls))
+        return replace(self, scores=scores, calls=calls, grades=self.grades[rows], owners=self.owners[rows],
+                       weights=self.weights[rows])
+
     def by_grade(self, values: np.ndarray) -> np.ndarray:
         """`(grades, 1 + draws)` means of `(N,)` values of each grade that is present; NaN values count for nothing."""
         known = np.isfinite(values)
-        found = [_over(values[rows] @ self.weights[rows], self.weights[rows].sum(axis=0))
+        found = [over(values[rows] @ self.weights[rows], self.weights[rows].sum(axis=0))
                  for rows in (known & (self.grades == grade) for grade in self.present)]
         return np.array(found).reshape(-1, self.weights.shape[1])
 
 
-def _over(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def over(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Part over whole, NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 def sets_of(rows: pd.DataFrame, weights: Sequence[float]) -> dict[float | str, pd.DataFrame]:
-    """Real held-out pairs of known grade under `HELDOUT`, and the drawn ones of each guidance above 0."""
+    """Real held-out pairs of known grade under `HELDOUT`, and the drawn ones of each guidance above 0 whose grade is
+    among them; all with a breast in both views."""
+    rows = seen(rows)
     real = rows[(rows["set"] == HELDOUT) & (rows["grade"] != "")]
-    return {HELDOUT: real} | {weight: rows[rows["guidance"] == weight] for weight in weights if weight}
+    judged = rows[rows["grade"].isin(real["grade"])]
+    return {HELDOUT: real} | {weight: judged[judged["guidance"] == weight] for weight in weights if weight}

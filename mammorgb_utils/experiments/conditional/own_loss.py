@@ -14,6 +14,7 @@ from mammorgb_utils.diffusion.sampling import open_for_sampling
 from mammorgb_utils.evaluation.sets import Indexed
 from mammorgb_utils.evaluation.statistics import Effect, patient_weights
 from mammorgb_utils.experiments.conditional.arms import model_folder
+from mammorgb_utils.experiments.conditional.judging import Judged
 from mammorgb_utils.experiments.pairing_gain import MIDDLE
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run
@@ -35,7 +36,8 @@ def own_loss(study: Run, real: Indexed, chosen: Sequence[str], encoding: str, pr
 
     Returns:
         The values of `COLUMNS`: `gain` is a share of the loss without a label, at the middle timesteps and under the
-        same noise; bounds are percentiles over patients.
+        same noise; `top1` counts a loss that several grades share as one of so many. Grades count alike, so that
+        `chance` is that of a model with one favourite; bounds are percentiles over patients.
 
     Source:
         A diffusion model as a classifier: Li et al. 2023.
@@ -46,12 +48,16 @@ def own_loss(study: Run, real: Indexed, chosen: Sequence[str], encoding: str, pr
     opened = open_for_sampling(model_folder(study, protocol.match_scope, encoding) / "model")
     losses = np.stack([denoising_losses(*opened, images, seed=protocol.seed, timesteps=MIDDLE, label=int(label))
                        for label in labels_of([*chosen, ""])], axis=1).mean(axis=2)
-    own = losses[np.arange(len(rows)), [chosen.index(grade) for grade in index["grade"].iloc[rows]]]
+    grades = index["grade"].to_numpy(str)[rows]
+    own = losses[np.arange(len(rows)), [chosen.index(grade) for grade in grades]]
+    lowest = losses[:, :-1] == losses[:, :-1].min(axis=1, keepdims=True)
     rng = generator(protocol.seed, Stream.GRADES, 1)
     drawn = patient_weights(len(rows), protocol.n_bootstrap, rng, n_values=len(rows))
     weights = np.concatenate([np.ones((len(rows), 1)), *drawn], axis=1)
-    found = {"gain": 1.0 - own @ weights / (losses[:, -1] @ weights),
-             "top1": (own == losses[:, :-1].min(axis=1)) @ weights / len(rows)}
+    judged = Judged({}, {}, grades, rows, weights)
+    mean, none, top1 = (judged.by_grade(values).mean(axis=0) for values in (
+        own, losses[:, -1], (own == losses[:, :-1].min(axis=1)) / lowest.sum(axis=1)))
+    found = {"gain": 1.0 - mean / none, "top1": top1}
     return {"match_scope": protocol.match_scope, "n": len(rows), "chance": 1.0 / len(chosen)} | {
         key: value for name, values in found.items()
-        for key, value in Effect(values[0], *np.quantile(values[1:], (0.025, 0.975))).columns(name).items()}
+        for key, value in Effect(values[0], *np.nanquantile(values[1:], (0.025, 0.975))).columns(name).items()}

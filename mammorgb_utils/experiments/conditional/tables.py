@@ -15,7 +15,7 @@ from mammorgb_utils.evaluation.anatomy.measure import VIEWS
 from mammorgb_utils.evaluation.anatomy.truth import MIN_KNOWN, MIN_R
 from mammorgb_utils.evaluation.fidelity import fidelity_table
 from mammorgb_utils.evaluation.statistics import CANDIDATE, Effect
-from mammorgb_utils.experiments.conditional.judging import GROUPS, Judged, fit_graders, seen, sets_of
+from mammorgb_utils.experiments.conditional.judging import GROUPS, Judged, fit_graders, over, sets_of
 from mammorgb_utils.protocol import Protocol
 
 PLAIN = {"dense": "dense share", "mean": "mean intensity"}  # measures that a denser breast should raise
@@ -76,11 +76,12 @@ def left_table(rows: pd.DataFrame, truth: pd.DataFrame, protocol: Protocol) -> p
         protocol: Names the matching; `alpha`, draws and seed of the intervals over patients.
 
     Returns:
-        One row a judge and view: `match_scope`, `judge` (graders by all features, tissue or size alone; measures),
-        `view`, `n`, `accuracy` (of graders) and `concordance` with their bounds, `chance` (of accuracy), `r` (Pearson's
-        with the phantom's density in that view) with its 95 % bounds, `valid` (yes | no | no truth) by `MIN_R`.
+        One row a judge and view: `match_scope`, `judge` (graders by all features, by tissue less what size
+        says of it, or by size; measures), `view`, `n`, `accuracy` (of graders) and `concordance` with their bounds,
+        `chance` (of accuracy), `r` (Pearson's with the phantom's density in that view) with its 95 % bounds, `valid`
+        (yes | no | no truth) by `MIN_R`.
     """
-    real, table = seen(sets_of(rows, ())[HELDOUT]), []
+    real, table = sets_of(rows, ())[HELDOUT], []
     known = real.merge(truth, on="pair", how="left")
     judges = {judge: (fit_graders(rows, group), group) for judge, group in JUDGES.items()}
     judges |= {PLAIN[name]: (name, "") for name in PLAIN}
@@ -113,9 +114,10 @@ def obedience_table(rows: pd.DataFrame, weights: Sequence[float], protocol: Prot
     Returns:
         One row a judge of `JUDGES`, set (real held-out pairs, and drawn ones by `guidance`) and view, `DIFFERENCE`
         among them: `n`; `accuracy`, `concordance` of `Judged`; `obedience`, the drawn concordance above chance over the
-        real one; `slope` of the drawn mean score over the real one from grade to grade, 1 where a step is as large as
-        among real pairs; `agreement` of the two views, in the row of the difference. Bounds hold at 1 − alpha for all
-        weights together (Bonferroni), by bootstrap over patients of real and over the noise of drawn pairs.
+        real one of the same grades; `slope` of the drawn mean score over the real one from grade to grade, 1 where a
+        step is as large as among real pairs; `agreement` of the two views, in the row of the difference. Bounds
+        hold at 1 − alpha for all weights together (Bonferroni), by bootstrap over patients of real and over the noise
+        of drawn pairs.
     """
     sets, table = sets_of(rows, weights), []
     for judge, group in JUDGES.items():
@@ -123,7 +125,8 @@ def obedience_table(rows: pd.DataFrame, weights: Sequence[float], protocol: Prot
         real = Judged.of(sets[HELDOUT], graders, protocol, group)
         for name, part in sets.items():
             judged = real if name == HELDOUT else Judged.of(part, graders, protocol, group)
-            found = {view: _followed(judged, real, view) for view in VIEWS}
+            usual = None if name == HELDOUT else real.only(judged.present)
+            found = {view: _followed(judged, usual, view) for view in VIEWS}
             cc, mlo = (found[view] for view in VIEWS)
             found[DIFFERENCE] = {key: mlo[key] - cc[key] for key in cc} | {"agreement": judged.agreement()}
             facts = {"match_scope": protocol.match_scope, "judge": judge, "n": len(judged.grades)}
@@ -133,17 +136,18 @@ def obedience_table(rows: pd.DataFrame, weights: Sequence[float], protocol: Prot
     return pd.DataFrame(table).reindex(columns=OBEDIENCE)
 
 
-def _followed(judged: Judged, real: Judged, view: str) -> dict[str, np.ndarray]:
+def _followed(judged: Judged, real: Judged | None, view: str) -> dict[str, np.ndarray]:
+    """What a view shows of its grade and, for drawn pairs, how that compares with real ones of the same grades."""
     concordance, accuracy = judged.concordance(view), judged.accuracy(view)
-    steps, usual = judged.by_grade(judged.scores[view]), real.by_grade(real.scores[view])
-    if judged is real:
+    if real is None:
         return {"accuracy": accuracy, "concordance": concordance}
+    steps, usual = judged.by_grade(judged.scores[view]), real.by_grade(real.scores[view])
     above, real_above = concordance - 0.5, real.concordance(view) - 0.5
     surely = np.quantile(real_above[1:], 0.025) > 0 if real_above.size > 1 else False
     off = usual - usual.mean(axis=0)
     return {"accuracy": accuracy, "concordance": concordance,
             "obedience": above / real_above if surely else np.full(above.size, np.nan),
-            "slope": (off * (steps - steps.mean(axis=0))).sum(axis=0) / (off**2).sum(axis=0)}
+            "slope": over((off * (steps - steps.mean(axis=0))).sum(axis=0), (off**2).sum(axis=0))}
 
 
 def calibration_table(rows: pd.DataFrame, truth: pd.DataFrame, weights: Sequence[float],
