@@ -61,8 +61,6 @@ class Protocol(Record):
     sum_scale: float = _field(0.5, "open: factor that brings CC + MLO into [0, 1]; clipped after it", gt=0.0, le=1.0)
 
     condition: Literal["none", "density"] = _field("none", "beyond the paper: labels from the manifest")
-    label: Literal["truth", "density", "birads", "none"] = _field(
-        "truth", "beyond the paper: what a classifier tells of a pair: phantoms' truth, or a column of the manifest")
 
     # training
     base_model: str = _field("models/phantom-base-64", "diffusers pipeline folder, or hub id")

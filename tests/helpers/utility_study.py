@@ -15,7 +15,7 @@ N = 24  # patients a split
 
 def utility_study(root: Path, *, n: int = N, n_synthetic: int = 20, source: str = "archive", **fields) -> Run:
     """A run folder after notebook 03, with density in its manifest: every other patient is dense."""
-    fields = {"encodings": ("sum", "zero"), "label": "none", "n_bootstrap": 60, **fields}
+    fields = {"encodings": ("sum", "zero"), "n_bootstrap": 60, **fields}
     run = Run(root, Protocol.load("smoke", image_size=SIZE, **fields), root / "manifest.csv")
     names = [f"P{i:03d}" for i in range(2 * n)]
     write_array(run.pairs, blob_pairs(2 * n))

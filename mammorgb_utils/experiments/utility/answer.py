@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -21,7 +22,8 @@ class Answer(NamedTuple):
     note: str
 
 
-def answer_in_words(areas: pd.DataFrame, contrasts: pd.DataFrame, *, alpha: float) -> Answer:
+def answer_in_words(areas: pd.DataFrame, contrasts: pd.DataFrame, left_out: Sequence[str] = (), *,
+                    alpha: float) -> Answer:
     """Does a synthetic pair save a real patient, over all tasks and learners.
 
     A task is testable with a learner where more real patients help it, at alpha: what no real patient improves, no
@@ -30,6 +32,7 @@ def answer_in_words(areas: pd.DataFrame, contrasts: pd.DataFrame, *, alpha: floa
 
     Args:
         areas, contrasts: Of `area_table` and `contrast_table`.
+        left_out: Why tasks were left out, of `study_tasks`.
 
     Returns:
         Answered where one task shows a gain, or all testable ones show none; not testable where none is.
@@ -39,7 +42,7 @@ def answer_in_words(areas: pd.DataFrame, contrasts: pd.DataFrame, *, alpha: floa
     verdict = NOT_TESTABLE if not testable else ANSWERED if YES in testable or set(testable) == {NO} else UNDERPOWERED
     observed = "; ".join(f"{task}, {'anatomy' if learner == LOGISTIC else 'network'}: {state}"
                          f"{_figures(areas, contrasts, task, learner)}" for (task, learner), state in states.items())
-    return Answer(observed, verdict, _note(contrasts, states))
+    return Answer(observed, verdict, ". ".join([*_notes(contrasts, states), *left_out]))
 
 
 def _state(rows: pd.DataFrame, alpha: float) -> str:
@@ -59,7 +62,7 @@ def _figures(areas: pd.DataFrame, contrasts: pd.DataFrame, task: str, learner: s
     return f" (ΔAUC {shift['min']:+.3f} to {shift['max']:+.3f}{patients})"
 
 
-def _note(contrasts: pd.DataFrame, states: dict[tuple[str, str], str]) -> str:
+def _notes(contrasts: pd.DataFrame, states: dict[tuple[str, str], str]) -> list[str]:
     notes = ["the generator saw all training patients, also where a classifier saw a few"]
     if NOT_TESTABLE in states.values():
         notes.append("where more real patients don't help either, nothing is judged")
@@ -69,4 +72,4 @@ def _note(contrasts: pd.DataFrame, states: dict[tuple[str, str], str]) -> str:
     if len(both):
         notes.append(f"in {len(both)} of {(won['arm'] == SYNTHETIC).sum()} gains pairs with shuffled views gain as "
                      "well, so it isn't their pairing")
-    return ". ".join(notes)
+    return notes

@@ -15,6 +15,7 @@ from mammorgb_utils.runs import Run
 from mammorgb_utils.streams import Stream, generator
 
 PAIRING = "pairing"  # the task without a label: which MLO belongs to a CC
+LABELS = "truth", "density", "birads", "none"  # where the other tasks' labels come from
 FEWEST = 2  # patients of each class, below which nothing is learned or tested
 _BIRADS = {1: 0, 2: 0, 3: 0, 4: 1, 5: 1, 6: 1}  # suspicious or proven; 0 needs another image
 _DENSITY = {"A": 0, "B": 0, "C": 1, "D": 1}
@@ -41,40 +42,52 @@ class Task:
         return pairing_items(pool, rows) if self.label is None else label_items(rows, self.label[rows])
 
 
-def study_tasks(run: Run, pool: Pool) -> list[Task]:
-    """Pairing, and what the protocol's `label` says of single pairs.
+def study_tasks(run: Run, pool: Pool, field: str) -> tuple[list[Task], list[str]]:
+    """Pairing, and what labels say of single pairs.
+
+    Args:
+        field: Where labels come from, one of `LABELS`.
+
+    Returns:
+        The tasks, and why others were left out: there is no such label, or too few patients of a class. Pairing needs
+        none, and is asked of any study.
 
     Raises:
-        UtilityError: There is no such label, or one class of it alone.
+        UtilityError: Pairing can't be asked, or `field` is none of `LABELS`.
     """
-    found = [Task(PAIRING)] + [Task(name, pool.anatomy["pair"].map(label).to_numpy(float))
-                               for name, label in _labels(run).items()]
-    for task in found:
-        _require_classes(task, pool, run)
-    return found
+    if field not in LABELS:
+        raise UtilityError(f"label: {field!r} isn't known; use one of {', '.join(LABELS)}")
+    if fault := _fault(Task(PAIRING), pool, run):
+        raise UtilityError(fault)
+    try:
+        labels = _labels(run, field) if field != "none" else {}
+    except UtilityError as error:
+        return [Task(PAIRING)], [str(error)]
+    asked = [Task(name, pool.anatomy["pair"].map(label).to_numpy(float)) for name, label in labels.items()]
+    faults = [_fault(task, pool, run) for task in asked]
+    return ([Task(PAIRING), *(task for task, fault in zip(asked, faults, strict=True) if not fault)],
+            list(filter(None, faults)))
 
 
-def _labels(run: Run) -> dict[str, pd.Series]:
+def _labels(run: Run, field: str) -> dict[str, pd.Series]:
     """By task the label of each pair that is known, indexed by its name."""
-    field, (_, index) = run.protocol.label, load_pairs(run, "all")
-    index = index.set_index("pair")
-    if field == "none":
-        return {}
+    index = load_pairs(run, "all")[1].set_index("pair")
     if field == "truth":
         truth = true_anatomy(run).set_index("pair")
         if not len(truth):
-            raise UtilityError("label: 'truth' is that of phantoms, and these pairs are none; in the profile set label "
-                               "to density or birads where the manifest has it, or to none")
+            raise UtilityError("label: truth is that of phantoms, and these pairs are none; set the notebook's label "
+                               "to density or birads where the manifest has it")
         grades = truth["birads_density"].str.upper()
         return {"mass": (truth["n_masses"] > 0).astype(float), "density": grades.map(_DENSITY)}
     if field not in index or index[field].isna().all():
-        raise UtilityError(f"label: the manifest states no {field}; add that column, or set label in the profile to "
-                           "none")
+        raise UtilityError(f"label: the manifest states no {field}; add that column, or set the notebook's label to "
+                           "another one")
     return {"density": index["density"].map(_DENSITY)} if field == "density" else {
         "malignancy": index["birads"].map(_BIRADS)}
 
 
-def _require_classes(task: Task, pool: Pool, run: Run) -> None:
+def _fault(task: Task, pool: Pool, run: Run) -> str:
+    """Why a task can't be asked; empty where it can."""
     for part in (TRAIN, HELDOUT):
         rows = task.known(pool, part)
         label = np.zeros(len(rows)) if task.label is None else task.label[rows]
@@ -82,13 +95,13 @@ def _require_classes(task: Task, pool: Pool, run: Run) -> None:
         if min(patients) >= FEWEST:
             continue
         if task.label is None:
-            raise UtilityError(f"pairing: {patients[0]} {part} patients with masks in both views; {FEWEST} are the "
-                               "least, as a CC needs a stranger")
+            return (f"pairing: {patients[0]} {part} patients with masks in both views; {FEWEST} are the least, as a CC "
+                    "needs a stranger")
         grades = f" Pairs have BI-RADS {', '.join(map(str, run.protocol.accepted_birads))} alone: accepted_birads " \
                  "decides it." if task.name == "malignancy" else ""
-        raise UtilityError(f"label {run.protocol.label}: {task.name} can't be tested, as {patients[1]} of "
-                           f"{sum(patients)} {part} patients have it and {patients[0]} don't; {FEWEST} of each are the "
-                           f"least.{grades} Use another cohort, or set label to none")
+        return (f"{task.name} can't be tested, as {patients[1]} of {sum(patients)} {part} patients have it and "
+                f"{patients[0]} don't; {FEWEST} of each are the least.{grades}")
+    return ""
 
 
 def patient_order(pool: Pool, task: Task, seed: int) -> np.ndarray:

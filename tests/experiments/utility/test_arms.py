@@ -11,9 +11,9 @@ from mammorgb_utils.experiments.utility.arms import asked_items, held_back, lear
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    run = utility_study(tmp_path_factory.mktemp("arms"), label="density")
+    run = utility_study(tmp_path_factory.mktemp("arms"))
     pool = study_pool(run)
-    return pool, {task.name: task for task in study_tasks(run, pool)}
+    return pool, {task.name: task for task in study_tasks(run, pool, "density")[0]}
 
 
 def items(asked, arm, name="", task="pairing", n=8, added=6, scores=None):

@@ -11,9 +11,9 @@ from mammorgb_utils.experiments.utility.cells import _stored
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    run = utility_study(tmp_path_factory.mktemp("cells"), label="density", encodings=("sum",))
+    run = utility_study(tmp_path_factory.mktemp("cells"), encodings=("sum",))
     pool = study_pool(run)
-    tasks = study_tasks(run, pool)
+    tasks, _ = study_tasks(run, pool, "density")
     cells = plan(pool, tasks, [8], seeds=[1], added=1.0)
     return run, pool, tasks, cells, run_cells(run, pool, tasks, cells, steps=2, progress=False)
 

@@ -18,11 +18,11 @@ MARGIN = 0.02
 SEEDS = (1, 2, 3)
 
 
-def experiment(root, areas, **study):
+def experiment(root, areas, label="none"):
     """Tables of a study whose cells have these areas by arm; real: 0.6 with 8 patients, 0.8 with all."""
-    run = utility_study(root, **study)
+    run = utility_study(root)
     pool = utility.study_pool(run)
-    tasks = utility.study_tasks(run, pool)
+    tasks, _ = utility.study_tasks(run, pool, label)
     cells = utility.plan(pool, tasks, [8], seeds=SEEDS, added=1.0)
     rng, shared, scores = np.random.default_rng(0), {}, {}
     for cell in cells:
@@ -141,6 +141,7 @@ def test_the_answer_in_words(more_p, verdicts, answer):
     assert "pairing, network" in found.observed and "ΔAUC +0.010 to +0.010, a pair worth +0.25" in found.observed
     bounds = answer_in_words(areas.assign(note="at least"), contrasts, alpha=0.05)
     assert "worth" not in bounds.observed, "a bound is no figure"
+    assert answer_in_words(areas, contrasts, ["mass can't be tested"], alpha=0.05).note.endswith("mass can't be tested")
     other = pd.concat([contrasts, contrast_rows(0.9, "equivalent", "equivalent", task="mass")])
     both = answer_in_words(areas, other, alpha=0.05)
     assert both.verdict == answer and "mass, network: not testable" in both.observed and "don't help" in both.note
