@@ -18,8 +18,9 @@ from mammorgb_utils.evaluation.anatomy.measure import PROFILES
 from mammorgb_utils.evaluation.beyond import anatomy_rows
 from mammorgb_utils.evaluation.sets import StudySets
 from mammorgb_utils.experiments import completion
-from mammorgb_utils.experiments.completion import answer, tables, views
+from mammorgb_utils.experiments.completion import tables, views
 from mammorgb_utils.protocol import Protocol
+from mammorgb_utils.reporting import completion_answer
 from mammorgb_utils.runs import Run, RunError, write_array, write_csv
 
 N, TRAINED, DRAWS = 40, 40, 4
@@ -196,13 +197,13 @@ SCALARS = pd.DataFrame({"direction": ["CC → MLO"], "measure": ["nipple_line"],
     (0.4, 0.1, 0.13, "not testable on this cohort")])
 def test_a_direction_is_answered_where_it_is_shown_or_refuted(completed, half, ceiling, expected):
     table = pd.DataFrame([row("completed", completed, half), row("anatomy", 0.5, 0.05), row("anew", ceiling, 0.05)])
-    observed, found, note = answer.answer_in_words(table, SCALARS)
+    observed, found, note = completion_answer(table, SCALARS)
     assert found == expected
     if expected == "answered":
         assert f"own view picked in {completed:.2f} [" in observed
         assert "ceiling 0.80), r of nipple line 0.70" in observed
         assert "too seldom for nipple line (CC → MLO) 0.50 of 0.82" in note
-        note = answer.answer_in_words(table, SCALARS, learning="still learning").note
+        note = completion_answer(table, SCALARS, learning="still learning").note
         assert note.endswith("of 0.82; the model: still learning")
     if expected.startswith("not"):
         assert observed == "" and note.startswith("CC → MLO: no ceiling above chance")
@@ -212,10 +213,10 @@ def test_patients_are_judged_by_measured_anatomy_and_one_direction_may_be_open()
     there = [row("completed", 0.4, 0.1), row("anatomy", 0.6, 0.05), row("anew", np.nan, np.nan)]
     back = [row("completed", 0.3, 0.2, "MLO → CC"), row("anatomy", 0.6, 0.05, "MLO → CC")]
     loss = pd.Series({"top1_relative": 0.2, "top1_relative_low": 0.1, "top1_relative_high": 0.3})
-    found = answer.answer_in_words(pd.DataFrame(there + back), SCALARS, loss)
+    found = completion_answer(pd.DataFrame(there + back), SCALARS, loss)
     assert found.verdict == "underpowered" and found.observed.endswith("; by its own loss 0.20 [0.10, 0.30]")
     assert "ceiling 0.60" in found.observed
-    assert answer.answer_in_words(pd.DataFrame(there), SCALARS).verdict == "answered"
+    assert completion_answer(pd.DataFrame(there), SCALARS).verdict == "answered"
 
 
 def test_the_figures_show_what_they_say(run, directions, seen):

@@ -4,5 +4,4 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures"], {
     "views": ["Asked", "asked_views"],
-    "tables": ["anatomy_table", "measured_views", "retrieval_table"],
-    "answer": ["answer_in_words", "model_loss"]})
+    "tables": ["anatomy_table", "measured_views", "model_loss", "retrieval_table"]})

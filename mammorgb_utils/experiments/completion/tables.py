@@ -17,7 +17,9 @@ from mammorgb_utils.evaluation.overlap import iou, pair_masks
 from mammorgb_utils.evaluation.statistics import MIN_PAIRS, UNKNOWN, Sample, median_draws, patient_weights, wilson
 from mammorgb_utils.experiments.completion.views import MEAN, MIRRORED, SETS, Asked
 from mammorgb_utils.experiments.pairing_gain import CANDIDATES
+from mammorgb_utils.output.records import require_unchanged
 from mammorgb_utils.protocol import VIEWS, Protocol
+from mammorgb_utils.runs import Run, read_table
 from mammorgb_utils.streams import Stream, generator
 
 ANATOMY = "anatomy"  # the real ceiling: what measured anatomy of the given view says of the asked one
@@ -236,3 +238,11 @@ def _weighted_r(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
     mx, my = x @ weights, y @ weights
     cov, vx, vy = (x * y) @ weights - mx * my, x**2 @ weights - mx**2, y**2 @ weights - my**2
     return np.divide(cov, np.sqrt(np.maximum(vx * vy, 0.0)), out=np.full(mx.shape, np.nan), where=vx * vy > 1e-18)
+
+
+def model_loss(run: Run, encoding: str) -> pd.Series | None:
+    """How often the model's own loss picks the own MLO, by its row of the table `pairing_gain`; None without one."""
+    require_unchanged(run.tables / "pairing_gain.csv", "A7_beyond_silhouettes")
+    table = read_table(run.tables / "pairing_gain.csv")
+    found = table[(table["set"] == encoding) & (table["timestep"].astype(str) == "middle")]
+    return found.iloc[0] if len(found) else None

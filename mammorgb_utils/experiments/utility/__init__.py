@@ -10,5 +10,4 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["drawing"], submod
     "results": ["area_table", "contrast_table", "measured_areas"],
     "planning": ["plan_table"],
     "sources": ["source_table"],
-    "answer": ["answer_in_words"],
 })

@@ -12,13 +12,17 @@ from mammorgb_utils.evaluation.anatomy.matching import FEATURES
 from mammorgb_utils.evaluation.anatomy.measure import PROFILES, VIEWS
 from mammorgb_utils.experiments.utility.pool import Items, Pool
 
-INVERSE_PENALTY = 0.1  # of the L2 penalty, on standardised features
+INVERSE_PENALTY, ITEMS = 0.1, 250  # of the L2 penalty on standardised features, where so many items are learned from
 
 
 def fit_logistic(pool: Pool, items: Items) -> Pipeline:
-    """Fit to items of both classes, each class with the same weight, to convergence."""
+    """Fit to items of both classes, each class with the same weight, to convergence.
+
+    The penalty stands against the mean loss of an item, not the sum: items that are repeated don't weaken it.
+    """
+    inverse_penalty = INVERSE_PENALTY * ITEMS / len(items.label)
     model = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), FunctionTransformer(_together),
-                          StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced",
+                          StandardScaler(), LogisticRegression(C=inverse_penalty, class_weight="balanced",
                                                                max_iter=1000))
     return model.fit(_measured(pool, items), items.label)
 
@@ -28,9 +32,18 @@ def score_logistic(model: Pipeline, pool: Pool, items: Items) -> np.ndarray:
     return model.decision_function(_measured(pool, items)).astype(np.float32)
 
 
+def settings() -> dict[str, object]:
+    """What decides a fit beside its items."""
+    return {"penalty": [INVERSE_PENALTY, ITEMS], "features": _features()}
+
+
+def _features() -> dict[str, list[str]]:
+    return {view: [*(f"{view}_{name}" for name in FEATURES["anatomy"]), *PROFILES[view]] for view in VIEWS}
+
+
 def _measured(pool: Pool, items: Items) -> np.ndarray:
     """`(M, 2F)` measures of the CC, then of the MLO."""
-    names = {view: [*(f"{view}_{name}" for name in FEATURES["anatomy"]), *PROFILES[view]] for view in VIEWS}
+    names = _features()
     return np.concatenate([pool.anatomy[names[view]].to_numpy(float)[rows]
                            for view, rows in zip(VIEWS, (items.cc, items.mlo), strict=True)], axis=1)
 

@@ -13,20 +13,34 @@ from sklearn.isotonic import isotonic_regression
 from mammorgb_utils.data.pairs import HELDOUT
 from mammorgb_utils.evaluation.statistics import LEVEL, benjamini_hochberg, holm
 from mammorgb_utils.evaluation.statistics.tables import MIN_POWER
-from mammorgb_utils.experiments.utility.arms import MORE, REAL, SOURCE, SYNTHETIC, Cell, asked_items
+from mammorgb_utils.experiments.utility.arms import (
+    CNN,
+    DUPLICATED,
+    MORE,
+    REAL,
+    SHUFFLED,
+    SOURCE,
+    SYNTHETIC,
+    Cell,
+    asked_items,
+)
 from mammorgb_utils.experiments.utility.cells import Scores
 from mammorgb_utils.experiments.utility.estimates import Estimate, area_draws, estimate, item_weights
 from mammorgb_utils.experiments.utility.planning import power
 from mammorgb_utils.experiments.utility.pool import Pool
-from mammorgb_utils.experiments.utility.tasks import Task
+from mammorgb_utils.experiments.utility.tasks import PAIRING, Task
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
 Key = tuple[str, str, str, str, int, int]  # a cell without its seed
 GAIN, LOSS, EQUIVALENT, UNDERPOWERED, INCONCLUSIVE = "gain", "loss", "equivalent", "underpowered", "inconclusive"
+MATCHED = "matched"  # by a control, which does surely as well but for less than the margin
+FLAT = "the curve of real pairs doesn't surely rise"
+PRIMARY = PAIRING, CNN  # the one question that the answer rests on: every cohort can be asked it
 _KEYS = ["task", "learner", "arm", "set", "n", "added"]
 _CONTRAST_COLUMNS = (*_KEYS, "family", "seeds", "patients", "difference", "difference_low", "difference_high",
-                     "se_patients", "sd_seeds", "p", "p_holm", "p_bh", "tests", "power", "verdict")
+                     "control", "lead", "lead_low", "lead_high", "se_patients", "sd_seeds", "p", "p_holm", "p_bh",
+                     "tests", "power", "verdict")
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,20 @@ class Areas:
         """The mean area of an arm."""
         return estimate(list(self.draws[key]), self.patients[key[0]])
 
+    def over(self, key: Key, other: Key) -> Estimate:
+        """The mean difference to another arm of the task, seed by seed."""
+        return estimate(list(self.draws[key] - self.draws[other]), self.patients[key[0]])
+
     def over_real(self, key: Key) -> Estimate:
-        """The mean difference to the real arm with the same patients to learn from, seed by seed."""
-        real = self.draws[(*key[:2], REAL, "", key[4], 0)]
-        return estimate(list(self.draws[key] - real), self.patients[key[0]])
+        """The mean difference to the real arm with the same patients to learn from."""
+        return self.over(key, (*key[:2], REAL, "", key[4], 0))
+
+    def over_controls(self, key: Key) -> dict[str, Estimate]:
+        """Of synthetic pairs as they are the lead over what adds as many and should teach nothing: the same real pairs
+        repeated and, for pairing, the same synthetic ones with their views shuffled."""
+        others = {DUPLICATED: (*key[:2], DUPLICATED, "", *key[4:]), SHUFFLED: (*key[:2], SHUFFLED, *key[3:])}
+        return {arm: self.over(key, other) for arm, other in others.items()
+                if key[2] == SYNTHETIC and other in self.draws}
 
 
 def measured_areas(pool: Pool, tasks: Sequence[Task], scores: Mapping[Cell, Scores], protocol: Protocol) -> Areas:
@@ -97,14 +121,14 @@ class _Curve:
         rng = generator(protocol.seed, Stream.UTILITY_BOOTSTRAP, 1)
         seeds = rng.integers(trainings, size=(columns - 1, trainings))
         means = np.stack([_means(known[n], seeds) for n in numbers])
-        rises = np.nanquantile(means[-1, 1:] - means[0, 1:], 0.5 - LEVEL / 2.0) > 0.0
+        rises = estimate(list(known[numbers[-1]] - known[numbers[0]]), areas.patients[task]).interval().low > 0.0
         return cls(numbers, np.stack([isotonic_regression(column) for column in means.T], axis=1), seeds, bool(rises))
 
     def read(self, draws: np.ndarray, n: int, added: int) -> dict[str, object]:
         """Where an arm's area lies on the curve; at its ends no more is known than *at most* or *at least*."""
         blank = dict.fromkeys(("equivalent", "equivalent_low", "equivalent_high", "worth"), np.nan)
         if not self.rises:
-            return blank | {"note": "the curve of real pairs doesn't rise"}
+            return blank | {"note": FLAT}
         found, first, last = _means(draws, self.seeds), *np.log(self.numbers[[0, -1]])
         logarithms = np.array([np.interp(value, curve, np.log(self.numbers))
                                for value, curve in zip(found, self.areas.T, strict=True)])
@@ -121,25 +145,29 @@ def _means(draws: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
 
 def contrast_table(areas: Areas, cells: Sequence[Cell], protocol: Protocol, *, margin: float) -> pd.DataFrame:
-    """Every arm against real pairs alone.
+    """Every arm against real pairs alone, and synthetic pairs as they are against their controls, too.
 
     Args:
         margin: Of the area under the ROC curve, fixed beforehand.
 
     Returns:
-        `_CONTRAST_COLUMNS`, one row an arm, task, learner and number of real patients. `difference` has a 95 %
-        interval; `family` is primary for synthetic pairs as they are, whose `p_holm` is over encodings and numbers of
-        patients of a task and learner (`tests`), and exploratory (`p_bh`) for the rest. `power` is that to see a gain
-        of the margin. `verdict`: `equivalent` (the 90 % interval lies inside the margin), else `gain` or `loss`
-        (adjusted p below alpha), else `underpowered` where power is below 80 %, else `inconclusive`.
+        `_CONTRAST_COLUMNS`, one row an arm, task, learner and number of real patients. `difference` to real pairs alone
+        has a 95 % interval; `lead` is that over the `control` (see `over_controls`) of which it is least sure, and `p`
+        that of the less sure of the two. `family` is primary for synthetic pairs as they are in the task and with the
+        learner of `PRIMARY`, whose `p_holm` is over encodings and numbers of patients (`tests`), and exploratory
+        (`p_bh`, within task and learner) for the rest. `se_patients`, `sd_seeds`: the largest of these differences.
+        `power` is that to see a gain of the margin. `verdict`: `equivalent` (the 90 % interval lies inside the margin),
+        else `gain` or `loss` (adjusted p below alpha; no gain without a lead), else `matched` (a lead over a control is
+        surely below the margin), else `underpowered` where power is below 80 %, else `inconclusive`.
     """
     rows = []
     for key in dict.fromkeys(cell[:-1] for cell in cells if cell.task != SOURCE and cell.arm != REAL):
-        found = areas.over_real(key)
+        found, controls = areas.over_real(key), areas.over_controls(key)
         rows.append(dict(zip(_KEYS, key, strict=True)) | found.interval().columns("difference") | {
-            "family": "primary" if key[2] == SYNTHETIC else "exploratory", "seeds": found.seeds,
-            "patients": found.patients, "se_patients": found.se_patients, "sd_seeds": found.sd_seeds, "p": found.p(),
-            "inner": found.interval(1.0 - 2.0 * protocol.alpha)})
+            "family": "primary" if key[:3] == (*PRIMARY, SYNTHETIC) else "exploratory", "seeds": found.seeds,
+            "patients": found.patients, "p": found.p(), "inner": found.interval(1.0 - 2.0 * protocol.alpha),
+            **{name: max(getattr(one, name) for one in (found, *controls.values()))
+               for name in ("se_patients", "sd_seeds")}, **_lead(found, controls, protocol.alpha)})
     table = pd.DataFrame(rows).assign(p_holm=np.nan, p_bh=np.nan, tests=1)
     for (_, _, family), places in table.groupby(["task", "learner", "family"]).groups.items():
         name, adjust = ("p_holm", holm) if family == "primary" else ("p_bh", benjamini_hochberg)
@@ -151,9 +179,22 @@ def contrast_table(areas: Areas, cells: Sequence[Cell], protocol: Protocol, *, m
     return table[list(_CONTRAST_COLUMNS)]
 
 
+def _lead(found: Estimate, controls: Mapping[str, Estimate], alpha: float) -> dict[str, object]:
+    """Over the control of which it is least sure; a gain over real pairs is no surer than that (a loss needs none)."""
+    if not controls:
+        return {"control": "", "lead": np.nan, "lead_low": np.nan, "lead_high": np.nan, "most": np.nan}
+    doubt = {name: one.p() if one.value > 0 else 1.0 for name, one in controls.items()}
+    name = max(doubt, key=lambda name: (doubt[name], -controls[name].value))
+    most = min(one.interval(1.0 - 2.0 * alpha / len(controls)).high for one in controls.values())
+    p = found.p() if found.value <= 0 else max(found.p(), doubt[name])
+    return {"control": name, "p": p, "most": most} | controls[name].interval().columns("lead")
+
+
 def _verdict(row: Mapping[str, object], margin: float, alpha: float) -> str:
     if -margin < row["inner"].low and row["inner"].high < margin:
         return EQUIVALENT
     if np.fmin(row["p_holm"], row["p_bh"]) < alpha:
         return GAIN if row["difference"] > 0 else LOSS
+    if row["most"] < margin:
+        return MATCHED
     return INCONCLUSIVE if row["power"] >= MIN_POWER else UNDERPOWERED

@@ -91,3 +91,9 @@ def test_logistic_regression_finds_what_two_views_share(pool):
     np.testing.assert_array_equal(score_logistic(fit_logistic(pool, train), pool, test), scores)
     swapped = type(test)(test.cc, np.random.default_rng(0).permutation(test.mlo), test.label)
     assert roc_auc_score(swapped.label, score_logistic(model, pool, swapped)) < 0.6, "strangers all"
+
+
+def test_repeated_items_teach_the_anatomy_nothing_new(pool):
+    items, asked = pairing_items(pool, pool.rows("train")), pairing_items(pool, pool.rows("heldout"))
+    once, often = (score_logistic(fit_logistic(pool, part), pool, asked) for part in (items, items.repeated(5.0)))
+    np.testing.assert_allclose(often, once, atol=0.01)

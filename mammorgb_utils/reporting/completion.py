@@ -1,39 +1,20 @@
-"""What a view determines of the other one, as a model sees it: in words."""
+"""B2's answer in words: what a view determines of the other one, as a model sees it."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import pandas as pd
 
 from mammorgb_utils.experiments.completion.tables import ANATOMY
 from mammorgb_utils.experiments.completion.views import ANEW, COMPLETED
-from mammorgb_utils.output.records import require_unchanged
-from mammorgb_utils.runs import Run, read_table
+from mammorgb_utils.reporting.claims import NOT_TESTABLE, UNDERPOWERED, Judgement
+from mammorgb_utils.reporting.ledger import ANSWERED
 
-ANSWERED, UNDERPOWERED, NOT_TESTABLE = "answered", "underpowered", "not testable on this cohort"
 _HALFWAY = 0.5  # of the way from chance to the ceiling: a model whose upper bound is below it knows little
 _SHOWN = ("area", "nipple_line", "centroid")  # measures that the sentence names
 
 
-class Answer(NamedTuple):
-    """As `reporting.answer` takes it."""
-
-    observed: str
-    verdict: str
-    note: str
-
-
-def model_loss(run: Run, encoding: str) -> pd.Series | None:
-    """How often the model's own loss picks the own MLO, by its row of the table `pairing_gain`; None without one."""
-    require_unchanged(run.tables / "pairing_gain.csv", "A7_beyond_silhouettes")
-    table = read_table(run.tables / "pairing_gain.csv")
-    found = table[(table["set"] == encoding) & (table["timestep"].astype(str) == "middle")]
-    return found.iloc[0] if len(found) else None
-
-
-def answer_in_words(retrieval: pd.DataFrame, anatomy: pd.DataFrame, loss: pd.Series | None = None,
-                    learning: str = "") -> Answer:
+def completion_answer(retrieval: pd.DataFrame, anatomy: pd.DataFrame, loss: pd.Series | None = None,
+                      learning: str = "") -> Judgement:
     """Judge both directions by how often completed views point to the true one.
 
     A direction is testable where the ceiling, phantoms exposed anew or, of patients, measured anatomy, lies surely
@@ -54,7 +35,7 @@ def answer_in_words(retrieval: pd.DataFrame, anatomy: pd.DataFrame, loss: pd.Ser
     if loss is not None and observed:
         observed += "; by its own loss {top1_relative:.2f} [{top1_relative_low:.2f}, {top1_relative_high:.2f}]".format(
             **loss)
-    return Answer(observed, judged, _note(states, anatomy, learning))
+    return Judgement(observed, judged, _note(states, anatomy, learning))
 
 
 def _ceiling(rows: pd.DataFrame) -> pd.Series | None:
