@@ -10,7 +10,7 @@ import numpy as np
 from mammorgb_utils.data.pairs import HELDOUT, TRAIN
 from mammorgb_utils.diffusion.randomness import control_order
 from mammorgb_utils.experiments.utility.pool import Items, Pool, label_items, pairing_items
-from mammorgb_utils.experiments.utility.tasks import PAIRING, Task, patient_order, sizes
+from mammorgb_utils.experiments.utility.tasks import FEWEST, PAIRING, Task, UtilityError, patient_order, sizes
 from mammorgb_utils.streams import Stream, generator
 
 REAL, AUGMENTED, DUPLICATED, MORE = "real", "augmented", "duplicated", "more real"
@@ -43,14 +43,18 @@ def plan(pool: Pool, tasks: Sequence[Task], n_real: Sequence[int], *, seeds: Seq
         added: Synthetic pairs for each real patient, as far as there are so many.
 
     Raises:
-        UtilityError: As `sizes`.
+        UtilityError: As `sizes`; or a synthetic set has too few pairs, or `added` asks for too few.
     """
     sets = [name for name in pool.parts if name not in (TRAIN, HELDOUT)]
+    _require_synthetic(pool, sets)
     most, cells = min(len(learned_from(pool, name)) for name in sets), []
     for task in tasks:
         numbers = sizes(pool, task, n_real)
         for n in numbers:
             m = min(round(added * n), most)
+            if m < FEWEST:
+                raise UtilityError(f"added: {added:g} for each of {n} real patients are {m} synthetic pairs; {FEWEST} "
+                                   "are the least, so ask for more")
             counts = {MORE: min(m, numbers[-1] - n), REAL: 0, AUGMENTED: 0}
             for learner in LEARNERS:
                 cells += [Cell(task.name, learner, arm, name, n, counts.get(arm, m), seed)
@@ -59,6 +63,14 @@ def plan(pool: Pool, tasks: Sequence[Task], n_real: Sequence[int], *, seeds: Seq
     k = min(most, len(patient_order(pool, tasks[0], 0)))
     return cells + [Cell(SOURCE, learner, SOURCE, name, k, k, seed) for learner in LEARNERS for name in sets
                     for seed in seeds]
+
+
+def _require_synthetic(pool: Pool, sets: Sequence[str]) -> None:
+    for name in sets:
+        if min(len(learned_from(pool, name)), len(held_back(pool, name))) < FEWEST:
+            raise UtilityError(f"samples/{name}: {len(pool.rows(name))} of {len(pool.parts[name])} pairs have masks in "
+                               "both views, too few to learn from and to ask about; draw more (n_synthetic), or leave "
+                               "the encoding out of encodings")
 
 
 def _arms(task: Task, learner: str, sets: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -12,9 +12,8 @@ from safetensors.numpy import save_file
 
 from mammorgb_utils.diffusion.engine.model_folder import array_sha256
 from mammorgb_utils.diffusion.engine.progress import progress_bar
-from mammorgb_utils.experiments.utility import siamese
+from mammorgb_utils.experiments.utility import logistic, siamese
 from mammorgb_utils.experiments.utility.arms import AUGMENTED, LOGISTIC, REAL, Cell, asked_items, training_items
-from mammorgb_utils.experiments.utility.logistic import INVERSE_PENALTY, fit_logistic, score_logistic
 from mammorgb_utils.experiments.utility.pool import Items, Pool
 from mammorgb_utils.experiments.utility.tasks import Task
 from mammorgb_utils.output.records import samples_digests
@@ -36,7 +35,7 @@ def run_cells(run: Run, pool: Pool, tasks: Sequence[Task], cells: Sequence[Cell]
     with exclusive(run.appendix("B3")):
         known = {"steps": steps, "pairs": sha256(run.pairs), "samples": samples_digests(run.root),
                  "anatomy": digest({"rows": pd.util.hash_pandas_object(pool.anatomy).astype(str).tolist()}),
-                 "network": [siamese.BATCH, siamese.LEARNING_RATE, siamese.WEIGHT_DECAY], "penalty": INVERSE_PENALTY}
+                 "network": siamese.settings(), "logistic": logistic.settings()}
         with progress_bar("classifiers", len(cells), show=progress, unit="classifier") as bar:
             for cell in cells:
                 task = by_name.get(cell.task, tasks[0])
@@ -74,7 +73,7 @@ def _stored(file: Path, identity: str) -> Scores:
 
 def _answers(pool: Pool, cell: Cell, learned: Items, asked: Mapping[str, Items], steps: int) -> Scores:
     if cell.learner == LOGISTIC:
-        model = fit_logistic(pool, learned)
-        return {name: score_logistic(model, pool, items) for name, items in asked.items()}
+        model = logistic.fit_logistic(pool, learned)
+        return {name: logistic.score_logistic(model, pool, items) for name, items in asked.items()}
     model = siamese.fit_siamese(pool, learned, steps=steps, seed=cell.seed, augment=cell.arm == AUGMENTED)
     return {name: siamese.score_siamese(model, pool, items) for name, items in asked.items()}

@@ -76,12 +76,15 @@ def item_weights(pool: Pool, items: Items, *, n_bootstrap: int, seed: int) -> tu
 
 
 def area_draws(scores: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`(1 + draws,)` areas under the ROC curve of weighted items; ties count one half, NaN where a class is empty.
+    """`(1 + draws,)` areas under the ROC curve of weighted items; ties count one half; NaN where a class is empty, and
+    for scores that are NaN.
 
     Args:
         scores, label: `(M,)`, higher for what is more surely positive.
         weights: `(M, 1 + draws)`.
     """
+    if np.isnan(scores).any():
+        return np.full(weights.shape[1], np.nan)
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) != 0)
     weighted = weights[order]

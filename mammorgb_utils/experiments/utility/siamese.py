@@ -114,6 +114,12 @@ def augmented(views: list[torch.Tensor], rng: np.random.Generator) -> list[torch
     return changed
 
 
+def settings() -> dict[str, object]:
+    """What decides a training beside its items, seed and steps: the network's shape, optimiser and augmentation."""
+    return {"shape": [_PATCH, _WIDTHS, _CODE, _SMALLEST], "optimizer": [BATCH, LEARNING_RATE, WEIGHT_DECAY],
+            "augmentation": [SHIFT, SCALE, GREY]}
+
+
 def _fresh(size: int, seed: int) -> Siamese:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_weights_seed(seed))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from utility_study import N, utility_study
 
-from mammorgb_utils.experiments.utility import Cell, plan, study_pool, study_tasks
+from mammorgb_utils.experiments.utility import Cell, UtilityError, plan, study_pool, study_tasks
 from mammorgb_utils.experiments.utility import arms as module
 from mammorgb_utils.experiments.utility.arms import asked_items, held_back, learned_from, training_items
+from mammorgb_utils.runs import write_array
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,18 @@ def test_the_plan_has_every_arm_once_and_real_ones_first(asked):
     counts = {arm: {(cell.n, cell.added) for cell in cells if cell.arm == arm} for arm in ("synthetic", "more real")}
     assert counts["synthetic"] == {(8, 12), (N, 15)}, "15 of 20 are learned from"
     assert counts["more real"] == {(8, 12)}, "no more than there are"
+
+
+def test_too_few_synthetic_pairs_are_named_before_any_work(asked, tmp_path):
+    run = utility_study(tmp_path)
+    samples = np.load(run.samples("sum"))
+    samples[3:] = 0.0  # no mask
+    write_array(run.samples("sum"), samples)
+    pool = study_pool(run)
+    with pytest.raises(UtilityError, match="samples/sum: 3 of 20 pairs have masks .* too few .*n_synthetic"):
+        plan(pool, study_tasks(run, pool, "none")[0], [8], seeds=[1], added=1.0)
+    with pytest.raises(UtilityError, match="added: 0.1 for each of 8 real patients are 1 synthetic pairs; 2 are"):
+        plan(asked[0], list(asked[1].values()), [8], seeds=[1], added=0.1)
 
 
 def test_every_arm_holds_what_it_says(asked):

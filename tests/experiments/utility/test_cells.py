@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from utility_study import utility_study
 
 from mammorgb_utils.experiments.utility import cells as module
@@ -77,3 +78,19 @@ def test_other_steps_and_damaged_files_are_done_anew(done, monkeypatch):
     after = run_cells(run, pool, tasks, chosen, steps=3, progress=False)
     assert calls == [chosen[0]]
     np.testing.assert_array_equal(after[chosen[0]]["heldout"], before[chosen[0]]["heldout"])
+
+
+@pytest.mark.parametrize(("learner", "name", "value"), [
+    ("cnn", "_WIDTHS", (8, 16)), ("cnn", "_CODE", 16), ("cnn", "SHIFT", 0.01),
+    ("logistic", "FEATURES", {"anatomy": ()})])
+def test_what_another_network_or_list_of_features_said_is_done_anew(done, monkeypatch, learner, name, value):
+    run, pool, tasks, cells, _ = done
+    chosen = [cell for cell in cells if (cell.learner, cell.arm, cell.n) == (learner, "real", 8)][:1]
+    file = run.appendix("B3") / chosen[0].task / learner / "real-8-1.safetensors"
+    known = []
+    for _ in range(2):
+        run_cells(run, pool, tasks, chosen, steps=2, progress=False)
+        with safe_open(file, framework="numpy") as stored:
+            known.append(stored.metadata()["digest"])
+        monkeypatch.setattr(getattr(module, {"cnn": "siamese"}.get(learner, learner)), name, value)
+    assert known[0] != known[1]

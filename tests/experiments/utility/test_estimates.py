@@ -25,6 +25,7 @@ def test_an_area_by_hand_and_one_without_a_class():
     weights = np.array([[1, 1, 2], [1, 0, 1], [1, 1, 1], [1, 1, 0]], np.float32)
     assert area_draws(scores, label, weights).tolist() == [(1 + 1 + 0 + 0.5) / 4, 1.0, (2 * 1 + 1 * 0) / 3]
     assert np.isnan(area_draws(scores, label, weights * label[:, None])).all()
+    assert np.isnan(area_draws(np.array([3.0, np.nan, 2.0, 1.0]), label, weights)).all(), "of scores that are none"
 
 
 def test_a_stranger_counts_as_often_as_both_patients_are_drawn():
