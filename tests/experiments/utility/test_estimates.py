@@ -1,5 +1,7 @@
 """Areas and their errors against scikit-learn, scipy, cases by hand and simulation."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
@@ -82,4 +84,6 @@ def test_power_rises_with_trainings_and_patients_and_is_alpha_without_a_margin()
     assert power(0.01, 0.0, 10_000, 5, margin=1e-9, alpha=0.05, tests=1)[0] == pytest.approx(0.025, abs=0.012)
     normal = power(0.01, 0.0, 100_000, 5, margin=0.02, alpha=0.05, tests=1)[0]
     assert normal == pytest.approx(0.516, abs=0.04), "P(Z > 1.96 − 2)"
+    with warnings.catch_warnings(action="error"):
+        assert power(0.0, 0.0, 200, 5, margin=0.02, alpha=0.05, tests=1) == (1.0, 1.0), "arms that do the same"
     assert np.isnan(power(0.01, np.nan, 200, 1, margin=0.02, alpha=0.05, tests=1)).all()
