@@ -68,10 +68,10 @@ def by_size(n, seed, tissue=1.0, owner="p"):
     """Rows of `measured` whose breasts are smaller the denser; all features tell the size, one the grade as well."""
     rng, grades = np.random.default_rng(seed), np.resize(list(CHOSEN), n)
     place, table = np.array([CHOSEN.index(grade) for grade in grades]), {}
-    for view in VIEWS:
+    for slope, view in enumerate(VIEWS, 1):  # each view has its own
         area = rng.normal(size=n) - place
         table[f"{view}_area"], table[f"{view}_nipple_line"] = area, area + rng.normal(size=n)
-        table |= {f"{view}_{name}": area + 0.3 * rng.normal(size=n) for name in judging.TISSUE}
+        table |= {f"{view}_{name}": slope * area + 0.3 * rng.normal(size=n) for name in judging.TISSUE}
         table[f"{view}_dense"] += tissue * place
     names = [f"{owner}{seed}-{i}" for i in range(n)]
     return pd.DataFrame(table).assign(grade=grades, pair=names, patient=names, guidance=np.nan)

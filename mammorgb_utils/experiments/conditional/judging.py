@@ -86,10 +86,10 @@ def fit_graders(rows: pd.DataFrame, group: str) -> Graders:
     """For each view a logistic regression from its features to the grade, learned from the training pairs of
     `measured`; grades count alike, however many pairs they have. That of tissue is learned `WithoutSize`."""
     train = seen(rows[(rows["set"] == TRAIN) & (rows["grade"] != "")])
-    freed = [WithoutSize()] if group == "tissue" else []
-    return {view: make_pipeline(SimpleImputer(keep_empty_features=True), *freed, StandardScaler(), LogisticRegression(
-        C=PENALTY, class_weight="balanced", max_iter=2000)).fit(_features(train, view, group), train["grade"])
-        for view in VIEWS}
+    return {view: make_pipeline(
+        SimpleImputer(keep_empty_features=True), WithoutSize() if group == "tissue" else "passthrough",
+        StandardScaler(), LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=2000)).fit(
+            _features(train, view, group), train["grade"]) for view in VIEWS}
 
 
 def seen(rows: pd.DataFrame) -> pd.DataFrame:
