@@ -117,7 +117,7 @@ def test_every_field_says_what_it_means_and_whether_the_paper_leaves_it_open():
     assert list(rows) == list(Protocol.model_fields) and all(row["meaning"] for row in rows.values())
     assert {name for name, row in rows.items() if row["open"]} == {
         "real_split", "aspect", "match_scope", "sum_scale", "lr_schedule", "warmup_steps", "weight_decay",
-        "max_grad_norm", "ema_decay", "sampler", "sampling_weights", "mask_method"}
+        "max_grad_norm", "ema_decay", "sampler", "sampling_spacing", "sampling_weights", "mask_method"}
     assert rows["warmup_steps"]["meaning"] == "linear warm-up"
 
 
