@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import chromium, needs_chromium, until
+from lab import Lab, jupyterlab
 
 from benchmarks.kill_and_continue import kill_tree, tables
 from mammorgb_utils.cli import main
@@ -99,6 +101,28 @@ def test_the_site_shows_the_executed_notebooks_of_a_run(study, tmp_path):
     pages = {path.stem: path.read_text() for path in (tmp_path / "site" / "notebooks").glob("*.html")}
     assert all("Not executed in the study" not in pages[stage] and "<img" in pages[stage] for stage in STAGES
                if stage != "06_ledger"), sorted(pages)
+
+
+@needs_chromium
+def test_in_jupyterlab_another_mask_method_changes_the_figure_and_saving_strips_the_source(study, tmp_path):
+    source = (PROJECT_ROOT / "notebooks" / "04_metrics.ipynb").read_text()
+    manifest = next(PROJECT_ROOT.glob("data/phantom-48-*/manifest.csv")).relative_to(PROJECT_ROOT)
+    for name, value in {"run": study.name, "profile": "smoke", "manifest": str(manifest)}.items():
+        source = re.sub(rf'({name}: str = \\")[^"\\]+', rf"\g<1>{value}", source)
+    (tmp_path / "04_metrics.ipynb").write_text(source)
+    with jupyterlab(tmp_path) as address, chromium(tmp_path) as page:
+        lab = Lab(page, address, "04_metrics.ipynb")
+        lab.run_all()
+        usual = lab.figure("method = ")
+        lab.replace('"background"', "otsu")
+        lab.run_all()
+        assert lab.figure("method = ") != usual
+        assert not page.run("document.querySelectorAll('.jp-RenderedText[data-mime-type*=error]').length")
+        lab.choose("File", "docmanager:save")
+        until(lambda: 'method = \\"otsu\\"' in (tmp_path / "04_metrics.ipynb").read_text(), "saving")
+    saved = json.loads((tmp_path / "04_metrics.ipynb").read_text())["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in saved)
+    assert len(saved) == len(json.loads(source)["cells"])
 
 
 def test_a_killed_study_continues_to_the_same_tables(study):
