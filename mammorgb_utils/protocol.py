@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -139,7 +138,3 @@ class Protocol(Record):
     def completed(cls, recorded: dict[str, Any]) -> dict[str, Any]:
         """A recorded protocol with what was done before there were the fields that it lacks."""
         return cls(sampling_spacing="trailing").model_dump(mode="json") | recorded
-
-    def to_json(self) -> str:
-        """All fields, sorted, as recorded in `runs/<name>/protocol.json`."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)

@@ -103,7 +103,7 @@ class Run:
                            "or use the code of its commit") from error
 
     def _identity(self) -> dict[str, Any]:
-        return {"protocol": json.loads(self.protocol.to_json()), "manifest_sha256": sha256(self.manifest)}
+        return {"protocol": self.protocol.model_dump(mode="json"), "manifest_sha256": sha256(self.manifest)}
 
     def _refuse_another(self) -> None:
         file, mine = self.root / "protocol.json", self._identity()

@@ -9,7 +9,7 @@ from mammorgb_utils.protocol import Protocol, ProtocolError
 def test_profiles_load_and_come_back_from_their_record(profile):
     protocol = Protocol.load(profile)
     assert protocol.profile == profile
-    assert Protocol.model_validate_json(protocol.to_json()) == protocol
+    assert Protocol.model_validate_json(protocol.model_dump_json()) == protocol
 
 
 def test_paper_profile_holds_the_papers_fields():

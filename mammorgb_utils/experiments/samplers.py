@@ -134,8 +134,7 @@ def figure(table: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=0.7, label=_label_of(sampler))
                for sampler, (colour, marker, _) in marks.items()]
     handles += [Line2D([], [], linestyle="", marker="s", color="white", markeredgecolor=style.EDGE,
-                       label="Not safe (open)"),
-                Line2D([], [], color=style.BAND, linewidth=5, label="Null band"),
+                       label="Not safe (open)"), Line2D([], [], color=style.BAND, linewidth=5, label="Null band"),
                 Line2D([], [], **style.DASHED, label="Margin, or the reference")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=4)
     style.panel_letters(panels)

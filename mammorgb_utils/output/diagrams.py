@@ -100,12 +100,12 @@ def training_curves(stats: Mapping[str, pd.DataFrame], *, max_grad_norm: float |
     for axes, (column, label) in zip(panels, labels.items(), strict=True):
         for name in shown:
             step, values = stats[name]["step"], stats[name][column]
-            axes.plot(step, values, color=style.COLOURS[name], alpha=_FAINT, linewidth=0.5)
+            axes.plot(step, values, color=style.COLOURS[name], alpha=_FAINT, linewidth=0.5, zorder=1)
             axes.plot(step, values.rolling(window, center=True, min_periods=1).mean(), color=style.COLOURS[name],
-                      linestyle=style.LINES[name], linewidth=1.6, label=style.LABELS[name])
+                      linestyle=style.LINES[name], linewidth=1.6, label=style.LABELS[name], zorder=3)
+        if column == "grad_norm" and max_grad_norm is not None:
+            axes.axhline(max_grad_norm, color=style.QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipping")
         axes.set(xlabel="Training step", ylabel=label, xlim=(0, None), ylim=(0, None))
-    if max_grad_norm is not None:
-        panels[1].axhline(max_grad_norm, color=style.QUIET, linestyle=(0, (1, 2)), linewidth=0.9, label="clipping")
     handles, labels = panels[1].get_legend_handles_labels()
     handles.append(Line2D([], [], color=style.EDGE, alpha=_FAINT, linewidth=0.6))
     figure.legend(handles, [*labels, f"single steps (bold: running mean of {window})"], ncols=len(handles),

@@ -19,8 +19,7 @@ _MM = 1 / 25.4  # inches
 
 LABELS = {"real": "Real", "sum": "Sum", "absdiff": "Absolute difference", "zero": "Zero"}
 CONTROL_LABELS = {"copy": "Copy of CC", "noise": "Noise", "other": "Another breast's CC"}  # of the appendices
-SAMPLER_LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmsolver++": "DPM-Solver++",
-                  "sde-dpmsolver++": "SDE-DPM-Solver++"}
+SAMPLER_LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmsolver++": "DPM-Solver++", "sde-dpmsolver++": "SDE-DPM-Solver++"}
 PLANTED_LABELS = {"heldout": "Held out", "planted_noise": "Copies with noise", "planted_shift": "Copies, moved",
                   "planted_gain": "Copies, darker", "planted_blur": "Copies, blurred",
                   "planted_mixed": "Copies of one view",

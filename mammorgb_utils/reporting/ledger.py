@@ -30,7 +30,10 @@ ANSWERED = "answered"
 ANSWERS = ANSWERED, UNDERPOWERED, NOT_TESTABLE
 SLOW, FAST = 1e-5, 1e-4  # the learning rates that a claim compares
 OWN_TRAININGS = ("A1_learning_rate", "A5_third_channel")  # judge models of their own, whose curves aren't measured
-_COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "learning", "judged_by", "also"]
+# The measure of table `controls` on which notebook 05's verdict rests.
+RESTS_ON = {"C1": "Shift of IoU", "C2": "EMD of IoU", "C3": "KS of IoU", "C7": "Consistency score"}
+_COLUMNS = ["id", "claim", "paper", "criterion", "observed", "verdict", "note", "caveat", "learning", "judged_by",
+            "also"]
 
 _NARROW = {"id": 0.0, "claim": 0.5, "paper": 0.2, "verdict": 0.3}  # of a terminal: columns and their shares of it
 _WIDE = {"id": 0.0, "claim": 0.28, "paper": 0.12, "observed": 0.44, "verdict": 0.16}
@@ -43,9 +46,9 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
         tables: A study's `tables/`; what was changed there since it was written, or is another study's, isn't read.
 
     Returns:
-        One row a claim, by id: the columns of `evaluate_claims`, `learning` (which of the study's models that it speaks
-        of were still learning, by notebook 05's table, or `flat`), `judged_by` (the notebook), `also` (what notebook 05
-        said where an appendix judged after it); text, empty where nothing is known.
+        One row a claim, by id, as text: the columns of `evaluate_claims`, `caveat` (of notebook A7 on a verdict of
+        05: another one under other masks, a measure that sees no planted fault), `learning` (which of the study's
+        models were still learning, or `flat`), `judged_by`, `also` (what 05 said where an appendix judged after it).
     """
     listed, learning = load_outputs().tables, _learning(tables / "learning.csv")
     rows: dict[str, dict[str, str]] = {}
@@ -58,7 +61,9 @@ def claims_ledger(tables: Path) -> pd.DataFrame:
             own = listed[name].notebook in OWN_TRAININGS or row["verdict"].startswith(NOT_RUN)
             rows[row["id"]] = known | row | {"judged_by": listed[name].notebook, "also": also,
                                              "learning": "" if own else learning}
-    blank = dict.fromkeys(_COLUMNS, "")
+    caveats, blank = _caveats(tables), dict.fromkeys(_COLUMNS, "")
+    for name, row in rows.items():
+        row["caveat"] = caveats.get(name, "") if row["judged_by"] == listed[CLAIMS].notebook else ""
     return pd.DataFrame([blank | rows[name] for name in sorted(rows)], columns=_COLUMNS)
 
 
@@ -135,6 +140,17 @@ def _learning(path: Path) -> str:
         return ""
     still = frame.loc[frame["note"] != "", ["note", "encoding"]].groupby("note")["encoding"].agg(", ".join)
     return "; ".join(f"{note}: {names}" for note, names in still.items()) or "flat"
+
+
+def _caveats(tables: Path) -> dict[str, str]:
+    """By claim what the tables of notebook A7 say against its verdict; without them nothing."""
+    masks = _as_written(tables / "mask_verdicts.csv").reindex(columns=["id", "mask_method", "verdict", "changed"])
+    controls = _as_written(tables / "controls.csv").reindex(columns=["measure", "note"]).astype(str)
+    blind = set(controls.loc[controls["note"].str.contains("sees nothing"), "measure"])
+    found = [(name, f"{verdict} under masks by {', '.join(part['mask_method'])}")
+             for (name, verdict), part in masks[masks["changed"] == "True"].groupby(["id", "verdict"])]
+    found += [(name, f"{measure} sees no planted fault") for name, measure in RESTS_ON.items() if measure in blind]
+    return {name: "; ".join(text for other, text in found if other == name) for name, _ in found}
 
 
 def _as_written(path: Path) -> pd.DataFrame:

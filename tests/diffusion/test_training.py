@@ -119,7 +119,7 @@ def test_sigkill_at_random_moments_and_resume_is_bit_identical(tmp_path, pairs, 
     protocol = changed(tiny, optimizer=optimizer, epochs=20.0, checkpoint_every=1)
     unbroken = train(pairs, protocol, "sum", tmp_path / "unbroken", progress=False)
     np.save(tmp_path / "pairs.npy", pairs)
-    (tmp_path / "protocol.json").write_text(protocol.to_json())
+    (tmp_path / "protocol.json").write_text(protocol.model_dump_json())
     command = [sys.executable, "-c", _KILLED, str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     rng, log = np.random.default_rng(0), tmp_path / "training" / "stats.jsonl"

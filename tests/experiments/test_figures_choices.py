@@ -57,7 +57,7 @@ def test_the_map_says_what_was_not_run_and_names_the_choice_that_moves_most(map_
     shown = words(map_of_choices)
     assert shown.count("not run") == (choices()["source"] == NOT_RUN).sum()
     assert "Otsu" in shown and "Watershed" not in shown
-    assert any(text.startswith("Sum − Zero: p = 0.200 to 0.400") for text in shown)
+    assert any(text.startswith("Sum − Zero\np = 0.200 to 0.400") for text in shown)
 
 
 def test_the_panels_share_their_scale_with_zero_in_the_middle(map_of_choices):

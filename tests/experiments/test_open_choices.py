@@ -113,6 +113,16 @@ def test_samplers_and_rates_are_held_against_what_the_study_and_the_paper_chose(
     assert set(table.loc[table["field"] == "learning_rate", "against"]) == {"1e-05"}
 
 
+def test_the_same_steps_spaced_otherwise_are_a_choice_of_their_own(overlap):
+    samplers = pd.DataFrame({"sampler": ["ddim", "ddim trailing", "ddim trailing"], "steps": [50, 50, 8],
+                             "iou_median": [0.85, 0.88, 0.9], "iou_median_reference": 0.86})
+    own = PROTOCOL.changed(sampler="ddim", sampling_steps=50, sampling_spacing="quadratic")
+    table = open_choices({"samplers": samplers}, overlap, own)
+    assert moves(table, "sampling_spacing", "shift").to_dict() == {
+        ("quadratic", "drawn"): 0.0, ("trailing", "drawn"): pytest.approx(0.03)}
+    assert sorted(table.loc[table["field"] == "sampler", "choice"]) == ["ddim, 50 steps", "reference"]
+
+
 def test_a_reference_of_the_users_is_named_without_its_folder():
     assert study_choice("reference_cdf", PROTOCOL.changed(reference_cdf="somewhere/of mine.json")) == "of mine"
 

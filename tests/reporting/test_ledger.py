@@ -66,6 +66,20 @@ def test_a_claim_about_models_that_still_learn_says_so(tables):
     assert claims_ledger(tables)["learning"].tolist() == ["flat", "", ""]
 
 
+def test_what_speaks_against_a_verdict_of_05_stands_beside_it(tables):
+    assert claims_ledger(tables)["caveat"].eq("").all()
+    verdicts = [("C1", "background", "reproduced", False), ("C1", "otsu", "underpowered", True),
+                ("C1", "triangle", "underpowered", True), ("C4", "otsu", "reproduced", True)]
+    masks = pd.DataFrame(verdicts, columns=["id", "mask_method", "verdict", "changed"])
+    save_table(masks.assign(claim="", study=False, observed=""), tables, "mask_verdicts")
+    controls = pd.DataFrame({"measure": ["Shift of IoU", "KS of IoU"], "note": ["sees nothing", ""]})
+    doses = dict.fromkeys(("false_alarms", "strangers", "blur", "noise", "collapse", "copies", "contour"), 0.0)
+    save_table(controls.assign(**doses), tables, "controls")
+    assert claims_ledger(tables).set_index("id")["caveat"].to_dict() == {
+        "C1": "underpowered under masks by otsu, triangle; Shift of IoU sees no planted fault",
+        "C4": "", "C6": ""}, "A5's verdict has its own measure"
+
+
 @pytest.fixture
 def beyond(tables, monkeypatch):
     """As if A1 were an appendix beyond the paper that was never run, and A6 one that was."""

@@ -51,8 +51,7 @@ def nearest_area_overlap(masks: PairMasks, *, patients: Sequence | None = None,
     return _paired_with(masks, rows, rows[nearest_area_pairing(*masks.areas[rows].T, patients=owner[rows])], pairs)
 
 
-def nearest_area_pairing(cc_area: np.ndarray, mlo_area: np.ndarray, *,
-                         patients: Sequence | None = None) -> np.ndarray:
+def nearest_area_pairing(cc_area: np.ndarray, mlo_area: np.ndarray, *, patients: Sequence | None = None) -> np.ndarray:
     """For each CC view, the row of the MLO view of another patient whose area is nearest to the CC's; one may be used
     more than once.
 

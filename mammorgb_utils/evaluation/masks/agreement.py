@@ -53,8 +53,7 @@ def mask_agreement(masks: Mapping[str, Mapping[str, PairMasks]], protocol: Proto
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
 
 
-def _agreement_row(first: np.ndarray, second: np.ndarray, owner: np.ndarray,
-                   protocol: Protocol) -> dict[str, float]:
+def _agreement_row(first: np.ndarray, second: np.ndarray, owner: np.ndarray, protocol: Protocol) -> dict[str, float]:
     either = np.count_nonzero(first | second, axis=(1, 2))
     known = either > 0
     row = {"n": int(known.sum()), "n_nan": int((~known).sum())}

@@ -82,8 +82,7 @@ def rank_histograms(directions: Sequence[Seen], protocol: Protocol) -> Figure:
     grid[-1][len(MEASURES) // 2].set_xlabel("Drawn views below the truth")
     figure.legend(handles=[Patch(color=style.COLOURS["absdiff"], label="Completed"),
                            Line2D([], [], color=style.EDGE, label=NAMES[ANEW]),
-                           Patch(color=style.BAND, label="95 % of even ranks")],
-                  loc="outside lower center", ncols=3)
+                           Patch(color=style.BAND, label="95 % of even ranks")], loc="outside lower center", ncols=3)
     return figure
 
 

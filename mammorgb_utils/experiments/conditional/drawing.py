@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,7 +20,9 @@ from mammorgb_utils.output.pictures import gallery
 
 MATCHED = {"foreground": "matched over the breast", "image": "matched over the image", "none": "not matched"}
 _VIEWS = {"CC": ("o", -0.1), "MLO": ("s", 0.1)}  # marker, place beside
-_COLOURS = ("#A9C1E0", "#4E7FBF", "#16325C")  # of guidance, light to dark
+_VARIETY = {"coverage": ("Coverage", style.COLOURS["zero"], "D"),
+            "diversity": ("Diversity, ratio to real", style.COLOURS["absdiff"], "^")}
+_COLOUR = "#16325C"  # of guidance, the stronger the darker
 
 
 @style.styled
@@ -33,7 +36,7 @@ def figure(tables: Tables) -> Figure:
         return _nothing()
     drawn = style.new_figure(style.DOUBLE_COLUMN, 8.0 + 58.0 * len(scopes))
     weights = sorted(tables.obedience["guidance"].dropna().unique())
-    colours, letters = dict(zip(weights, _shades(len(weights)), strict=True)), []
+    colours, letters = dict(zip(weights, sns.light_palette(_COLOUR, len(weights) + 1)[1:], strict=True)), []
     for place, scope in zip(drawn.subfigures(len(scopes), 1, squeeze=False).flat, scopes, strict=True):
         place.suptitle(MATCHED[scope].capitalize(), fontweight="bold")
         row = place.subplots(1, 4, width_ratios=(1.2, 1, 1, 1.1))
@@ -51,7 +54,9 @@ def figure(tables: Tables) -> Figure:
     handles += [Line2D([], [], color=colour, marker="o", markersize=4, label=f"w = {weight:g}")
                 for weight, colour in colours.items()]
     handles += [Line2D([], [], label="Chance", **style.DASHED)]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.0)
+    handles += [Line2D([], [], color=colour, marker=marker, markersize=4.5, linewidth=0.8, label=label,
+                       markeredgecolor=style.EDGE, markeredgewidth=0.5) for label, colour, marker in _VARIETY.values()]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.0)
     style.panel_letters(letters)
     return drawn
 
@@ -60,10 +65,6 @@ def _nothing() -> Figure:
     drawn = style.new_figure(style.DOUBLE_COLUMN, 20.0)
     drawn.text(0.5, 0.5, "Nothing was trained: too few pairs of known density.", ha="center", va="center")
     return drawn
-
-
-def _shades(n: int) -> list[str]:
-    return [_COLOURS[round(place)] for place in np.linspace(0, len(_COLOURS) - 1, n)] if n > 1 else [_COLOURS[-1]]
 
 
 def _concordance(axes: Axes, rows: pd.DataFrame, weights: Sequence[float], colours: Mapping[float, str]) -> None:
@@ -97,9 +98,8 @@ def _calibration(axes: Axes, rows: pd.DataFrame, view: str, colours: Mapping[flo
 
 
 def _variety(axes: Axes, rows: pd.DataFrame) -> None:
-    for number, (metric, label) in enumerate((("coverage", "Coverage"), ("diversity", "Diversity, ratio to real"))):
+    for number, (metric, (_, colour, marker)) in enumerate(_VARIETY.items()):
         part = rows[rows["metric"] == metric].sort_values("guidance").reset_index(drop=True)
-        colour, marker = (style.COLOURS["absdiff"], "^") if number else (style.COLOURS["zero"], "D")
         if part["value"].isna().all():
             axes.annotate("too few pairs", (0.5, 0.5), xycoords="axes fraction", ha="center", color=style.QUIET)
             continue
@@ -107,12 +107,10 @@ def _variety(axes: Axes, rows: pd.DataFrame) -> None:
         axes.fill_between((-0.4, len(part) - 0.6), *[2 * [part[name].mean()] for name in ("null_low", "null_high")],
                           color=colour, alpha=0.2, linewidth=0, zorder=0)
         axes.vlines(x, part["low"], part["high"], color=colour, linewidth=1.0)
-        axes.plot(x, part["value"], color=colour, marker=marker, markersize=4.5, linewidth=0.8, label=label,
+        axes.plot(x, part["value"], color=colour, marker=marker, markersize=4.5, linewidth=0.8,
                   markeredgecolor=style.EDGE, markeredgewidth=0.5)
         axes.set_xticks(part.index, [f"{weight:g}" for weight in part["guidance"]])
     axes.set(xlabel="Guidance w", ylabel="Variety", ylim=(0, None))
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best")
 
 
 @style.styled
@@ -134,7 +132,7 @@ def pairs_figure(real: Mapping[str, Indexed], drawn: Mapping[str, Drawn], chosen
         pairs.append(views[int((index["grade"] == grade).to_numpy().argmax())])
     weights = sorted({weight for weight, grade in next(iter(drawn.values())) if grade})
     pairs += [drawn[scope][weight, grade][noise] for weight in weights for scope, grade in columns]
-    captions = [f"{label}, {grade}" for label in ("real", *(f"w = {weight:g}" for weight in weights))
-                for _, grade in columns]
-    title = "    |    ".join(MATCHED[scope].capitalize() for scope in drawn)
-    return gallery(np.stack(pairs), captions, title=title, columns=len(columns))
+    captions = [f"real {grade}, {MATCHED[scope].partition(' over')[0]}" for scope, grade in columns]
+    captions += [f"w = {weight:g}, {grade}" for weight in weights for _, grade in columns]
+    title = ", ".join(MATCHED[scope] for scope in drawn)
+    return gallery(np.stack(pairs), captions, title=title.capitalize(), columns=len(columns))

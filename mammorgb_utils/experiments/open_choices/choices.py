@@ -160,10 +160,17 @@ def _by_preprocessing(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFra
 
 def _by_sampler(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
     """Difference of the medians to real; the table's interval is of the shift to the reference sampler, not of this."""
-    for part, column, choice in ((table.head(1), "iou_median_reference", "reference"), (table, "iou_median",
-                                 table["sampler"] + ", " + table["steps"].map("{:.0f} steps".format))):
-        yield _rows(part.assign(shift=part[column] - study.real_median), "sampler", choice, "samplers",
-                    ("shift", "drawn", "shift"))
+    table = table.assign(shift=table["iou_median"] - study.real_median)
+    name, spacing = table["sampler"].str.partition(" ")[0], table["sampler"].str.partition(" ")[2]
+    usual, result = table[spacing == ""], ("shift", "drawn", "shift")
+    yield _rows(table.head(1).assign(shift=table["iou_median_reference"] - study.real_median), "sampler", "reference",
+                "samplers", result)
+    yield _rows(usual, "sampler", usual["sampler"] + ", " + usual["steps"].map("{:.0f} steps".format), "samplers",
+                result)
+    own = name.eq(study.protocol.sampler) & table["steps"].eq(study.protocol.sampling_steps)
+    if own.sum() > 1:
+        choice = spacing[own].replace("", study.protocol.sampling_spacing)
+        yield _rows(table[own], "sampling_spacing", choice, "samplers", result)
 
 
 def _by_rate(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:

@@ -71,7 +71,7 @@ def _style(name: str) -> dict[str, object]:
 
 def _name(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:
     """Arrows at the edge for moves outside, so that one of them doesn't hide all others; the farthest choice's name
-    on the side where there is more room."""
+    below its mark, towards the middle, where there is room."""
     text = {"textcoords": "offset points", "va": "center", "fontsize": 5.5, "color": style.EDGE, "zorder": 5}
     for move in rows.loc[rows["moved_by"].abs() > reach, "moved_by"]:
         side = np.sign(move)
@@ -79,12 +79,11 @@ def _name(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:
         axes.annotate(f"{move:+.2f}", (side * reach, place), xytext=(-5 * side, 4),
                       ha="right" if side > 0 else "left", **text)
     far = rows.loc[rows["moved_by"].abs().idxmax()]
-    ends = rows[["moved_by", "move_low", "move_high"]].clip(-reach, reach).to_numpy(float)
-    low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
-    right = high <= -low
+    side = np.sign(far["moved_by"]) or 1.0
     name = style.format_rate(float(far["choice"])) if far["field"] == "learning_rate" else str(far["choice"])
-    axes.annotate(METHOD_LABELS.get(name, style.LABELS.get(name, name)), (high if right else low, place),
-                  xytext=(4 if right else -4, 0), ha="left" if right else "right", **text)
+    axes.annotate(METHOD_LABELS.get(name, style.LABELS.get(name, name)),
+                  (np.clip(far["moved_by"], -reach, reach), place), xytext=(2.5 * side, -8),
+                  ha="right" if side > 0 else "left", **text)
 
 
 def _remark(panels: np.ndarray, place: int, rows: pd.DataFrame) -> None:
@@ -92,16 +91,13 @@ def _remark(panels: np.ndarray, place: int, rows: pd.DataFrame) -> None:
     if (rows["source"] == NOT_RUN).all():
         panels[1].text(0.5, place, NOT_RUN, transform=panels[1].get_yaxis_transform(), ha="center", va="center",
                        color=style.QUIET, fontstyle="italic", fontsize=6.0)
-    tests, ranges = rows[(rows["result"] == "p") & rows["value"].notna()], []
-    for pair, part in tests.groupby("set", sort=False):
+    tests = rows[(rows["result"] == "p") & rows["value"].notna()]
+    for axes, (pair, part) in zip(panels, tests.groupby("set", sort=False), strict=False):  # three of each
         low, high = style.format_p(part["value"].min()), style.format_p(part["value"].max())
         shown = low if low == high else f"{low} to {high.removeprefix('p ').removeprefix('= ')}"
-        ranges.append(f"{' − '.join(style.LABELS[name] for name in pair.split(' − '))}: {shown}")
-    if ranges:
-        text = panels[-1].text(1.0, place, "; ".join(ranges), transform=panels[-1].get_yaxis_transform(), ha="right",
-                               va="center", fontsize=5.5, color=style.EDGE, zorder=6,
-                               bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})
-        text.set_in_layout(False)  # it runs over all panels
+        names = " − ".join(style.LABELS[name] for name in pair.split(" − "))
+        axes.text(0.5, place, f"{names}\n{shown}", transform=axes.get_yaxis_transform(), ha="center", va="center",
+                  fontsize=5.0, color=style.EDGE, zorder=6)
 
 
 def _legend(figure: Figure, shown: pd.DataFrame, margin: float) -> None:

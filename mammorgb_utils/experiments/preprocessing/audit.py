@@ -57,8 +57,7 @@ def matching_audit(run: Run, index: pd.DataFrame, *, max_pairs: int = MAX_PAIRS,
         has all masks.
     """
     reference = load_reference_cdf(run.protocol)
-    made_from = {"reference_sha256": reference.sha256, "index_sha256": sha256(run.pairs_index),
-                 "max_pairs": max_pairs}
+    made_from = {"reference_sha256": reference.sha256, "index_sha256": sha256(run.pairs_index), "max_pairs": max_pairs}
     *files, record = (run.pairs.with_name(name) for name in ("audit.csv", "audit_shuffled.csv", "audit.json"))
     with exclusive(run.pairs.parent):
         there = all(file.is_file() for file in (*files, record))

@@ -33,8 +33,7 @@ class Cell(NamedTuple):
     seed: int
 
 
-def plan(pool: Pool, tasks: Sequence[Task], n_real: Sequence[int], *, seeds: Sequence[int],
-         added: float) -> list[Cell]:
+def plan(pool: Pool, tasks: Sequence[Task], n_real: Sequence[int], *, seeds: Sequence[int], added: float) -> list[Cell]:
     """Every cell; the real arm of a task, size and seed comes before those that need its scores.
 
     Args:

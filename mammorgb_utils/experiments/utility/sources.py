@@ -17,8 +17,7 @@ from mammorgb_utils.experiments.utility.tasks import PAIRING, Task
 from mammorgb_utils.protocol import Protocol
 
 
-def source_table(pool: Pool, tasks: Sequence[Task], scores: Mapping[Cell, Scores],
-                 protocol: Protocol) -> pd.DataFrame:
+def source_table(pool: Pool, tasks: Sequence[Task], scores: Mapping[Cell, Scores], protocol: Protocol) -> pd.DataFrame:
     """What the probes say of each synthetic set, by classifiers that learned from all real patients.
 
     Synthetic pairs that are asked about were learned from by no classifier.

@@ -22,7 +22,7 @@ def run(root, name, processes, **fields):
     folder = root / name
     folder.mkdir()
     protocol = run.protocol.model_copy(update=fields)
-    (folder / "protocol.json").write_text(protocol.to_json())
+    (folder / "protocol.json").write_text(protocol.model_dump_json())
     np.save(folder / "pairs.npy", run.pairs)
     if processes == 1:
         processes_run.work(folder, folder / "out")

@@ -310,7 +310,7 @@ def test_commands_build_and_score(study, tmp_path, capsys, monkeypatch):
     assert "runs/none holds no study" in capsys.readouterr().err
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "mine").symlink_to(run.root)
-    write_json(run.root / "protocol.json", {"protocol": json.loads(run.protocol.to_json())})
+    write_json(run.root / "protocol.json", {"protocol": run.protocol.model_dump(mode="json")})
     out = tmp_path / "x"
     assert main(["reader-study", "build", "--run", "mine", "--out", str(out), "--pairs", "12", "--repeats", "4"]) == 0
     assert read_key(out / "key" / "key.json").study == key.study
