@@ -82,7 +82,7 @@ def _name(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:
     side = np.sign(far["moved_by"]) or 1.0
     name = style.format_rate(float(far["choice"])) if far["field"] == "learning_rate" else str(far["choice"])
     axes.annotate(METHOD_LABELS.get(name, style.LABELS.get(name, name)),
-                  (np.clip(far["moved_by"], -reach, reach), place), xytext=(2.5 * side, -8),
+                  (np.clip(far["moved_by"], -reach, reach), place), xytext=(2.5 * side, -9),
                   ha="right" if side > 0 else "left", **text)
 
 
