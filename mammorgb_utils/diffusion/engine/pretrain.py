@@ -1,4 +1,4 @@
-"""Pretraining of the small base that the laptop study fine-tunes: single views, nothing about pairs."""
+"""Pretraining of the small base that the default studies fine-tune: single views, nothing about pairs."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ tags: [ddpm, mammography, phantom]
 # phantom-base-{size}
 
 An unconditional {size} × {size} DDPM with three channels, each a phantom mammogram **unrelated to the other two**.
-It is the starting point of MammoRGB's laptop study, which fine-tunes it on pairs (R = CC, G = MLO, B = sum, absolute
+It is the starting point of MammoRGB's own studies, which fine-tune it on pairs (R = CC, G = MLO, B = sum, absolute
 difference or zero): what a breast looks like is known beforehand, what belongs together isn't.
 
 | | |
