@@ -1,6 +1,7 @@
 """Training and sampling beside diffusers: same UNet, batch and data, in turns in one process.
 
-`python -m benchmarks.diffusion_speed` prints and writes results/diffusion_speed.csv. `convolutions` is the share of
+`python -m benchmarks.diffusion_speed` prints and writes results/diffusion_speed.csv, in fp32 and, where the machine has
+it, in bf16, the peer then under torch's autocast. `convolutions` is the share of
 our time that passes in the library's convolutions, which both sides call: only the rest can be saved around them.
 """
 
@@ -23,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.diffusion_peer import train
 from mammorgb_utils.diffusion.encoding import encode_batch
-from mammorgb_utils.diffusion.engine.base import device_name, load_base
+from mammorgb_utils.diffusion.engine.base import device_name, load_base, resolve_precision
 from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.progress import peak_memory_mb
 from mammorgb_utils.diffusion.engine.state import Recipe, State
@@ -57,11 +58,11 @@ def training(protocol: Protocol, pairs: np.ndarray, steps: int, turns: int) -> M
     """Seconds of `steps` training steps, ours and the peer's, and the convolutions' share of ours."""
     unet, scheduler = load_base(protocol.base_model, protocol.image_size)
     recipe = Recipe(steps=10_000, batch_size=protocol.batch_size, seed=0, learning_rate=1e-4, ema_decay=0.98,
-                    precision="fp32")
+                    precision=protocol.precision)
     processes, source = Processes(), PairSource(pairs, "sum", protocol.sum_scale, recipe)
     state = State(copy.deepcopy(unet), recipe, processes.device)
     rgb = (encode_batch(torch.from_numpy(pairs), "sum", 0.5).permute(0, 2, 3, 1).numpy() + 1) / 2
-    losses = train(unet, rgb, batch_size=protocol.batch_size, steps=10_000)
+    losses = train(unet, rgb, batch_size=protocol.batch_size, steps=10_000, bf16=protocol.precision == "bf16")
 
     def ours() -> None:
         for _ in range(steps):
@@ -80,13 +81,14 @@ def sampling(model: Path, protocol: Protocol, n: int, turns: int) -> Measured:
     pipeline = DDPMPipeline.from_pretrained(model)
     pipeline.scheduler = DDPMScheduler.from_pretrained(model / "scheduler")
     pipeline.set_progress_bar_config(disable=True)
-    generator = torch.Generator().manual_seed(0)
+    generator, device = torch.Generator().manual_seed(0), Processes().device.type
 
     def ours() -> None:
         sample_pairs(model, n, protocol, 0, progress=False)
 
     def peer() -> None:
-        pipeline(batch_size=n, generator=generator, num_inference_steps=protocol.sampling_steps)
+        with torch.autocast(device, torch.bfloat16, enabled=protocol.precision == "bf16"):
+            pipeline(batch_size=n, generator=generator, num_inference_steps=protocol.sampling_steps)
 
     return in_turns(ours, peer, turns), convolution_share(ours)
 
@@ -117,14 +119,17 @@ def main() -> None:
     parser.add_argument("--sampling-steps", type=int, default=8)
     parser.add_argument("--turns", type=int, default=7)
     options = parser.parse_args()
-    protocol = Protocol.load("laptop", sampling_steps=options.sampling_steps, precision="fp32")
-    pairs = np.random.default_rng(0).random((64, 2, protocol.image_size, protocol.image_size), dtype=np.float32)
-    rows = [row("training", options.steps * protocol.batch_size, *training(protocol, pairs, options.steps,
-                                                                           options.turns))]
-    with TemporaryDirectory() as folder:
-        tiny = protocol.model_copy(update={"epochs": 0.25, "checkpoint_every": 1})
-        model = fine_tune(pairs, tiny, "sum", Path(folder), progress=False)
-        rows.append(row("sampling", options.images, *sampling(model, protocol, options.images, options.turns)))
+    rows = []
+    for precision in dict.fromkeys(["fp32", resolve_precision("auto", Processes().device)]):
+        protocol = Protocol.load("laptop", sampling_steps=options.sampling_steps, precision=precision)
+        pairs = np.random.default_rng(0).random((64, 2, protocol.image_size, protocol.image_size), dtype=np.float32)
+        steps = training(protocol, pairs, options.steps, options.turns)
+        rows.append({"precision": precision} | row("training", options.steps * protocol.batch_size, *steps))
+        with TemporaryDirectory() as folder:
+            tiny = protocol.model_copy(update={"epochs": 0.25, "checkpoint_every": 1})
+            model = fine_tune(pairs, tiny, "sum", Path(folder), progress=False)
+            drawing = sampling(model, protocol, options.images, options.turns)
+        rows.append({"precision": precision} | row("sampling", options.images, *drawing))
     table = pd.DataFrame(rows)
     write_csv(RESULT, table)
     print(table.T.to_string())
