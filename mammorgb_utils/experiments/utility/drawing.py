@@ -104,8 +104,7 @@ def differences(contrasts: pd.DataFrame, *, margin: float) -> Figure:
             axes.set_ylim(len(arms[task]) - 0.4, -0.6)
             axes.set_ylabel(TASK_LABELS.get(task, task))
         axes.tick_params(axis="y", length=0)
-    for axes in grid[-1]:
-        axes.set_xlabel("AUC minus that of real alone")
+    grid[-1][len(numbers[list(numbers)[-1]]) // 2].set_xlabel("AUC minus that of real alone")
     handles = [Line2D([], [], linestyle="", marker="o", color=fill, markeredgecolor=style.EDGE, markersize=4.0,
                       label=LEARNER_LABELS[name]) for name, fill in ((CNN, style.QUIET), (LOGISTIC, "white"))]
     handles.append(Patch(facecolor=style.BAND, label=f"Margin of equivalence ±{margin:g}"))
