@@ -162,4 +162,4 @@ def _label(panels: Sequence[Axes], table: pd.DataFrame) -> None:
     panels[3].axhline(table["kid_reference"].iloc[0], **style.DASHED)
     panels[3].set_yscale("symlog", linthresh=1.0)  # near 0 it may be negative, far from it it is in the hundreds
     for axes in (panels[0], panels[2], panels[3]):
-        axes.set_ylim(min(0, axes.dataLim.ymin), 1.08 * axes.dataLim.ymax)
+        axes.set_ylim(min(0, axes.dataLim.ymin), (2.0 if axes is panels[3] else 1.08) * axes.dataLim.ymax)
