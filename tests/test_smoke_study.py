@@ -116,7 +116,7 @@ def test_in_jupyterlab_another_mask_method_changes_the_figure_and_saving_strips_
         usual = lab.figure("method = ")
         lab.replace('"background"', "otsu")
         lab.run_all()
-        assert lab.figure("method = ") != usual
+        until(lambda: lab.figure("method = ") != usual, "another figure")
         assert not page.run("document.querySelectorAll('.jp-RenderedText[data-mime-type*=error]').length")
         lab.choose("File", "docmanager:save")
         until(lambda: 'method = \\"otsu\\"' in (tmp_path / "04_metrics.ipynb").read_text(), "saving")

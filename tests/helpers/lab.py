@@ -87,7 +87,9 @@ class Lab:
 
     def figure(self, source):
         """The picture that the cell with a source shows."""
-        return self.page.run(f"{CELL.format(json.dumps(source))}.querySelector('.jp-RenderedImage img').src")
+        picture = f"{CELL.format(json.dumps(source))}.querySelector('.jp-RenderedImage img')"
+        self.until(picture, "the figure")  # drawn a little later than its cell has a number
+        return self.page.run(f"{picture}.src")
 
     def _mark(self, element):
         self.until(element, "the place to click")
