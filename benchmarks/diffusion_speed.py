@@ -1,8 +1,8 @@
 """Training and sampling beside diffusers: same UNet, batch and data, in turns in one process.
 
 `python -m benchmarks.diffusion_speed` prints and writes results/diffusion_speed.csv, in fp32 and, where the machine has
-it, in bf16, the peer then under torch's autocast. `convolutions` is the share of
-our time that passes in the library's convolutions, which both sides call: only the rest can be saved around them.
+it, in bf16, the peer then under torch's autocast. `convolutions` is the share of our time that passes in the library's
+convolutions, which both sides call: only the rest can be saved around them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far a study's models came, beside what was asked of them before they were trained.
 
 `python benchmarks/training_aims.py RUN` puts the figures of `runs/RUN/tables` in place of its profile's rows in
-`benchmarks/results/training_aims.csv`. A miss stays: nothing but longer training may mend it.
+`benchmarks/results/training_aims.csv`. A miss stays there.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder below runs/, a finished study of one of the profiles in ASKED")
     run = Run.recorded(parser.parse_args().run)
+    if run.protocol.profile not in ASKED:
+        parser.error(f"runs/{run.root.name} is a {run.protocol.profile} study; name one of {' or '.join(ASKED)}")
     found = pd.DataFrame(list(rows(run))).round(4)
     known = pd.read_csv(RESULT) if RESULT.is_file() else found.head(0)
     write_csv(RESULT, pd.concat([known[known["profile"] != run.protocol.profile], found], ignore_index=True))
