@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +39,12 @@ def finish(run: str) -> str:
     output = (PROJECT_ROOT / "runs" / f"{run}.log").read_text()
     assert process.returncode == 0, output[-3000:]
     return output
+
+
+def kill_once_there_is(file: Path, process: subprocess.Popen) -> None:
+    until(lambda: file.exists() or process.poll() is not None, file.name, patience=1200)
+    assert process.poll() is None, "the study ended before it could be killed"
+    kill_tree(process)
 
 
 def emptied(run: str) -> Path:
@@ -110,13 +115,15 @@ def test_in_jupyterlab_another_mask_method_changes_the_figure_and_saving_strips_
     for name, value in {"run": study.name, "profile": "smoke", "manifest": str(manifest)}.items():
         source = re.sub(rf'({name}: str = \\")[^"\\]+', rf"\g<1>{value}", source)
     (tmp_path / "04_metrics.ipynb").write_text(source)
+    code = [cell["source"] for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
+    chosen = next(number for number, lines in enumerate(code) if 'method = "background"' in "".join(lines))
     with jupyterlab(tmp_path) as address, chromium(tmp_path) as page:
         lab = Lab(page, address, "04_metrics.ipynb")
         lab.run_all()
-        usual = lab.figure("method = ")
-        lab.replace('"background"', "otsu")
+        usual = lab.figure(chosen)
+        lab.replace(chosen, '"background"', "otsu")
         lab.run_all()
-        until(lambda: lab.figure("method = ") != usual, "another figure")
+        until(lambda: lab.figure(chosen) != usual, "another figure")
         assert not page.run("document.querySelectorAll('.jp-RenderedText[data-mime-type*=error]').length")
         lab.choose("File", "docmanager:save")
         until(lambda: 'method = \\"otsu\\"' in (tmp_path / "04_metrics.ipynb").read_text(), "saving")
@@ -128,11 +135,7 @@ def test_in_jupyterlab_another_mask_method_changes_the_figure_and_saving_strips_
 def test_a_killed_study_continues_to_the_same_tables(study):
     folder = emptied("test-smoke-killed")
     for moment in ("pairs/index.csv", "training/sum/checkpoints", "metrics/overlap.csv"):
-        process = start("test-smoke-killed")
-        while process.poll() is None and not (folder / moment).exists():
-            time.sleep(0.2)
-        assert process.poll() is None, "the study ended before it could be killed"
-        kill_tree(process)
+        kill_once_there_is(folder / moment, start("test-smoke-killed"))
     finish("test-smoke-killed")
     assert tables(folder.name) == tables(study.name)
     shutil.rmtree(folder)

@@ -20,15 +20,15 @@ def needs_chromium(test):
     return pytest.mark.slow(pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")(test))
 
 
-def until(condition, what):
+def until(condition, what, patience=PATIENCE):
     """Wait until a condition gives something true, and return it."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while time.monotonic() < end:
         found = condition()
         if found:
             return found
         time.sleep(0.02)
-    raise TimeoutError(f"{what}: not within {PATIENCE} s")
+    raise TimeoutError(f"{what}: not within {patience} s")
 
 
 class Page:
@@ -41,15 +41,19 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method, **parameters):
+        """A command's answer; a page that only tells of its requests meanwhile hasn't answered."""
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
-        while True:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             answer = json.loads(self.socket.recv())
+            assert answer.get("method") != "Page.javascriptDialogOpening", (method, answer)  # nothing answers after it
             if answer.get("method") == "Network.requestWillBeSent":
                 self.requests.append(answer["params"]["request"]["url"])
             if answer.get("id") == self.number:
                 assert "error" not in answer, (method, answer)
                 return answer["result"]
+        raise TimeoutError(f"{method}: no answer within {PATIENCE} s")
 
     def run(self, script):
         """The value of a JavaScript expression; a promise is awaited."""

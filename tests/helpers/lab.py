@@ -12,7 +12,7 @@ from browser import until
 
 from mammorgb_utils.runs import PROJECT_ROOT
 
-CELL = "[...document.querySelectorAll('.jp-CodeCell')].find(cell => cell.textContent.includes({}))"
+CELL = "document.querySelectorAll('.jp-CodeCell')[{}]"  # not by its text: an editor out of sight may show none
 
 
 @contextmanager
@@ -79,15 +79,18 @@ class Lab:
         prompts = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
         self.until(f"{prompts}.every(e => /^\\[\\d+\\]:$/.test(e.textContent.trim()))", "all cells", tries=5)
 
-    def replace(self, word, new):
-        """Double-click a word of a cell's source, and type another one."""
-        self._mark(f"[...document.querySelectorAll('.cm-line span')].find(e => e.textContent === {json.dumps(word)})")
+    def replace(self, cell, word, new):
+        """Double-click a word in the source of the n-th code cell, and type another one."""
+        self.page.run(f"{CELL.format(cell)}.scrollIntoView()")
+        self._mark(f"[...{CELL.format(cell)}.querySelectorAll('.cm-line span')].find("
+                   f"e => e.textContent === {json.dumps(word)})")
         self.page.double_click("[data-marked]")
         self.page.type(new)
 
-    def figure(self, source):
-        """The picture that the cell with a source shows."""
-        picture = f"{CELL.format(json.dumps(source))}.querySelector('.jp-RenderedImage img')"
+    def figure(self, cell):
+        """The picture that the n-th code cell shows."""
+        picture = f"{CELL.format(cell)}.querySelector('.jp-RenderedImage img')"
+        self.page.run(f"{CELL.format(cell)}.scrollIntoView()")
         self.until(picture, "the figure")  # drawn a little later than its cell has a number
         return self.page.run(f"{picture}.src")
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +12,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mammorgb_utils.data.batch.workers import available_cores, map_isolated
+from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL
 from mammorgb_utils.data.phantom.anatomy import OTHER_STREAM, Breast, make_breast
 from mammorgb_utils.data.phantom.cases import TRUTH_COLUMNS, Case, pack_masks, plan_cases, truth_row, unpack_masks
@@ -51,12 +50,12 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
     elif json.loads(claim.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{folder.name}: holds another phantom cohort than {settings}; "
                          "name another folder, or remove it")
-    # Nothing here uses BLAS: a worker has one thread, and can be forked.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with context.Pool(min(workers or os.cpu_count() or 1, len(cases))) as pool:
-        done = pool.imap(partial(_finish_case, folder, seed), cases, chunksize=4)
-        records = list(tqdm(done, total=len(cases), desc="phantom cohort", unit="case",
-                            disable=None if progress else True))  # None: where no terminal is watched
+    done = map_isolated(partial(_finish_case, folder, seed), cases,
+                        processes=min(workers or available_cores(), len(cases)))
+    records = [record for _, record in tqdm(done, total=len(cases), desc="phantom cohort", unit="case",
+                                            disable=None if progress else True)]  # None: where no terminal is watched
+    if failed := [record for record in records if isinstance(record, RejectedImage)]:
+        raise failed[0]
     _write_truth(folder, records)
     rows = [{**row, "density": record["truth"]["birads_density"].upper()}
             for record in records for row in record["rows"]]

@@ -170,9 +170,8 @@ def _nearest(views: np.ndarray, train: np.ndarray,
         for down, right in product(_SHIFTS, _SHIFTS):
             moved = directions(_moved(views[here], down, right))
             for part, known in zip(moved.swapaxes(0, 1), train.swapaxes(0, 1), strict=True):
-                alike = part @ known.T
-                best = alike.argmax(axis=1)
-                value = np.take_along_axis(alike, best[:, None], axis=1)[:, 0].astype(float)
+                best = (part @ known.T).argmax(axis=1)
+                value = (part * known[best]).sum(axis=1, dtype=float)  # as a product's last bits depend on threads
                 better = value > likeness[here]
                 rows[here], likeness[here] = np.where(better, best, rows[here]), np.where(better, value, likeness[here])
     return np.sqrt(np.maximum(2.0 - 2.0 * likeness, 0.0)), rows

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from drawn_views import breast
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from mammorgb_utils.evaluation.fidelity.memorisation import (
     DISGUISED,
@@ -160,6 +161,12 @@ def test_copies_are_found_at_any_image_size(sets, size):
     found = nearest_training(grown, named(grown))
     assert found.loc[found["set"] == "sum", "pixel_pair"].tolist() == [f"train-{i:05d}" for i in range(3)]
     assert found.loc[found["set"] == "sum", ["pixel_flag", "detail_flag"]].all(axis=None)
+
+
+def test_the_number_of_threads_changes_no_bit(sets, nearest):
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            assert nearest_training(sets, named(sets)).equals(nearest)
 
 
 def test_sets_that_are_missing_or_do_not_fit_are_named(sets):
