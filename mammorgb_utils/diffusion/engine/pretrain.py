@@ -120,13 +120,13 @@ def unrelated_images(views: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack([views[i * n:(i + 1) * n] for i in range(3)], axis=1)).mul(2).sub(1)
 
 
-def small_unet(size: int, channels: tuple[int, ...], seed: int, groups: int = GROUPS) -> UNet2DModel:
+def small_unet(size: int, channels: tuple[int, ...], seed: int, groups: int = GROUPS, resnets: int = 1) -> UNet2DModel:
     """A freshly initialised 3-channel UNet for 2 CPU cores; attention at its lowest level alone."""
     lower = len(channels) - 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_weights_seed(seed))
         return UNet2DModel(
-            sample_size=size, in_channels=3, out_channels=3, block_out_channels=channels, layers_per_block=1,
+            sample_size=size, in_channels=3, out_channels=3, block_out_channels=channels, layers_per_block=resnets,
             norm_num_groups=groups, down_block_types=("DownBlock2D",) * lower + ("AttnDownBlock2D",),
             up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * lower)
 
