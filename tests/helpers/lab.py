@@ -25,10 +25,11 @@ def jupyterlab(folder):
                 "--no-browser", "--allow-root", "--LabApp.workspaces_dir", str(folder / ".workspaces"),
                 "--LabApp.user_settings_dir", str(folder / ".settings")]
     own = PROJECT_ROOT / ".jupyter"
+    shell = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # a command run here sets it
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--config", str(own / "jupyter_server_config.py"), *settings],
-            stdout=log, stderr=log, env=os.environ | {"JUPYTER_CONFIG_PATH": str(own)})
+            stdout=log, stderr=log, env=shell | {"JUPYTER_CONFIG_PATH": str(own)})
     try:
         until(lambda: _answers(f"http://127.0.0.1:{port}/api/status"), "starting JupyterLab")
         yield f"http://127.0.0.1:{port}/lab"
