@@ -35,7 +35,7 @@ class Notebook(Record):
     kept: bool = False
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    sizes: dict[str, dict[str, float | tuple[int, ...]]] = {}
+    sizes: dict[str, dict[str, float | tuple[int | str, ...]]] = {}
 
     @property
     def series(self) -> str:
