@@ -88,8 +88,8 @@ def prediction_target(scheduler: DDPMScheduler, clean: torch.Tensor, noise: torc
 
 @torch.inference_mode()
 def denoising_losses(unet: UNet2DModel, scheduler: DDPMScheduler, images: torch.Tensor, *, seed: int,
-                     timesteps: tuple[int, ...] = TIMESTEPS, batch_size: int = 48,
-                     label: int | None = None) -> np.ndarray:
+                     timesteps: tuple[int, ...] = TIMESTEPS, batch_size: int = 48, label: int | None = None,
+                     channels: int | None = None) -> np.ndarray:
     """Squared error of the model's prediction on given images.
 
     Args:
@@ -99,6 +99,7 @@ def denoising_losses(unet: UNet2DModel, scheduler: DDPMScheduler, images: torch.
         timesteps: Where on the noise schedule.
         batch_size: Images in a pass.
         label: Of all images, for a model that has labels.
+        channels: How many of an image's channels count; by default all.
 
     Returns:
         `(N, len(timesteps))` float64, each the mean over an image's channels and pixels, in fp32.
@@ -113,7 +114,7 @@ def denoising_losses(unet: UNet2DModel, scheduler: DDPMScheduler, images: torch.
             labels = None if label is None else torch.full_like(t, label)
             prediction = predict(unet, scheduler.add_noise(clean, noise, t), t, labels)
             error = (prediction - prediction_target(scheduler, clean, noise, t)).square()
-            losses[members.start:members.stop, column] = error.mean(dim=(1, 2, 3)).cpu().numpy()
+            losses[members.start:members.stop, column] = error[:, :channels].mean(dim=(1, 2, 3)).cpu().numpy()
     return losses
 
 

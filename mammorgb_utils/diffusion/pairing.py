@@ -24,8 +24,9 @@ def pairing_losses(model: tuple[UNet2DModel, DDPMScheduler], pairs: np.ndarray, 
         timesteps: Where on the noise schedule; the middle ones hold what two views share.
 
     Returns:
-        `(N, K, len(timesteps))` float64: mean squared error of the prediction. A model that learned what two views
-        share predicts best beside the own MLO; one that never saw pairs can't tell.
+        `(N, K, len(timesteps))` float64: mean squared error of the prediction, in the two views alone: a third channel
+        is made of the candidate too, and a sum of two views that fit is easier to predict even for a model that never
+        saw a pair. A model that learned what two views share predicts best beside the own MLO.
 
     Raises:
         ValueError: The first candidate isn't the CC's own row.
@@ -42,5 +43,5 @@ def pairing_losses(model: tuple[UNet2DModel, DDPMScheduler], pairs: np.ndarray, 
         images = (stack_batch(views, third) for views in beside)
     else:
         images = (encode_batch(views, encoding, sum_scale) for views in beside)
-    losses = [denoising_losses(*model, batch, seed=seed, timesteps=timesteps) for batch in images]
+    losses = [denoising_losses(*model, batch, seed=seed, timesteps=timesteps, channels=2) for batch in images]
     return np.stack(losses, axis=1)

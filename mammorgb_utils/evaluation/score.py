@@ -28,8 +28,8 @@ from mammorgb_utils.protocol import Protocol
 MATCH_AMONG = 5  # MLO views among which the card's match accuracy is
 FIDELITY = ("kid", "coverage", "diversity")  # the metrics on the card
 _LIKE_AREA = "strata"  # the null of strangers of like area and density
-_SAME_SIZE = ("a real CC overlaps the nearest-area MLO of another breast as much as its own: IoU says only "
-              "'same size'")
+_SAME_SIZE = ("a real CC doesn't surely overlap its own MLO more than the nearest-area one of another breast: IoU says "
+              "only 'same size'")
 
 Tables = dict[str, pd.DataFrame]
 Row = dict[str, object]
@@ -181,11 +181,10 @@ def _effect_rows(table: pd.DataFrame) -> list[Row]:
 
 def _consistency_rows(table: pd.DataFrame) -> list[Row]:
     rows = table[table["measure"] == PRIMARY].set_index("set").reindex(
-        columns=["n", "gain", "gain_low", "gain_high", "p", "score", "score_low", "score_high", "nearest_area_median",
-                 "paired_median"])
+        columns=["n", "gain", "gain_low", "gain_high", "p", "score", "score_low", "score_high", "over_area_low"])
     own, real = rows.loc[CANDIDATE], rows.loc[REAL]
     reason = _why_no_score(own, real)
-    size = real["nearest_area_median"] >= real["paired_median"] and not np.isnan(own["gain"])
+    size = not real["over_area_low"] > 0.0 and not np.isnan(own["gain"])
     return [_row("gain", own, "gain", "gain_", real=real["gain"], p=own["p"],
                  note=reason if np.isnan(own["gain"]) else ""),
             _row("consistency_score", own, "score", "score_", real=np.nan if np.isnan(own["score"]) else 1.0,

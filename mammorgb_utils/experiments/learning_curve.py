@@ -51,17 +51,19 @@ def learning_curve(run: Run, encoding: str, *, progress: bool = True) -> pd.Data
 
     Returns:
         One row a step and timestep, `middle` (mean over `MIDDLE`) last: `encoding`, `step`, `timestep`, `n` (pairs),
-        `loss` (mean squared error of the prediction), `gain` (how much lower it is beside the own MLO than beside the
-        stranger's, a share) with `gain_low`, `gain_high` (95 %); `fall` (how much lower the loss is than at the moment
-        before, a share); `note`, of the last middle row: `STILL` where that is more than `FALL`, `UNKNOWN` where no
-        model of the last quarter was kept. Without held-out pairs there is no row.
+        `loss` (mean squared error of the prediction of both views), `gain` (how much lower it is beside the own MLO
+        than beside the stranger's, a share) with `gain_low`, `gain_high` (95 %; none of fewer than three couples);
+        `fall` (how much lower the loss is than at the moment before, a share); `note`, of the last middle row: `STILL`
+        where that is more than `FALL`, `UNKNOWN` where no model of the last quarter was kept. Without held-out pairs
+        there is no row.
     """
     pairs, index = load_pairs(run, HELDOUT)
     groups = groups_of_like_area(pairs, index["patient"].to_numpy(), 2,
                                  int(np.clip(len(pairs) // _GROUPS[0], 1, _GROUPS[1])), run.protocol)
     models, file = _models(run, encoding), _file(run, encoding)
     made_from = {"models": [model_digest(run, folder) for folder in models.values()], "timesteps": TIMESTEPS,
-                 "pairs": array_sha256(np.asarray(pairs[groups.ravel()])), "seed": run.protocol.seed}
+                 "channels": "views", "seed": run.protocol.seed,
+                 "pairs": array_sha256(np.asarray(pairs[groups.ravel()]))}
     known = digest(made_from)
     with exclusive(file.parent):
         if not file.is_file() or not pd.read_csv(file)["made_from"].eq(known).all():

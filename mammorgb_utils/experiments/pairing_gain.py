@@ -11,6 +11,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
+from scipy import stats
 from tqdm import tqdm
 
 from mammorgb_utils.data.pairs import HELDOUT, TRAIN, load_pairs
@@ -75,13 +76,13 @@ def model_losses(run: Run, *, progress: bool = True) -> tuple[dict[str, np.ndarr
 
     Returns:
         `(G, K, K, len(TIMESTEPS))`, as `group_losses`, of each encoding and of `BASE`, whose third channel is zero:
-        a sum of two views that fit looks more like a breast; and the names of the pairs, group by group.
+        it knows no other; and the names of the pairs, group by group.
     """
     pairs, index = load_pairs(run, HELDOUT)
     groups = groups_of_like_area(pairs, index["patient"].to_numpy(), CANDIDATES,
                                  int(np.clip(len(pairs) // _GROUPS[0], 1, _GROUPS[1])), run.protocol)
     known = {"pairs": array_sha256(np.asarray(pairs[groups.ravel()])), "timesteps": TIMESTEPS,
-             "protocol": {name: getattr(run.protocol, name) for name in ("seed", "sum_scale")}}
+             "channels": "views", "protocol": {name: getattr(run.protocol, name) for name in ("seed", "sum_scale")}}
     models, found = {BASE: None} | {name: run.model(name) for name in run.encodings()}, {}
     with exclusive(run.appendix("A7")):
         for name, folder in tqdm(models.items(), desc="pairing", unit="model", disable=not progress):
@@ -139,7 +140,8 @@ def gain_table(losses: Mapping[str, np.ndarray], protocol: Protocol) -> pd.DataF
         views), `own`, `strangers` (mean loss), `gain` (how much lower the own loss is, a share) with `gain_low`,
         `gain_high`; `top1` (how often the own MLO has the lowest loss of K) and `top1_relative` (likewise of the loss
         over the MLO's mean beside all CCs of its group, as the matcher judges), with their bounds. Intervals cover
-        95 %; at 0 or 1 they are Wilson's. Anatomy has no loss.
+        95 %: of the gain t's over groups, whose breasts share their MLO views, and none of fewer than three; of the
+        others the bootstrap's over patients, at 0 or 1 Wilson's. Losses are of the two views; anatomy has none.
     """
     rows = []
     for name, found in losses.items():
@@ -160,10 +162,8 @@ def gain_row(losses: np.ndarray, protocol: Protocol) -> dict[str, float]:
     relative = losses - losses.mean(axis=1, keepdims=True)
     rng = generator(protocol.seed, Stream.PAIRING_GAIN)
     weights = np.concatenate(list(patient_weights(own.size, protocol.n_bootstrap, rng, n_values=own.size)), axis=1)
-    gain = 1.0 - own.mean() / strangers.mean()
-    gains = 1.0 - (own.ravel() @ weights) / (strangers.ravel() @ weights)
     row = {"k": size, "chance": 1.0 / size, "n": own.size, "own": own.mean(), "strangers": strangers.mean(),
-           **Effect(gain, *np.quantile(gains, [0.025, 0.975])).columns("gain")}
+           **_gain(own.mean(axis=1), strangers.mean(axis=1)).columns("gain")}
     for name, part in (("top1", losses), ("top1_relative", relative)):
         lowest = part == part.min(axis=2, keepdims=True)
         picked = (np.diagonal(lowest, axis1=1, axis2=2) / lowest.sum(axis=2)).ravel()
@@ -172,6 +172,16 @@ def gain_row(losses: np.ndarray, protocol: Protocol) -> dict[str, float]:
             bounds = wilson(picked.sum(), picked.size)[1:]
         row |= Effect(picked.mean(), *bounds).columns(name)
     return row
+
+
+def _gain(own: np.ndarray, strangers: np.ndarray) -> Effect:
+    """One minus a ratio of means over groups; its error is that of the ratio's residuals."""
+    gain, n = 1.0 - own.mean() / strangers.mean(), len(own)
+    if n < 3:
+        return Effect(gain, np.nan, np.nan)
+    error = ((1.0 - gain) * strangers - own).std(ddof=1) / strangers.mean() / np.sqrt(n)
+    reach = stats.t.ppf(0.975, n - 1) * error
+    return Effect(gain, gain - reach, gain + reach)
 
 
 @style.styled

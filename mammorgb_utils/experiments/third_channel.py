@@ -22,7 +22,7 @@ from mammorgb_utils.output import style
 MAIN = (("sum", "absdiff"), ("sum", "zero"), ("absdiff", "zero"))  # under Holm
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a seed, round and round
 _MEASURES = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "gain": "Gain: paired − shuffled median IoU"}
-_PAIRING = {"pairing_gain": "Loss lower beside own MLO"}  # where it was measured
+_PAIRING = {"views_gain": "Loss lower beside own MLO"}  # where it was measured
 
 
 class PairedContrast(NamedTuple):
@@ -101,7 +101,8 @@ def figure(runs: pd.DataFrame, *, real: Mapping[str, float], floor: tuple[float,
     strangers.
     """
     names = [name for name in CHANNELS if (runs["encoding"] == name).any()]
-    measures = _MEASURES | (_PAIRING if "pairing_gain" in runs and runs["pairing_gain"].notna().any() else {})
+    ended = runs[runs["emd"].notna()].reindex(columns=list(_PAIRING))
+    measures = _MEASURES | (_PAIRING if ended.notna().all(axis=None) else {})
     seeds = sorted(runs["seed"].unique())
     markers = {seed: _MARKERS[i % len(_MARKERS)] for i, seed in enumerate(seeds)}
     colours = {name: style.COLOURS.get(name, style.QUIET) for name in names}

@@ -27,7 +27,7 @@ from mammorgb_utils.runs import differences, exclusive, write_csv, write_json
 
 CHANNELS = (*THIRD_CHANNELS, *CONTROLS)
 QUALITY = ("iou_median", "shuffled_median", "gain", "emd", "plausible")
-PAIRING = ("pairing_gain", "pairing_gain_low", "pairing_gain_high", "pairing_top1_relative")
+PAIRING = ("views_gain", "views_gain_low", "views_gain_high", "views_top1_relative")
 _GROUPS = 10  # of held-out breasts on which a trial's own loss is measured: some seconds
 DRAWN = "drawn"  # name of the set that a trial draws
 TRIAL = "trial.json"
@@ -152,4 +152,4 @@ def _pairing(model: Path, heldout: Indexed, encoding: str, protocol: Protocol) -
         return {}
     losses = group_losses(open_for_sampling(model), pairs, groups, encoding, protocol, MIDDLE)
     found = gain_row(losses.mean(axis=-1), protocol)
-    return {name: found[name.removeprefix("pairing_")] for name in PAIRING}
+    return {name: found[name.removeprefix("views_")] for name in PAIRING}

@@ -146,11 +146,12 @@ class Consistency(Record):
         if not real["gain"] >= self.min_real_gain:
             below = "can't be compared" if np.isnan(real["gain"]) else f"lie only {real['gain']:.3f} below paired ones"
             return Judgement(observed, NOT_TESTABLE, f"real shuffled pairs {below}")
-        if np.isnan(real["nearest_area_median"]):
+        if np.isnan(real["over_area"]):
             return Judgement(observed, NOT_RUN, "the nearest-area baseline is missing; run 04_metrics again")
-        if real["nearest_area_median"] >= real["paired_median"]:
-            return Judgement(observed, NOT_TESTABLE, "another patient's MLO of the nearest area overlaps a real CC as "
-                             f"much as its own ({real['nearest_area_median']:.3f}): IoU says only 'same size'")
+        if not real["over_area_low"] > 0.0:
+            over = "{over_area:+.3f} [{over_area_low:+.3f}, {over_area_high:+.3f}]".format(**real)
+            return Judgement(observed, NOT_TESTABLE, "a real CC doesn't surely overlap its own MLO more than another "
+                             f"patient's of the nearest area ({over}): IoU says only 'same size'")
         return None
 
 
@@ -214,6 +215,11 @@ def cohort_source(study: Run) -> str:
     return "/".join(sorted(set(read_table(study.pairs_index)["source"])))
 
 
+def of_phantoms(source: str) -> bool:
+    """Whether phantoms are among the sources that `cohort_source` names: real pairs among them change no verdict."""
+    return bool({"phantom", "phantoms"} & set(source.strip().lower().split("/")))
+
+
 def judge_claims(study: Run, results: Mapping[str, Any], only: str | None = None) -> pd.DataFrame:
     """`evaluate_claims` for a study's own cohort and protocol; `only` keeps the claim of that id."""
     claims = evaluate_claims(results, cohort_source=cohort_source(study), protocol=study.protocol)
@@ -227,7 +233,7 @@ def evaluate_claims(results: Mapping[str, Any], *, cohort_source: str, protocol:
     Args:
         results: Tables by the name a claim's `needs` gives: `effects`, `distances`, `contrasts`, `consistency`,
             in the appendices also `artefacts` and others; `runs_per_encoding` (1 when absent).
-        cohort_source: As in the manifest; "phantom" qualifies every verdict.
+        cohort_source: As in the manifest; "phantom" among them qualifies every verdict.
         protocol: Gives encodings, alpha and the equivalence margin.
 
     Returns:
@@ -237,7 +243,7 @@ def evaluate_claims(results: Mapping[str, Any], *, cohort_source: str, protocol:
     Raises:
         ClaimsError: The claims file is wrong, or a result lacks a column that a criterion needs.
     """
-    phantoms, rows = cohort_source.strip().lower() in {"phantom", "phantoms"}, []
+    phantoms, rows = of_phantoms(cohort_source), []
     for claim in load_claims(path):
         observed, verdict, note = claim.judge(results, protocol)
         if claim.calibrated and phantoms and verdict != NOT_RUN:

@@ -18,6 +18,7 @@ from mammorgb_utils.reporting.claims import (
     UNDERPOWERED,
     Judgement,
     cohort_source,
+    of_phantoms,
     on_phantoms,
     verdict_of,
 )
@@ -103,7 +104,7 @@ def answer(study: Run, notebook: str, observed: str, verdict: str, note: str = "
     """
     if verdict not in ANSWERS:
         raise ValueError(f"{notebook}: verdict {verdict!r} is none of {', '.join(ANSWERS)}")
-    if cohort_source(study) == "phantom":
+    if of_phantoms(cohort_source(study)):
         verdict = on_phantoms(verdict)
     return pd.DataFrame([{"id": notebook[:2], "question": load_outputs().notebooks[notebook].about,
                           "observed": observed, "verdict": verdict, "note": note}])

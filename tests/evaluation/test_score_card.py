@@ -24,7 +24,7 @@ def overlap(candidate, real=(0.8, 0.82, 0.84, 0.86), *, name="candidate"):
 
 
 def consistency(**own):
-    rows = [{"set": "real", "gain": 0.1, "paired_median": 0.8, "nearest_area_median": 0.9},
+    rows = [{"set": "real", "gain": 0.1, "over_area_low": -0.1},
             {"set": "candidate", "gain": 0.05, "score": 0.5, "score_low": 0.4, "score_high": 0.6}]
     rows[0] |= {key.removeprefix("real_"): value for key, value in own.items() if key.startswith("real_")}
     rows[1] |= {key: value for key, value in own.items() if not key.startswith("real_")}
@@ -47,7 +47,7 @@ def card(found, pairs, match=None):
     ({"gain": np.nan, "score": np.nan, "score_low": np.nan}, "no pair and no shuffled pair with a mask to compare"),
     ({"score": np.nan, "score_low": np.nan, "real_gain": -0.1}, "pairing adds nothing in the real set; a real CC"),
     ({"score_low": np.nan, "score_high": np.nan}, "the real gain isn't surely above nothing: no interval; a real CC"),
-    ({}, "a real CC overlaps"), ({"real_nearest_area_median": 0.7}, "")])
+    ({}, "a real CC doesn't"), ({"real_over_area_low": 0.1}, "")])
 def test_a_score_that_is_missing_says_why_first(found, reason):
     row = card(consistency(**found), overlap([0.8, 0.81, 0.85])).loc["consistency_score"]
     assert row["note"].startswith(reason) and bool(row["note"]) == bool(reason)

@@ -84,7 +84,7 @@ def test_third_channels_show_a_dot_a_run_and_their_mean():
 
 
 def test_what_models_say_of_held_out_pairs_has_a_panel_where_it_was_measured():
-    table = channel_runs().assign(pairing_gain=0.02)
+    table = channel_runs().assign(views_gain=0.02)
     drawn = figure(table, real={}, floor=(0.005, 0.02))
     assert [axes.get_xlabel() for axes in drawn.axes][-1] == "Loss lower beside own MLO" and len(drawn.axes) == 4
-    assert len(figure(table.assign(pairing_gain=np.nan), real={}, floor=(0.005, 0.02)).axes) == 3
+    assert len(figure(table.assign(views_gain=np.nan), real={}, floor=(0.005, 0.02)).axes) == 3

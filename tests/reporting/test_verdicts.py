@@ -44,7 +44,7 @@ def test_a_contrast_that_could_not_be_tested_is_underpowered(lost):
 
 
 def consistency(**real):
-    facts = {"measure": "iou", "gain": 0.12, "nearest_area_median": 0.8, "paired_median": 0.84}
+    facts = {"measure": "iou", "gain": 0.12, "over_area": 0.04, "over_area_low": 0.03, "over_area_high": 0.05}
     rows = [facts | {"set": name, "score": 0.9, "score_low": 0.8, "score_high": 1.0} for name in PROTOCOL.encodings]
     return pd.DataFrame([facts | {"set": "real"} | real, *rows])
 
@@ -60,10 +60,12 @@ def test_scores_without_a_real_gain_are_not_testable_rather_than_underpowered():
 
 def test_consistency_needs_its_baseline_and_the_real_set():
     assert judge("C7", consistency=consistency()).verdict == "reproduced"
-    lacking = judge("C7", consistency=consistency(nearest_area_median=np.nan))
+    lacking = judge("C7", consistency=consistency(over_area=np.nan))
     assert lacking.verdict == "not run" and "nearest-area baseline is missing" in lacking.note
     table = consistency()
     assert judge("C7", consistency=table[table["set"] != "real"]).note == "no results for real"
+    by_luck = judge("C7", consistency=consistency(over_area=0.001, over_area_low=-0.004, over_area_high=0.006))
+    assert by_luck.verdict == "not testable on this cohort" and "+0.001 [-0.004, +0.006]" in by_luck.note
 
 
 def test_one_score_that_could_not_be_computed_leaves_the_claim_open():

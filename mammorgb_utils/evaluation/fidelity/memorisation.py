@@ -97,11 +97,11 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
         nearest: What `nearest_training` returns.
 
     Returns:
-        One row a set and distance: `n`, `median`, `smallest`, `n_flagged`, `n_below`, `chance` (pairs expected below
-        the smallest held-out distance by chance, n / (held-out + 1)), `flagged` (share) and `below` (share under the
-        held-out 1st percentile, expected 0.01), both with `_low` and `_high` (Wilson), `threshold`, `n_heldout`; and
-        one row a set for `EITHER` distance, with `n`, `n_flagged` and `flagged` alone. The rows of planted and
-        disguised copies tell how much the search would miss. Without a held-out pair a ValueError says so.
+        One row a set and distance: `n`, `median`, `smallest`, `n_flagged`, `n_below` (pairs under the held-out 1st
+        percentile) and `chance` (how many are expected there), `flagged` and `below` (shares) with `_low` and `_high`
+        (Wilson), `threshold`, `n_heldout`; and one row a set for `EITHER` distance, with `n`, `n_flagged` and
+        `flagged` alone. No interval of the held-out share: its own smallest distance sets the threshold. The rows of
+        planted and disguised copies tell how much the search would miss. Without a held-out pair a ValueError says so.
     """
     heldout = nearest[nearest["set"] == HELDOUT]
     if heldout.empty:
@@ -114,14 +114,16 @@ def memorisation_table(nearest: pd.DataFrame) -> pd.DataFrame:
             below, flagged = values < reference.quantile(LOW_SHARE), part[f"{distance}_flag"].astype(bool)
             rows.append({"set": name, "distance": distance, "n": len(part), "median": values.median(),
                          "smallest": values.min(), "n_flagged": int(flagged.sum()), "n_below": int(below.sum()),
-                         "chance": len(part) / (len(heldout) + 1),
+                         "chance": LOW_SHARE * len(part),
                          **wilson(int(flagged.sum()), len(part)).columns("flagged"),
                          **wilson(int(below.sum()), len(part)).columns("below"),
                          "threshold": flag_threshold(nearest, distance), "n_heldout": len(heldout)})
         n_flagged = int(part["flagged"].sum())
         rows.append({"set": name, "distance": EITHER, "n": len(part), "n_flagged": n_flagged,
                      "n_heldout": len(heldout), **wilson(n_flagged, len(part)).columns("flagged")})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.loc[table["set"] == HELDOUT, ["flagged_low", "flagged_high"]] = np.nan
+    return table
 
 
 def closest_pairs(nearest: pd.DataFrame, sets: Mapping[str, np.ndarray], train_names: Sequence[str], *,

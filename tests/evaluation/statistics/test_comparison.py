@@ -152,6 +152,10 @@ def test_consistency_table_scores_against_the_real_gain(overlap, shuffled):
     assert (iou["score_low"][1:] < iou["score_high"][1:]).all()
     assert iou["p"].tolist() == [0.25] * 4  # 3 draws: (0 + 1) / (3 + 1)
     assert (iou["nearest_area_median"] == 0.7).all()
+    real = iou.loc["real"]
+    assert real["over_area"] == pytest.approx(real["paired_median"] - 0.7)
+    assert real["over_area_low"] <= real["over_area"] <= real["over_area_high"]
+    assert iou["over_area"][1:].isna().all()
     assert (iou["intensity_r"] > 0.9).all()
     assert (iou["intensity_r_low"] < iou["intensity_r"]).all()
 
