@@ -56,16 +56,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(number)
 
 
-def _forget_in_fork() -> None:
-    """A forked worker that waits for a lock would miss a signal that Python must handle, and never end."""
-    for number in _ENDS:
-        if signal.getsignal(number) is _stop:
-            signal.signal(number, signal.SIG_DFL)
-
-
-os.register_at_fork(after_in_child=_forget_in_fork)
-
-
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """SIGTERM, and SIGHUP of a closed terminal, end the work inside as Ctrl-C does."""

@@ -91,14 +91,6 @@ def test_signals_mean_again_what_they_meant_before(capsys):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_fork_ends_as_processes_usually_do(tmp_path):
-    with ended_by_signals():
-        child = os.fork()
-        if not child:
-            os._exit(signal.getsignal(signal.SIGTERM) != signal.SIG_DFL)
-    assert os.waitpid(child, 0)[1] == 0
-
-
 def test_a_stopped_command_says_so_by_its_status(monkeypatch, capsys):
     monkeypatch.setattr("mammorgb_utils.commands.report", lambda options: os.kill(os.getpid(), signal.SIGTERM))
     assert main(["report"]) == 128 + signal.SIGTERM

@@ -78,8 +78,7 @@ def learning_curve(run: Run, encoding: str, *, progress: bool = True) -> pd.Data
 
 def read_curves(run: Run, encodings: Iterable[str]) -> pd.DataFrame:
     """What `learning_curve` found for some encodings."""
-    tables = [pd.read_csv(_file(run, encoding), dtype={"timestep": str, "note": str})
-              for encoding in encodings]
+    tables = [pd.read_csv(_file(run, encoding), dtype={"timestep": str, "note": str}) for encoding in encodings]
     return pd.concat(tables, ignore_index=True)[list(_COLUMNS)].fillna({"note": ""})
 
 

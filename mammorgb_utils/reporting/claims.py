@@ -108,6 +108,7 @@ class Nearer(Record):
             if contrasts.loc[[(first, second)], ["p", "closer_low", "closer_high"]].isna().any(axis=None):
                 return Judgement("", UNDERPOWERED, f"too few pairs or runs to contrast {first} with {second}")
         rows = contrasts.loc[list(self.pairs)]
+        runs = min(runs, int(rows["n_runs"].min()) if "n_runs" in rows else runs)  # some may lack their partner's seed
         observed = _listed(rows.reset_index(), "{first} − {second}: median {median_difference:+.3f} (p {p_holm:.2g}), "
                            "nearer to real by {closer:+.3f} [{closer_low:+.3f}, {closer_high:+.3f}]")
         if runs < self.min_runs:

@@ -24,7 +24,8 @@ def completion_answer(retrieval: pd.DataFrame, anatomy: pd.DataFrame, loss: pd.S
     Args:
         retrieval, anatomy: Of `retrieval_table` and `anatomy_table`, both directions.
         loss: Of the model, the row of `pairing_gain`.
-        learning: What its learning curve says of its end: of a model that still learned, nothing final is said.
+        learning: What its learning curve says of its end; the note passes it on, as a model that still learned may
+            answer otherwise later.
     """
     parts = {name: rows.set_index("set") for name, rows in retrieval.groupby("direction", sort=False)}
     states = {name: _state(rows) for name, rows in parts.items()}

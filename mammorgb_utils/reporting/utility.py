@@ -43,7 +43,7 @@ def utility_answer(areas: pd.DataFrame, contrasts: pd.DataFrame, left_out: Seque
     notes = ["the generator saw all training patients, so that a gain with fewer may be those that a classifier didn't "
              "see", ONE_TRAINING, *([f"the models: {learning}"] if learning else [])]
     if NOT_TESTABLE in states.values():
-        notes.append("where more real patients don't help either, nothing is judged")
+        notes.append("where more real patients aren't surely seen to help, nothing is judged")
     return Judgement(observed, verdict, ". ".join([*notes, *left_out]))
 
 

@@ -200,6 +200,11 @@ def test_learning_rates_are_judged_at_every_seed(clipped, diverged, expected):
     assert verdict("C6", {"learning_rate_sweep": swept}) == expected
 
 
+@pytest.mark.parametrize(("source", "suffix"), [("phantom", True), ("phantom/vindr", True), ("vindr", False)])
+def test_phantoms_among_the_pairs_qualify_every_verdict(source, suffix):
+    assert verdict("C4", {"contrasts": contrasts(), "runs_per_encoding": 3}, source).endswith("on phantoms") == suffix
+
+
 def test_a_base_that_does_not_predict_noise_earns_no_verdict():
     swept = learning_rate_claim(sweep(((0.1, 0.2), (0.3, 0.3))), "v_prediction")
     assert verdict("C6", {"learning_rate_sweep": swept}) == "not testable on this cohort"

@@ -43,6 +43,11 @@ def test_a_contrast_that_could_not_be_tested_is_underpowered(lost):
     assert weak.verdict == "underpowered" and weak.note == "too few pairs or runs to contrast sum with zero"
 
 
+def test_a_contrast_of_fewer_runs_than_its_encodings_have_is_underpowered():
+    assert judge("C4", contrasts=contrasts().assign(n_runs=2), runs_per_encoding=3).verdict == "underpowered"
+    assert judge("C4", contrasts=contrasts().assign(n_runs=3), runs_per_encoding=3).verdict == "reproduced"
+
+
 def consistency(**real):
     facts = {"measure": "iou", "gain": 0.12, "over_area": 0.04, "over_area_low": 0.03, "over_area_high": 0.05}
     rows = [facts | {"set": name, "score": 0.9, "score_low": 0.8, "score_high": 1.0} for name in PROTOCOL.encodings]

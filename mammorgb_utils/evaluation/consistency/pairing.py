@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import pearsonr
 
 from mammorgb_utils.evaluation import statistics
 from mammorgb_utils.evaluation.overlap import PairMasks
@@ -253,7 +252,7 @@ def consistency_table(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: P
         (paired − shuffled) with `gain_low`, `gain_high`; `p` of the derangement null and its `n_draws`; `score`
         (gain over the real gain) with `score_low`, `score_high`, NaN for the real set; `nearest_area_median`, the
         real baseline, and how far real pairs lie above it, `over_area` with `over_area_low`, `over_area_high` (of the
-        real set alone); `intensity_r`, `intensity_r_low`, `intensity_r_high` (Pearson's, of the two views' means).
+        real set alone).
     """
     rows, baseline = [], shuffled[shuffled["set"] == NEAREST_AREA]
     for stream, measure in enumerate(("iou", "iou_no_muscle")):
@@ -265,8 +264,7 @@ def consistency_table(overlap: pd.DataFrame, shuffled: pd.DataFrame, protocol: P
             over = statistics.UNKNOWN
             if name == "real" and row["n"] and baseline[measure].notna().any():
                 over = _over_area(paired, baseline, measure, protocol)
-            rows.append(row | {"nearest_area_median": baseline[measure].median()} | over.columns("over_area")
-                        | _intensity(paired))
+            rows.append(row | {"nearest_area_median": baseline[measure].median()} | over.columns("over_area"))
     return pd.DataFrame(rows)
 
 
@@ -291,13 +289,3 @@ def _over_area(paired: pd.DataFrame, baseline: pd.DataFrame, measure: str, proto
     """How much more own views overlap than a CC and the MLO of nearest area: medians, bootstrap over patients."""
     found, draws = pairing_gain(paired, baseline, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed, measure=measure)
     return statistics.Effect(found, *np.nanquantile(draws, [0.025, 0.975]))
-
-
-def _intensity(rows: pd.DataFrame) -> dict[str, float]:
-    """Correlation of the two views' mean intensity with Fisher's interval; NaN where nothing varies."""
-    known = rows.reindex(columns=["cc_intensity", "mlo_intensity"]).dropna()
-    if len(known) < statistics.MIN_PAIRS or (known.nunique() < 2).any():
-        return dict.fromkeys(("intensity_r", "intensity_r_low", "intensity_r_high"), np.nan)
-    found = pearsonr(known["cc_intensity"], known["mlo_intensity"])
-    low, high = found.confidence_interval(statistics.LEVEL)
-    return {"intensity_r": found.statistic, "intensity_r_low": low, "intensity_r_high": high}

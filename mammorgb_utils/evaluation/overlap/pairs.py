@@ -143,8 +143,7 @@ def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMa
     Returns:
         One row a pair: `iou`, `dsc`, `iou_no_muscle`, `dsc_no_muscle`; `cc_area`, `mlo_area` (fraction of
         the image, NaN without a mask); `cc_left`, `mlo_left` (largest component touches the left edge); `cc_largest`,
-        `mlo_largest` (its share of the foreground); `cc_intensity`, `mlo_intensity` (mean inside the breast, NaN
-        without one).
+        `mlo_largest` (its share of the foreground).
     """
     masks = pair_masks(pairs, method) if masks is None else masks
     if masks.breast.shape != pairs.shape:
@@ -152,18 +151,9 @@ def pair_metrics(pairs: np.ndarray, *, method: str = "background", masks: PairMa
     cc, mlo, bare = masks.breast[:, 0], masks.breast[:, 1], masks.mlo_no_muscle
     frame = {f"{measure.__name__}{suffix}": [measure(a, b) for a, b in zip(cc, other, strict=True)]
              for suffix, other in (("", mlo), ("_no_muscle", bare)) for measure in (iou, dsc)}
-    for name, values in (("area", masks.areas), ("left", masks.left),
-                         ("largest", masks.largest), ("intensity", _mean_intensity(pairs, masks))):
+    for name, values in (("area", masks.areas), ("left", masks.left), ("largest", masks.largest)):
         frame |= {f"cc_{name}": values[:, 0], f"mlo_{name}": values[:, 1]}
     return pd.DataFrame(frame)
-
-
-def _mean_intensity(pairs: np.ndarray, masks: PairMasks) -> np.ndarray:
-    """`(N, 2)` mean intensity inside each view's breast, the muscle left out: a coarse density; NaN without a mask."""
-    inside = masks.breast.copy()
-    inside[:, 1] = masks.mlo_no_muscle
-    with np.errstate(invalid="ignore"):
-        return np.sum(pairs, axis=(2, 3), where=inside, dtype=np.float64) / np.count_nonzero(inside, axis=(2, 3))
 
 
 def plausible(frame: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:

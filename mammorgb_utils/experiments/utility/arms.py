@@ -104,7 +104,7 @@ def training_items(pool: Pool, task: Task, cell: Cell, scores: Mapping[str, np.n
     if cell.arm in (REAL, AUGMENTED):
         return real
     if cell.arm == DUPLICATED:
-        return real.repeated((cell.n + cell.added) / cell.n)
+        return real.repeated((cell.n + cell.added) / cell.n, generator(cell.seed, Stream.UTILITY_PATIENTS, 2))
     if cell.arm == MORE:
         return task.items(pool, order[:cell.n + cell.added])
     places = generator(cell.seed, Stream.UTILITY_PATIENTS, 1).permutation(len(learned_from(pool, cell.set)))

@@ -31,9 +31,9 @@ class Items(NamedTuple):
         """The items of several parts as one."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
-    def repeated(self, times: float) -> Items:
-        """Every class that many times as often, from its beginning again and again."""
-        places = [np.flatnonzero(self.label == label) for label in (True, False)]
+    def repeated(self, times: float, rng: np.random.Generator) -> Items:
+        """Every class that many times as often, in an order drawn anew: items come sorted by area."""
+        places = [rng.permutation(np.flatnonzero(self.label == label)) for label in (True, False)]
         chosen = np.concatenate([np.resize(part, round(times * len(part))) for part in places])
         return Items(*(column[chosen] for column in self))
 

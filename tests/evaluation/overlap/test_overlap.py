@@ -64,13 +64,12 @@ def test_pair_metrics_have_the_promised_columns_and_values():
     pairs = np.concatenate([pairs, np.zeros((1, 2, 64, 64), np.float32)])
     frame = pair_metrics(pairs)
     assert list(frame) == ["iou", "dsc", "iou_no_muscle", "dsc_no_muscle", "cc_area", "mlo_area", "cc_left", "mlo_left",
-                           "cc_largest", "mlo_largest", "cc_intensity", "mlo_intensity"]
+                           "cc_largest", "mlo_largest"]
     assert frame["iou"][0] == pytest.approx(0.5 / 0.6, abs=0.03)  # nested ellipses: ratio of the depths
     assert frame["iou"][1] == pytest.approx(1.0)
     assert frame["cc_area"][0] == pytest.approx(np.pi / 2 * 0.5 * 0.38, rel=0.03)
-    assert frame.loc[3, ["iou", "dsc", "cc_intensity"]].isna().all()
+    assert frame.loc[3, ["iou", "dsc"]].isna().all()
     assert not frame["cc_left"][3]
-    assert frame["cc_intensity"][0] == pytest.approx(0.5, abs=0.06)
 
 
 def test_muscle_is_taken_from_the_mlo_mask_only():

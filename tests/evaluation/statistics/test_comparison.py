@@ -25,7 +25,6 @@ def overlap_rows(name, n, centre, rng):
     return pd.DataFrame({"set": name, "pair": [f"{name}{i}" for i in range(n)],
                          "patient": [f"P{i}" if name == "real" else np.nan for i in range(n)], "iou": iou,
                          "dsc": 2 * iou / (1 + iou), "iou_no_muscle": bare, "dsc_no_muscle": 2 * bare / (1 + bare),
-                         "cc_intensity": iou, "mlo_intensity": iou + 0.01 * rng.standard_normal(n),
                          "plausible": np.arange(n) % 10 > 0})
 
 
@@ -156,13 +155,6 @@ def test_consistency_table_scores_against_the_real_gain(overlap, shuffled):
     assert real["over_area"] == pytest.approx(real["paired_median"] - 0.7)
     assert real["over_area_low"] <= real["over_area"] <= real["over_area_high"]
     assert iou["over_area"][1:].isna().all()
-    assert (iou["intensity_r"] > 0.9).all()
-    assert (iou["intensity_r_low"] < iou["intensity_r"]).all()
-
-
-def test_consistency_table_without_intensities_has_no_correlation(overlap, shuffled):
-    table = consistency_table(overlap.drop(columns="cc_intensity"), shuffled, PROTOCOL)
-    assert table[["intensity_r", "intensity_r_low", "intensity_r_high"]].isna().all(axis=None)
 
 
 def test_summary_counts_nan_and_shows_the_rate_of_plausible_pairs(overlap):

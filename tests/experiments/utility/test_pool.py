@@ -58,8 +58,10 @@ def test_a_pair_without_a_mask_has_no_row():
 
 def test_repeated_items_keep_their_classes():
     items = label_items(np.arange(5), np.array([1, 0, 0, 1, 0]))
-    twice = items.repeated(2.4)
+    twice = items.repeated(2.4, np.random.default_rng(1))
     assert twice.label.sum() == 5 and (~twice.label).sum() == 7
     assert set(twice.cc[twice.label]) == {0, 3} and set(twice.cc[~twice.label]) == {1, 2, 4}
+    others = [items.repeated(1.4, np.random.default_rng(seed)).cc.tolist() for seed in range(9)]
+    assert {cc for part in others for cc in part if part.count(cc) > 1} > {0, 3}, "not always the first ones"
     joined = Items.joined(items, twice)
     assert len(joined.cc) == len(joined.mlo) == len(joined.label) == 17
