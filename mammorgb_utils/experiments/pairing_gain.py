@@ -202,7 +202,7 @@ def figure(table: pd.DataFrame) -> Figure:
             picks.plot(x, row[column], linestyle="", zorder=3, **_mark(name, filled))
     chance = 1.0 / CANDIDATES
     picks.axhline(chance, **style.DASHED)
-    picks.set_xticks(range(len(names)), [_NAMES.get(name, style.LABELS.get(name)).replace(" ", "\n") for name in names])
+    picks.set_xticks(range(len(names)), [style.NAMES[name].replace(" ", "\n") for name in names])
     picks.set(xlim=(-0.5, max(len(names), 1) - 0.5), ylim=(0, None), ylabel=f"Own MLO picked among {CANDIDATES}")
     by_step = table[(table["timestep"] != "middle") & (table["set"] != ANATOMY)]
     for name, rows in by_step.groupby("set", sort=False):
@@ -213,16 +213,13 @@ def figure(table: pd.DataFrame) -> Figure:
     gains.set(xlabel="Timestep of 1,000", ylabel="Loss lower beside the own MLO")
     for axis in (picks.yaxis, gains.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
-    handles = [Line2D([], [], linestyle="", label=_NAMES.get(name, style.LABELS.get(name)), **_mark(name, True))
+    handles = [Line2D([], [], linestyle="", label=style.NAMES[name], **_mark(name, True))
                for name in names]
     handles += [Line2D([], [], linestyle="", label="Open: over the MLO's usual loss", **_mark("real", False)),
                 Line2D([], [], label="Chance", **style.DASHED)]
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.0)
     style.panel_letters((picks, gains))
     return drawn
-
-
-_NAMES = {BASE: "Base", ANATOMY: "Measured anatomy, real"}
 
 
 def _mark(name: str, filled: bool) -> dict[str, object]:

@@ -25,7 +25,8 @@ PLANTED_LABELS = {"heldout": "Held out", "planted_noise": "Copies with noise", "
                   "planted_mixed": "Copies of one view",
                   "disguised_offset": "Copies, moved far", "disguised_mirrored": "Copies, mirrored",
                   "disguised_swapped": "Copies, views swapped", "disguised_gamma": "Copies, squared"}
-NAMES = LABELS | PLANTED_LABELS | {"train": "Training"} | CONTROL_LABELS | SAMPLER_LABELS
+NAMES = (LABELS | PLANTED_LABELS | {"train": "Training", "base": "Base", "anatomy": "Measured anatomy, real"}
+         | CONTROL_LABELS | SAMPLER_LABELS)
 # Lightness (CIE L*) rises in steps of about 20 from real to zero, so that grey print and any colour
 # vision tell the sets apart; markers, lines and hatches say the same once more.
 COLOURS = {"real": "#1A1A1A", "sum": "#1B4F93", "absdiff": "#D5622B", "zero": "#E6B640"}

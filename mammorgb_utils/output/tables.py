@@ -27,7 +27,8 @@ _HEADERS = {
     "within_1cm": "within 1 cm", "within_1cm_truth": "within 1 cm, truth",
     "p_closer_flip": "p (nearer, signs flipped)", "p_floor": "smallest possible p",
 }
-_ACRONYMS = {"iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "cc": "CC", "mlo": "MLO", "sd": "SD"}
+_ACRONYMS = {"iou": "IoU", "dsc": "DSC", "emd": "EMD", "ks": "KS", "cc": "CC", "mlo": "MLO", "sd": "SD",
+             "top1": "top 1"}
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''",
