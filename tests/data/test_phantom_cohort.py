@@ -13,6 +13,8 @@ import pandas as pd
 import pydicom
 import pytest
 
+from mammorgb_utils.data.batch.workers import WorkerError
+from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import load_manifest
 from mammorgb_utils.data.phantom import make_breast, render_view, write_cohort
 from mammorgb_utils.data.phantom.cases import EXTRA_SHARES, Case, plan_cases
@@ -238,3 +240,11 @@ def test_todays_code_writes_the_default_cohort_that_the_manifest_names(tmp_path)
         for row in write_case(tmp_path, usual.phantom_seed, case)["rows"]:
             stated = manifest[f"data/phantom-{usual.phantom_pairs}-{usual.phantom_seed}/{row['path']}"]
             assert row["sha256"] == stated, "raise GENERATOR_VERSION and write the manifest anew (CONTRIBUTING.md)"
+
+
+def test_a_lost_worker_is_named_with_its_case(tmp_path, monkeypatch):
+    lost = RejectedImage(Path(), "decoder_crash", "decoding it ended its worker process (SIGKILL)")
+    monkeypatch.setattr("mammorgb_utils.data.phantom.cohort.map_isolated",
+                        lambda work, cases, processes: ((case, lost) for case in cases))
+    with pytest.raises(WorkerError, match=r"P0001: .*SIGKILL.*finished cases stay"):
+        write_cohort(tmp_path, 2, 5, progress=False)

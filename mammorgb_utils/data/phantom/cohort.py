@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mammorgb_utils.data.batch.workers import available_cores, map_isolated
+from mammorgb_utils.data.batch.workers import WorkerError, available_cores, map_isolated
 from mammorgb_utils.data.dicom import RejectedImage
 from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL
 from mammorgb_utils.data.phantom.anatomy import OTHER_STREAM, Breast, make_breast
@@ -40,7 +40,7 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
         Manifest rows, one a file, `path` relative to `folder`, ordered by patient.
 
     Raises:
-        ValueError: `n_pairs` is below 2, or the folder holds another cohort.
+        ValueError: `n_pairs` is below 2, or the folder holds another cohort. WorkerError: a worker process was lost.
     """
     folder, cases = Path(folder), plan_cases(n_pairs, seed)
     settings = {"n_pairs": n_pairs, "seed": seed, "generator": GENERATOR_VERSION}
@@ -50,12 +50,13 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
     elif json.loads(claim.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{folder.name}: holds another phantom cohort than {settings}; "
                          "name another folder, or remove it")
-    done = map_isolated(partial(_finish_case, folder, seed), cases,
-                        processes=min(workers or available_cores(), len(cases)))
-    records = [record for _, record in tqdm(done, total=len(cases), desc="phantom cohort", unit="case",
-                                            disable=None if progress else True)]  # None: where no terminal is watched
-    if failed := [record for record in records if isinstance(record, RejectedImage)]:
-        raise failed[0]
+    done, records = map_isolated(partial(_finish_case, folder, seed), cases,
+                                 processes=min(workers or available_cores(), len(cases))), []
+    for case, record in tqdm(done, total=len(cases), desc="phantom cohort", unit="case",
+                             disable=None if progress else True):  # None: where no terminal is watched
+        if isinstance(record, RejectedImage):
+            raise WorkerError(f"{case.patient}: {record.reason}; free memory and repeat, finished cases stay")
+        records.append(record)
     _write_truth(folder, records)
     rows = [{**row, "density": record["truth"]["birads_density"].upper()}
             for record in records for row in record["rows"]]
