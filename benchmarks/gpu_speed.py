@@ -1,8 +1,9 @@
 """The paper's UNet at 256 × 256 pixels on a GPU beside diffusers, and the small one's step by optimiser.
 
 `python -m benchmarks.gpu_speed` writes results/gpu_speed.csv and results/gpu_profile.csv; all contestants take turns in
-one process, with the same UNet, batch and images. `--label NAME` names another way of compiling (an environment
-variable of torch's); its rows are added. `--turns 0` only compiles, which fills torch's cache.
+one process, with the same UNet, batch and images. `--small` measures the small one alone, to gpu_small_steps.csv.
+`--label NAME` names another way of compiling (an environment variable of torch's); its rows are added. `--turns 0` only
+compiles, which fills torch's cache.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from benchmarks.paper_model import ARCHITECTURE, SIZE
 from benchmarks.paper_model import RESULT as COUNTED
 from mammorgb_utils.diffusion.encoding import encode_batch
 from mammorgb_utils.diffusion.engine.base import compiled, device_name, make_repeatable, pick_device
+from mammorgb_utils.diffusion.engine.loop import trained_as
 from mammorgb_utils.diffusion.engine.pretrain import CHANNELS, RECIPE, noise_schedule, small_unet
+from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.state import Recipe, State
 from mammorgb_utils.diffusion.learning import training_step
 from mammorgb_utils.diffusion.sampling import denoise, make_sampler
@@ -34,7 +37,7 @@ from mammorgb_utils.diffusion.training import PairSource
 from mammorgb_utils.runs import PROJECT_ROOT, read_table, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "gpu_speed.csv"
-PROFILE = RESULT.with_name("gpu_profile.csv")
+PROFILE, SMALL_STEPS = RESULT.with_name("gpu_profile.csv"), RESULT.with_name("gpu_small_steps.csv")
 BATCH, STEPS, DRAWN_STEPS = 16, 8, 50  # images, training steps a turn, sampling steps a turn
 TARGETS = {("training", "peer fp32"): 2.5, ("training", "peer bf16"): 1.4, ("sampling", "peer fp32"): 2.5}
 Work = Callable[[], object]
@@ -55,11 +58,12 @@ def timed(works: dict[str, Work], turns: int) -> dict[str, list[float]]:
     return seconds
 
 
-def our_training(unet: UNet2DModel, scheduler: DDPMScheduler, pairs: np.ndarray, **choices: object) -> Work:
-    """Some training steps of ours; compiled as in a study."""
+def our_training(unet: UNet2DModel, scheduler: DDPMScheduler, pairs: np.ndarray, fast: bool = True,
+                 **choices: object) -> Work:
+    """Some training steps of ours, as a study takes them, or the plain UNet's."""
     recipe = Recipe(**{"steps": 100_000, "batch_size": BATCH, "seed": 0, "learning_rate": 1e-5} | choices)
     state, source = State(copy.deepcopy(unet), recipe, pick_device()), PairSource(pairs, "sum", 0.5, recipe)
-    state.model = compiled(state.unet, recipe.precision)
+    state.model = trained_as(state.unet, recipe, 1, Processes()) if fast else state.unet
 
     def steps() -> None:
         for _ in range(STEPS):
@@ -119,11 +123,11 @@ def profiled(work: Work, label: str) -> pd.DataFrame:
 
 
 def small_steps(turns: int) -> list[dict[str, object]]:
-    """The small base's step with either optimiser, at 64 × 64 pixels: what Muon costs."""
+    """The small base's step with either optimiser, at 64 × 64 pixels: what Muon costs, and what replaying gains."""
     views = np.random.default_rng(1).random((64, 2, 64, 64), dtype=np.float32)
-    made = {f"ours {name}": our_training(small_unet(64, CHANNELS, 0), noise_schedule(), views,
-                                         **RECIPE | {"optimizer": name, "precision": "bf16"})
-            for name in ("adamw", "muon")}
+    made = {f"{how} {name}": our_training(small_unet(64, CHANNELS, 0), noise_schedule(), views, how == "ours",
+                                          **RECIPE | {"optimizer": name, "precision": "bf16"})
+            for name in ("adamw", "muon") for how in ("ours", "plain")}
     return rows("small training", BATCH * STEPS, timed(made, turns), "ours muon")
 
 
@@ -132,10 +136,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--label", default="as in a study")
     parser.add_argument("--plain", action="store_true", help="let algorithms give other bits in each run")
+    parser.add_argument("--small", action="store_true", help="only the small base's step, plain and as in a study")
     options = parser.parse_args()
     torch.manual_seed(0)
     if not options.plain:
         make_repeatable(pick_device())
+    if options.small:
+        made_by = {"device": device_name(pick_device()), "torch": version("torch"), "diffusers": version("diffusers")}
+        write_csv(SMALL_STEPS, pd.DataFrame(small_steps(options.turns)).assign(**made_by))
+        return
     pairs = np.random.default_rng(0).random((64, 2, SIZE, SIZE), dtype=np.float32)
     unet = UNet2DModel(**ARCHITECTURE)
     ours, draw = our_training(unet, DDPMScheduler(), pairs, precision="bf16"), drawing(unet, bf16=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mammorgb_utils.runs import PROJECT_ROOT
@@ -21,6 +22,7 @@ _CELEBAHQ = ("google/ddpm-celebahq-256", "google/ddpm-ema-celebahq-256")
 _CELEBAHQ_PARAMETERS = 113_673_219
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _CPU = torch.device("cpu")
+_SMALL = 20_000_000  # parameters; a GPU waits for the CPU to start such a model's kernels
 
 
 class BaseModelError(ValueError):
@@ -120,16 +122,54 @@ def make_repeatable(device: torch.device) -> None:
 
 
 def compiled(unet: UNet2DModel, precision: str) -> torch.nn.Module:
-    """The model for training: through torch.compile at bf16 on a GPU, itself elsewhere.
+    """The model for training or drawing: a large one through torch.compile at bf16 on a GPU, itself elsewhere.
 
-    Compiling changes the last bits and gained nothing on the CPUs measured; fp32 stays the plain reference.
+    Compiling changes the last bits and gained nothing on the CPUs measured, nor for the small base on a GPU; fp32 stays
+    the plain reference.
     """
-    if unet.device.type != "cuda" or precision != "bf16":
+    if unet.device.type != "cuda" or precision != "bf16" or is_small(unet):
         return unet
     if not (shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")):
         logging.getLogger(__name__).warning("no C compiler here, so torch.compile isn't used; training is slower")
         return unet
     return torch.compile(unet)
+
+
+class Replayed(torch.nn.Module):
+    """A UNet in training, both passes recorded as CUDA graphs at the first batch: plain PyTorch's kernels and bits.
+
+    Gradients lie where the next replay writes, so no batch may take several passes; all batches have one shape.
+    """
+
+    def __init__(self, unet: UNet2DModel) -> None:
+        super().__init__()
+        self.unet, self._replay = unet, None
+
+    def forward(self, *given: torch.Tensor | None) -> UNet2DOutput:
+        """As the UNet's: noisy images, timesteps, and labels or None."""
+        tensors = tuple(x for x in given if x is not None)
+        if self._replay is None:
+            kind = tensors[0].device.type
+            with torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind),
+                                cache_enabled=False):  # casts of the weights belong to what is replayed
+                self._replay = torch.cuda.make_graphed_callables(_Plain(self.unet), tuple(x.clone() for x in tensors))
+        return UNet2DOutput(sample=self._replay(*tensors))
+
+
+class _Plain(torch.nn.Module):
+    """Tensors in, a tensor out."""
+
+    def __init__(self, unet: UNet2DModel) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return self.unet(*given).sample
+
+
+def is_small(unet: UNet2DModel) -> bool:
+    """Whether a model is too small for torch.compile to pay, and is replayed in training."""
+    return sum(weight.numel() for weight in unet.parameters()) < _SMALL
 
 
 def fast_attention(device: torch.device) -> AbstractContextManager:

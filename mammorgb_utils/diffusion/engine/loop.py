@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from mammorgb_utils.diffusion.engine.base import compiled, make_repeatable, resolve_precision
+from mammorgb_utils.diffusion.engine.base import Replayed, compiled, is_small, make_repeatable, resolve_precision
 from mammorgb_utils.diffusion.engine.checkpoints import load_checkpoint, save_checkpoint
 from mammorgb_utils.diffusion.engine.processes import Processes
 from mammorgb_utils.diffusion.engine.progress import peak_memory_mb, progress_bar
@@ -57,7 +57,7 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
     _require_shares(recipe, passes, processes)
     folder.mkdir(parents=True, exist_ok=True)
     identity = identity | asdict(recipe) | {"data_sha256": source.data_sha256}
-    state = _begun(unet, recipe, folder / CHECKPOINTS, identity, processes)
+    state = _begun(unet, recipe, folder / CHECKPOINTS, identity, passes, processes)
     with Journal(folder, state.step, recipe.steps, what, progress, processes.is_first) as journal:
         try:
             while state.step < recipe.steps:
@@ -72,7 +72,7 @@ def fit(unet: UNet2DModel, scheduler: DDPMScheduler, source: BatchSource, recipe
     return state
 
 
-def _begun(unet: UNet2DModel, recipe: Recipe, checkpoints: Path, identity: dict[str, Any],
+def _begun(unet: UNet2DModel, recipe: Recipe, checkpoints: Path, identity: dict[str, Any], passes: int,
            processes: Processes) -> State:
     """The state to go on from: the newest checkpoint's, else the base's."""
     state = State(unet, recipe, processes.device)
@@ -80,8 +80,15 @@ def _begun(unet: UNet2DModel, recipe: Recipe, checkpoints: Path, identity: dict[
         checkpoint = load_checkpoint(checkpoints, identity)
     if checkpoint:
         state.restore(*checkpoint)
-    state.model = processes.joined(compiled(state.unet, resolve_precision(recipe.precision, processes.device)))
+    state.model = trained_as(state.unet, recipe, passes, processes)
     return state
+
+
+def trained_as(unet: UNet2DModel, recipe: Recipe, passes: int, processes: Processes) -> torch.nn.Module:
+    """What a training calls: the model itself, or replayed, compiled, joined to those of other processes."""
+    if processes.device.type == "cuda" and is_small(unet) and passes == 1 and processes.size == 1:
+        return Replayed(unet)
+    return processes.joined(compiled(unet, resolve_precision(recipe.precision, processes.device)))
 
 
 def _logged_step(state: State, scheduler: DDPMScheduler, source: BatchSource, recipe: Recipe, passes: int,
