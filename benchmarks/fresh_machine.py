@@ -3,7 +3,7 @@
 `python benchmarks/fresh_machine.py --root /tmp/fresh` (as root; Debian's debootstrap must be installed) makes such a
 root, clones this repository into it at its last commit, and runs the commands there as root, and as a user who may not
 write to HOME. Each step's seconds and exit status go to `benchmarks/results/fresh_machine.csv`. `--plan` only shows the
-steps, which `Containerfile` has too.
+steps, which `Containerfile` has too; `--user` takes those of one of both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -34,12 +34,12 @@ BOUND = ("/proc", "/dev", "/dev/shm")
 SHARED = ("/etc/pip.conf", "/etc/xdg/pip", "/etc/ssl/certs/ca-certificates.crt", "/etc/resolv.conf", "/etc/hosts")
 
 
-def steps(root: Path, commands: tuple[str, ...]) -> Iterator[tuple[str, str, list[str]]]:
+def steps(root: Path, commands: tuple[str, ...], users: Iterable[str] = USERS) -> Iterator[tuple[str, str, list[str]]]:
     """User, what is done, and its command."""
     included = f"--include={','.join(PACKAGES)}"
     yield "root", "minimal Debian", ["debootstrap", "--variant=minbase", included, RELEASE, str(root)]
-    for user, ids in USERS.items():
-        home = root / "srv" / user
+    for user in users:
+        home, ids = root / "srv" / user, USERS[user]
         yield user, "clone", ["git", "clone", "--quiet", str(PROJECT_ROOT), str(home / "mammorgb")]
         yield user, "owner", ["chown", "-R", ids, str(home / "mammorgb")]
         for command in commands:
@@ -75,8 +75,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("/tmp/fresh-machine"), help="a folder that isn't there yet")
     parser.add_argument("--without-tests", action="store_true", help="the first command alone")
     parser.add_argument("--plan", action="store_true", help="show the steps, do nothing")
+    parser.add_argument("--user", choices=USERS, help="as this one alone; what others did stays in the table")
     options = parser.parse_args()
-    planned = list(steps(options.root, COMMANDS[:1] if options.without_tests else COMMANDS))
+    commands, users = COMMANDS[:1] if options.without_tests else COMMANDS, [options.user] if options.user else USERS
+    planned = list(steps(options.root, commands, users))
     if options.plan:
         print("\n".join(f"{user:<13} {shlex.join(command)}" for user, _, command in planned))
         return
@@ -97,7 +99,8 @@ def main() -> None:
             share(options.root)
         if done.returncode:
             break
-    write_csv(RESULT, pd.DataFrame(rows))
+    known = [pd.read_csv(RESULT)] if RESULT.is_file() and options.user else []
+    write_csv(RESULT, pd.concat([*known, pd.DataFrame(rows)]).drop_duplicates(["user", "step"], keep="last"))
     sys.exit(rows[-1]["exit"])
 
 

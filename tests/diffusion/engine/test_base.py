@@ -6,6 +6,7 @@ from diffusers import UNet2DModel
 from tiny_models import SIZE, save_base
 
 from benchmarks.paper_model import ARCHITECTURE
+from mammorgb_utils.diffusion.engine import loop
 from mammorgb_utils.diffusion.engine.base import (
     BaseModelError,
     base_folder,
@@ -15,6 +16,7 @@ from mammorgb_utils.diffusion.engine.base import (
     pick_device,
     resolve_precision,
 )
+from mammorgb_utils.diffusion.training import train
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -88,3 +90,15 @@ def test_precision_is_decided_by_capability(monkeypatch):
 
 def test_device_is_named():
     assert device_name(pick_device())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_replayed_on_a_gpu_a_small_model_learns_the_same_bits(pairs, tiny, tmp_path, monkeypatch, precision):
+    asked, losses = tiny.changed(precision=precision), {}
+    for how, small in (("replayed", True), ("plain", False)):
+        monkeypatch.setattr(loop, "is_small", lambda unet, small=small: small)
+        monkeypatch.setattr(loop, "compiled", lambda unet, precision: unet)
+        train(pairs, asked, "sum", tmp_path / how, progress=False)
+        losses[how] = [json.loads(line)["loss"] for line in (tmp_path / how / "stats.jsonl").read_text().splitlines()]
+    assert losses["replayed"] == losses["plain"]
