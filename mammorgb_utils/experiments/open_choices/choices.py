@@ -45,6 +45,10 @@ STATED_FIELDS = {
     "mirror": "Mirroring", "reference_cdf": "Matching's reference"}
 FIELDS = OPEN_FIELDS | STATED_FIELDS
 NOT_RUN = "not run"
+# Why a field has no row of its own: the appendix that would tell hasn't run, or none can.
+_TOLD_BY = {"mask_method": "A7", "match_scope": "01", "aspect": "01", "real_split": "06", "contrast_test": "06",
+            "third_channel": "05", "sampler": "A6", "learning_rate": "A1", "mirror": "A3", "reference_cdf": "A3"}
+_UNTOLD = {"images_or_pairs": "the paper's own data would have to be counted"}
 COLUMNS = ("field", "open", "choice", "study_choice", "result", "set", "value", "low", "high", "against", "moved_by",
            "source")
 # The study's choice where it isn't a protocol field of the same name.
@@ -75,7 +79,7 @@ def choice_tables(folder: Path) -> dict[str, pd.DataFrame]:
 def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """The map: each field, each choice, and what became of the main results.
 
-    Nothing is guessed: a field without a measurement has one row whose `source` is "not run".
+    Nothing is guessed: a field without a measurement has one row whose `source` is "not run", and its `choice` why.
 
     Args:
         tables: What `choice_tables` found, and, under `real_split` and `contrast_test`, what `split_effects` and
@@ -92,7 +96,8 @@ def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, prot
     study = _Study(protocol, overlap.loc[overlap["set"] == "real", "iou"].median(), sets_in(overlap, protocol))
     found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
     seen = {field for rows in found for field in rows["field"]}
-    absent = [{"field": field, "choice": NOT_RUN, "source": NOT_RUN} for field in FIELDS if field not in seen]
+    why = {field: _UNTOLD.get(field, f"{_TOLD_BY.get(field, 'A8')} would tell") for field in FIELDS}
+    absent = [{"field": field, "choice": why[field], "source": NOT_RUN} for field in FIELDS if field not in seen]
     table = pd.concat([*found, pd.DataFrame(absent)], ignore_index=True).reindex(columns=list(COLUMNS))
     own = table["field"].map(lambda field: study_choice(field, protocol))
     table = table.assign(open=table["field"].isin(OPEN_FIELDS), study_choice=own,

@@ -89,7 +89,8 @@ def _name(axes: Axes, place: int, rows: pd.DataFrame, reach: float) -> None:
 def _remark(panels: np.ndarray, place: int, rows: pd.DataFrame) -> None:
     """What a row says in words: that nothing was run, or the p-values under each test."""
     if (rows["source"] == NOT_RUN).all():
-        panels[1].text(0.5, place, NOT_RUN, transform=panels[1].get_yaxis_transform(), ha="center", va="center",
+        said = f"{NOT_RUN}: {rows['choice'].iloc[0]}"
+        panels[1].text(0.5, place, said, transform=panels[1].get_yaxis_transform(), ha="center", va="center",
                        color=style.QUIET, fontstyle="italic", fontsize=6.0)
     tests = rows[(rows["result"] == "p") & rows["value"].notna()]
     for axes, (pair, part) in zip(panels, tests.groupby("set", sort=False), strict=False):  # three of each
