@@ -56,7 +56,7 @@ def test_every_field_and_method_has_its_label():
 def test_the_map_says_what_was_not_run_and_names_the_choice_that_moves_most(map_of_choices):
     shown = words(map_of_choices)
     assert sum(text.startswith("not run: ") for text in shown) == (choices()["source"] == NOT_RUN).sum()
-    assert {"not run: A8 would tell", "not run: the paper's own data would have to be counted"} <= set(shown)
+    assert {"not run: A8 would tell", "not run: only its authors know"} <= set(shown)
     assert "Otsu" in shown and "Watershed" not in shown
     assert any(text.startswith("Sum − Zero\np = 0.200 to 0.400") for text in shown)
 

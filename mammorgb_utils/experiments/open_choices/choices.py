@@ -48,7 +48,7 @@ NOT_RUN = "not run"
 # Why a field has no row of its own: the appendix that would tell hasn't run, or none can.
 _TOLD_BY = {"mask_method": "A7", "match_scope": "01", "aspect": "01", "real_split": "06", "contrast_test": "06",
             "third_channel": "05", "sampler": "A6", "learning_rate": "A1", "mirror": "A3", "reference_cdf": "A3"}
-_UNTOLD = {"images_or_pairs": "the paper's own data would have to be counted"}
+_UNTOLD = {"images_or_pairs": "only its authors know"}
 COLUMNS = ("field", "open", "choice", "study_choice", "result", "set", "value", "low", "high", "against", "moved_by",
            "source")
 # The study's choice where it isn't a protocol field of the same name.
