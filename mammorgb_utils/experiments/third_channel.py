@@ -21,7 +21,7 @@ from mammorgb_utils.output import style
 
 MAIN = (("sum", "absdiff"), ("sum", "zero"), ("absdiff", "zero"))  # under Holm
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one a seed, round and round
-_MEASURES = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "gain": "Gain: paired − shuffled median IoU"}
+_MEASURES = {"emd": "EMD of IoU to real", "iou_median": "Median IoU", "gain": "Paired − shuffled median IoU"}
 _PAIRING = {"views_gain": "Loss lower beside own MLO"}  # where it was measured
 
 
