@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from benchmarks.paper_model import ARCHITECTURE
 from mammorgb_utils.diffusion.engine import loop
 from mammorgb_utils.diffusion.engine.base import (
     BaseModelError,
+    Replayed,
     base_folder,
     base_sha256,
     device_name,
@@ -16,6 +18,7 @@ from mammorgb_utils.diffusion.engine.base import (
     pick_device,
     resolve_precision,
 )
+from mammorgb_utils.diffusion.engine.state import Recipe
 from mammorgb_utils.diffusion.training import train
 
 
@@ -90,6 +93,18 @@ def test_precision_is_decided_by_capability(monkeypatch):
 
 def test_device_is_named():
     assert device_name(pick_device())
+
+
+def test_only_a_small_model_alone_on_a_gpu_in_one_pass_is_replayed(tmp_path):
+    unet, _ = load_base(str(save_base(tmp_path / "base")), SIZE)
+    recipe = Recipe(steps=1, batch_size=4, seed=0, learning_rate=1e-3, precision="fp32")
+
+    def kind(device, passes=1, size=1):
+        processes = SimpleNamespace(device=torch.device(device), size=size, joined=lambda model: model)
+        return type(loop.trained_as(unet, recipe, passes, processes))
+
+    assert kind("cuda") is Replayed
+    assert {kind("cpu"), kind("cuda", passes=2), kind("cuda", size=2)} == {UNet2DModel}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
