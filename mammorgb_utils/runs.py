@@ -137,6 +137,7 @@ class Run:
     anatomy = _file("metrics/anatomy.csv")  # 04: one row a pair of every set and of the training pairs
     third_residuals = _file("metrics/third_residuals.csv")  # 04: drawn against computed third channel
     profiles = _file("metrics/profiles.csv")  # 04: one row a pair, of strangers too: likeness of depth profiles
+    other_statistics = _file("metrics/other_statistics.csv")  # 05: main results by another test, or other real pairs
     reader_study = _file("reader_study")  # A4: the readers' page, its key, and their results
     figures = _file("figures")
     tables = _file("tables")

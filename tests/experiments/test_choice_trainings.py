@@ -61,8 +61,8 @@ def found():
 
 
 def test_the_map_shows_how_far_each_choice_moves_the_results():
-    overlap = pd.DataFrame({"set": "real", "iou": [0.8, 0.9, 0.85]})
-    table = open_choices({"trained_choices": found()}, overlap, Protocol())
+    summary = pd.DataFrame({"set": ["real"], "iou_median": 0.85})
+    table = open_choices({"trained_choices": found()}, summary, Protocol())
     trained = table[table["source"] == "trained_choices"]
     assert set(trained["field"]) == set(OTHERWISE)
     row = trained[(trained["field"] == "lr_schedule") & (trained["result"] == "shift")].set_index("choice")

@@ -15,7 +15,7 @@ from mammorgb_utils.experiments.open_choices.choices import COLUMNS, FIELDS, NOT
 from mammorgb_utils.output.outputs import load_outputs
 from mammorgb_utils.protocol import Protocol
 
-OVERLAP = pd.DataFrame({"set": ["real", "sum"] * 3, "iou": 0.8})
+SUMMARY = pd.DataFrame({"set": ["real", "sum"], "iou_median": 0.8})
 
 
 def words(figure):
@@ -24,7 +24,7 @@ def words(figure):
 
 
 def choices():
-    table = open_choices({}, OVERLAP, Protocol())
+    table = open_choices({}, SUMMARY, Protocol())
     rows = [("otsu", "real_median", "real", -0.07), ("watershed", "real_median", "real", 0.01),
             ("otsu", "shift", "sum", 0.03)]
     moved = pd.DataFrame([{"field": "mask_method", "open": True, "choice": choice, "result": result, "set": name,
@@ -75,7 +75,7 @@ def test_a_mark_stands_where_the_result_moved_to(map_of_choices):
 
 
 def test_a_map_without_any_result_can_be_drawn():
-    figure = draw_choices(open_choices({}, OVERLAP, Protocol()), margin=0.05)
+    figure = draw_choices(open_choices({}, SUMMARY, Protocol()), margin=0.05)
     assert sum(text.startswith("not run: ") for text in words(figure)) == len(FIELDS)
 
 

@@ -16,6 +16,7 @@ from mammorgb_utils.experiments.open_choices.choices import (
     choice_tables,
     contrast_tests,
     open_choices,
+    other_statistics,
     split_effects,
     study_choice,
 )
@@ -38,6 +39,15 @@ def overlap():
     return overlap_of(real=0.84, sum=0.86, absdiff=0.88, zero=0.85)
 
 
+def summary_of(overlap):
+    return overlap.groupby("set", as_index=False).agg(iou_median=("iou", "median"))
+
+
+@pytest.fixture(scope="module")
+def summary(overlap):
+    return summary_of(overlap)
+
+
 def mask_effects():
     rows = [("background", "real", 0.84, np.nan, 0.11), ("background", "sum", 0.86, 0.02, 0.09),
             ("otsu", "real", 0.80, np.nan, 0.12), ("otsu", "sum", 0.85, 0.05, 0.06)]
@@ -56,54 +66,54 @@ def test_every_field_that_the_protocol_calls_open_is_on_the_map():
     assert {row["name"] for row in protocol_rows(PROTOCOL) if row["open"]} <= set(OPEN_FIELDS)
 
 
-def test_without_results_every_field_says_not_run_and_nothing_is_guessed(overlap):
-    table = open_choices({}, overlap, PROTOCOL)
+def test_without_results_every_field_says_not_run_and_nothing_is_guessed(summary):
+    table = open_choices({}, summary, PROTOCOL)
     assert table["field"].tolist() == [*OPEN_FIELDS, *STATED_FIELDS]
     assert (table["source"] == NOT_RUN).all() and table[["value", "moved_by"]].isna().all(axis=None)
     assert table["open"].tolist() == [True] * len(OPEN_FIELDS) + [False] * len(STATED_FIELDS)
 
 
-def test_a_move_is_the_difference_to_the_studys_own_choice(overlap):
-    table = open_choices({"mask_effects": mask_effects()}, overlap, PROTOCOL)
+def test_a_move_is_the_difference_to_the_studys_own_choice(summary):
+    table = open_choices({"mask_effects": mask_effects()}, summary, PROTOCOL)
     assert moves(table, "mask_method", "real_median")["otsu", "real"] == pytest.approx(-0.04)
     assert moves(table, "mask_method", "shift")["otsu", "sum"] == pytest.approx(0.03)
     assert moves(table, "mask_method", "gain")["background", "real"] == 0.0
-    under_otsu = open_choices({"mask_effects": mask_effects()}, overlap, PROTOCOL.changed(mask_method="otsu"))
+    under_otsu = open_choices({"mask_effects": mask_effects()}, summary, PROTOCOL.changed(mask_method="otsu"))
     assert moves(under_otsu, "mask_method", "shift")["background", "sum"] == pytest.approx(-0.03)
 
 
-def test_the_audit_moves_one_field_at_a_time(overlap):
+def test_the_audit_moves_one_field_at_a_time(summary):
     cells = [(scope, aspect, method) for scope in ("none", "image", "foreground") for aspect in ("squash", "pad")
              for method in ("background", "otsu")]
     audit = pd.DataFrame(cells, columns=["match_scope", "aspect", "mask_method"])
     audit["paired_median"] = [0.9 if cell == ("image", "squash", "background") else 0.8 for cell in cells]
     for name in ("paired_low", "paired_high", "gain", "gain_low", "gain_high"):
         audit[name] = 0.1
-    table = open_choices({"matching_audit": audit}, overlap, PROTOCOL)
+    table = open_choices({"matching_audit": audit}, summary, PROTOCOL)
     found = moves(table, "match_scope", "real_median")
     assert found.droplevel("set").to_dict() == {"none": 0.0, "image": pytest.approx(0.1), "foreground": 0.0}
     assert set(moves(table, "aspect", "real_median").index) == {("squash", "real"), ("pad", "real")}
 
 
-def test_models_trained_anew_are_held_against_the_studys_own_preprocessing(overlap):
+def test_models_trained_anew_are_held_against_the_studys_own_preprocessing(summary):
     names = ("real_median", "real_gain", "real_gain_low", "real_gain_high", "synthetic_gain", "shift", "shift_low",
              "shift_high", "score", "score_low", "score_high")
     rows = [{"field": field, "choice": choice} | dict.fromkeys(names, value)
             for field, choice, value in (("study", "as it is", 0.1), ("mirror", "off", 0.4),
                                          ("match_scope", "none", 0.2), ("reference_cdf", "dark", 0.15))]
-    table = open_choices({"preprocessing_effects": pd.DataFrame(rows)}, overlap, PROTOCOL)
+    table = open_choices({"preprocessing_effects": pd.DataFrame(rows)}, summary, PROTOCOL)
     assert moves(table, "mirror", "shift")["off", "drawn"] == pytest.approx(0.3)
     assert moves(table, "match_scope", "score")["none", "drawn"] == pytest.approx(0.1)
     assert moves(table, "reference_cdf", "real_median").to_dict() == {
         ("phantom", "real"): 0.0, ("dark", "real"): pytest.approx(0.05)}
 
 
-def test_samplers_and_rates_are_held_against_what_the_study_and_the_paper_chose(overlap):
+def test_samplers_and_rates_are_held_against_what_the_study_and_the_paper_chose(summary):
     samplers = pd.DataFrame({"sampler": ["dpmsolver++", "ddim"], "steps": [15, 50], "iou_median": [0.88, 0.85],
                              "iou_median_reference": 0.86, "hodges_lehmann": [0.02, -0.01],
                              "hodges_lehmann_low": [0.01, -0.02], "hodges_lehmann_high": [0.03, 0.0]})
     rates = pd.DataFrame({"learning_rate": [1e-4, 1e-4, 1e-5], "iou_median": [0.80, 0.90, 0.86], "gain": 0.1})
-    table = open_choices({"samplers": samplers, "learning_rates": rates}, overlap, PROTOCOL)
+    table = open_choices({"samplers": samplers, "learning_rates": rates}, summary, PROTOCOL)
     found = moves(table, "sampler", "shift")
     assert found["ddim, 50 steps", "drawn"] == pytest.approx(-0.03)
     assert found["reference", "drawn"] == pytest.approx(-0.02)
@@ -113,11 +123,11 @@ def test_samplers_and_rates_are_held_against_what_the_study_and_the_paper_chose(
     assert set(table.loc[table["field"] == "learning_rate", "against"]) == {"1e-05"}
 
 
-def test_the_same_steps_spaced_otherwise_are_a_choice_of_their_own(overlap):
+def test_the_same_steps_spaced_otherwise_are_a_choice_of_their_own(summary):
     samplers = pd.DataFrame({"sampler": ["ddim", "ddim trailing", "ddim trailing"], "steps": [50, 50, 8],
                              "iou_median": [0.85, 0.88, 0.9], "iou_median_reference": 0.86})
     own = PROTOCOL.changed(sampler="ddim", sampling_steps=50, sampling_spacing="quadratic")
-    table = open_choices({"samplers": samplers}, overlap, own)
+    table = open_choices({"samplers": samplers}, summary, own)
     assert moves(table, "sampling_spacing", "shift").to_dict() == {
         ("quadratic", "drawn"): 0.0, ("trailing", "drawn"): pytest.approx(0.03)}
     assert sorted(table.loc[table["field"] == "sampler", "choice"]) == ["ddim, 50 steps", "reference"]
@@ -135,25 +145,35 @@ def test_only_tables_that_are_there_are_read(tmp_path):
 
 def test_every_test_of_the_contrasts(overlap):
     table = contrast_tests(overlap, PROTOCOL)
-    assert len(table) == 3 * len(TESTS) and table["p"].between(0, 1).all()
+    assert len(table) == 3 * len(TESTS) and table["value"].between(0, 1).all()
     x, y = (overlap.loc[overlap["set"] == name, "iou"] for name in ("sum", "zero"))
-    row = table[(table["first"] == "sum") & (table["second"] == "zero") & (table["test"] == "Mann–Whitney")]
-    assert row["p"].item() == pytest.approx(mannwhitneyu(x, y).pvalue)
-    shown = open_choices({"contrast_test": table}, overlap, PROTOCOL)
-    assert (shown.loc[shown["field"] == "contrast_test", "result"] == "p").all()
+    row = table[(table["set"] == "sum − zero") & (table["choice"] == "Mann–Whitney")]
+    assert row["value"].item() == pytest.approx(mannwhitneyu(x, y).pvalue)
+
+
+def test_tests_and_splits_are_on_the_map(overlap, summary):
+    pairs = pairs_of([(0.5, 0.5 + 0.02 * i) for i in range(12)])
+    index = pd.DataFrame({"pair": [f"p{i}" for i in range(12)], "split": ["heldout", "train"] * 6})
+    found = other_statistics(pairs, index.assign(patient=index["pair"]), overlap, PROTOCOL)
+    table = open_choices({"other_statistics": found}, summary, PROTOCOL).set_index("field")
+    tests, splits = table.loc["contrast_test"], table.loc["real_split"]
+    assert len(tests) == 3 * len(TESTS) and (tests["result"] == "p").all()
+    assert set(splits["choice"]) == set(SPLITS)
+    assert (splits.loc[splits["choice"] == "heldout", "moved_by"] == 0.0).all()
 
 
 def test_a_study_of_one_encoding_has_no_contrast_and_still_a_map():
     alone = overlap_of(real=0.84, sum=0.86)
-    tests = contrast_tests(alone, PROTOCOL)
-    table = open_choices({"contrast_test": tests}, alone, PROTOCOL)
-    assert tests.empty and table.loc[table["field"] == "contrast_test", "source"].tolist() == [NOT_RUN]
+    few = pd.DataFrame(columns=["pair", "split", "patient"])
+    found = other_statistics(np.zeros((0, 2, 8, 8)), few, alone, PROTOCOL)
+    table = open_choices({"other_statistics": found}, summary_of(alone), PROTOCOL)
+    assert found.empty and table.loc[table["field"] == "contrast_test", "source"].tolist() == [NOT_RUN]
 
 
 def test_a_set_of_two_has_no_p(overlap):
     few = overlap[(overlap["set"] != "zero") | (overlap["pair"].isin(["zero0", "zero1"]))]
     table = contrast_tests(few, PROTOCOL)
-    assert table.loc[table["second"] == "zero", "p"].isna().all()
+    assert table.loc[table["set"].str.endswith("zero"), "value"].isna().all()
 
 
 def test_splits_by_hand(overlap):
@@ -161,16 +181,16 @@ def test_splits_by_hand(overlap):
     index = pd.DataFrame({"pair": [f"p{i}" for i in range(10)], "split": ["heldout"] * 6 + ["train"] * 4})
     index["patient"] = index["pair"]
     table = split_effects(pairs, index, overlap, PROTOCOL)
-    medians = table[table["result"] == "real_median"].set_index("split")
+    medians = table[table["result"] == "real_median"].set_index("choice")
     iou = pair_metrics(pairs)["iou"].to_numpy()
     expected = {"heldout": np.median(iou[:6]), "train": np.median(iou[6:]), "all": np.median(iou)}
     assert medians["value"].to_dict() == pytest.approx(expected)
     assert (medians["low"] <= medians["value"]).all() and (medians["value"] <= medians["high"]).all()
-    shifts = table[(table["result"] == "shift") & (table["set"] == "sum")].set_index("split")["value"]
-    assert shifts["train"] > shifts["heldout"] and set(table["split"]) == set(SPLITS)
+    shifts = table[(table["result"] == "shift") & (table["set"] == "sum")].set_index("choice")["value"]
+    assert shifts["train"] > shifts["heldout"] and set(table["choice"]) == set(SPLITS)
     index.loc[7:, "patient"] = "p6"  # who is all of the training pairs: nobody to shuffle them with
     alone = split_effects(pairs, index, overlap, PROTOCOL)
-    assert set(alone.loc[alone["result"] == "gain", "split"]) == {"heldout", "all"}
-    assert set(alone["split"]) == set(SPLITS) and "shift" in set(alone.loc[alone["split"] == "train", "result"])
+    assert set(alone.loc[alone["result"] == "gain", "choice"]) == {"heldout", "all"}
+    assert set(alone["choice"]) == set(SPLITS) and "shift" in set(alone.loc[alone["choice"] == "train", "result"])
     few = split_effects(pairs[:8], index.iloc[:8], overlap, PROTOCOL)
-    assert set(few["split"]) == {"heldout", "all"}
+    assert set(few["choice"]) == {"heldout", "all"}

@@ -78,7 +78,7 @@ def _concordance(axes: Axes, rows: pd.DataFrame, weights: Sequence[float], colou
                   markeredgecolor=style.EDGE, markeredgewidth=0.5)
     axes.axhline(0.5, **style.DASHED)
     axes.set_xticks(list(places.values()), ["Real", *(f"{weight:g}" for weight in weights)])
-    axes.set(xlim=(-0.5, len(weights) + 0.5), ylim=(min(0.35, axes.get_ylim()[0]), 1.0), xlabel="Guidance w",
+    axes.set(xlim=(-0.5, len(weights) + 0.5), ylim=(min(0.35, axes.get_ylim()[0]), 1.03), xlabel="Guidance w",
              ylabel="Denser one has the higher score")
 
 

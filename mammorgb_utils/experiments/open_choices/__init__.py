@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "choices": ["choice_tables", "contrast_tests", "open_choices", "split_effects", "study_choice"],
+    "choices": ["choice_tables", "open_choices", "other_statistics", "study_choice"],
     "drawing": ["figure"]}, submodules=["trainings"])

@@ -46,7 +46,7 @@ STATED_FIELDS = {
 FIELDS = OPEN_FIELDS | STATED_FIELDS
 NOT_RUN = "not run"
 # Why a field has no row of its own: the appendix that would tell hasn't run, or none can.
-_TOLD_BY = {"mask_method": "A7", "match_scope": "01", "aspect": "01", "real_split": "06", "contrast_test": "06",
+_TOLD_BY = {"mask_method": "A7", "match_scope": "01", "aspect": "01", "real_split": "05", "contrast_test": "05",
             "third_channel": "05", "sampler": "A6", "learning_rate": "A1", "mirror": "A3", "reference_cdf": "A3"}
 _UNTOLD = {"images_or_pairs": "only its authors know"}
 COLUMNS = ("field", "open", "choice", "study_choice", "result", "set", "value", "low", "high", "against", "moved_by",
@@ -72,19 +72,18 @@ class _Study(NamedTuple):
 
 def choice_tables(folder: Path) -> dict[str, pd.DataFrame]:
     """The tables below `Run.tables` that say what a choice moves, by name; those that aren't there are left out."""
-    files = {name: Path(folder) / f"{name}.csv" for name in _READERS if name not in ("real_split", "contrast_test")}
+    files = {name: Path(folder) / f"{name}.csv" for name in _READERS}
     return {name: read_table(file) for name, file in files.items() if file.is_file()}
 
 
-def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+def open_choices(tables: Mapping[str, pd.DataFrame], summary: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """The map: each field, each choice, and what became of the main results.
 
     Nothing is guessed: a field without a measurement has one row whose `source` is "not run", and its `choice` why.
 
     Args:
-        tables: What `choice_tables` found, and, under `real_split` and `contrast_test`, what `split_effects` and
-            `contrast_tests` made.
-        overlap: metrics/overlap.csv.
+        tables: What `choice_tables` found, and, under `other_statistics`, what that function made.
+        summary: tables/overlap_summary.csv: the study's sets, and the median IoU of its real pairs.
 
     Returns:
         One row a choice, result and set, `COLUMNS`: `open` (the paper doesn't state it), `result` (`real_median`,
@@ -93,7 +92,8 @@ def open_choices(tables: Mapping[str, pd.DataFrame], overlap: pd.DataFrame, prot
         them); `against` (the choice compared with: the study's, for the learning rate the paper's), `moved_by` (value
         − that of `against`); `source` (a table's name).
     """
-    study = _Study(protocol, overlap.loc[overlap["set"] == "real", "iou"].median(), sets_in(overlap, protocol))
+    real = summary.loc[summary["set"] == "real", "iou_median"]
+    study = _Study(protocol, real.mean(), sets_in(summary, protocol))
     found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
     seen = {field for rows in found for field in rows["field"]}
     why = {field: _UNTOLD.get(field, f"{_TOLD_BY.get(field, 'A8')} would tell") for field in FIELDS}
@@ -203,23 +203,21 @@ def _by_channel(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
                 *((result, "drawn", f"{name} {name}_low {name}_high") for result, name in columns.items()))
 
 
-def _by_split(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
-    yield table.rename(columns={"split": "choice"}).assign(field="real_split", source="pairs")
-
-
-def _by_test(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
-    wanted = {frozenset(pair) for pair in combinations(study.sets, 2)}
-    kept = [frozenset(pair) in wanted for pair in zip(table["first"], table["second"], strict=True)]
-    part = table[pd.Series(kept, table.index, dtype=bool)]  # of no rows, too
-    part = part.assign(pair=part["first"] + " − " + part["second"])
-    yield _rows(part, "contrast_test", part["test"], "overlap", ("p", "pair", "p"))
+def _by_statistics(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
+    yield table.assign(source="other_statistics")
 
 
 _READERS: dict[str, Callable[[pd.DataFrame, _Study], Iterable[pd.DataFrame]]] = {
     "mask_effects": _by_mask, "matching_audit": _by_matching, "preprocessing_effects": _by_preprocessing,
     "samplers": _by_sampler, "learning_rates": _by_rate, "trained_choices": _by_training,
     "effects": _by_channel, "consistency": _by_channel,
-    "real_split": _by_split, "contrast_test": _by_test}
+    "other_statistics": _by_statistics}
+
+
+def other_statistics(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """What `split_effects` and `contrast_tests` give, each with its `field`: metrics/other_statistics.csv."""
+    return pd.concat([split_effects(pairs, index, overlap, protocol).assign(field="real_split"),
+                      contrast_tests(overlap, protocol).assign(field="contrast_test")], ignore_index=True)
 
 
 def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -230,7 +228,7 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
         overlap: metrics/overlap.csv, for the synthetic pairs.
 
     Returns:
-        One row a split and result: `split`, `result` (`real_median`, `gain`, and the `shift` of each encoding), `set`,
+        One row a split and result: `choice`, `result` (`real_median`, `gain`, and the `shift` of each encoding), `set`,
         `value`, `low`, `high` (95 %). Splits of fewer than `MIN_PAIRS` pairs are left out, and the gain of one in
         which a patient holds more than half; of larger ones than `MAX_PAIRS` so many are drawn.
     """
@@ -242,7 +240,7 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
         if len(places) >= MIN_PAIRS:
             sets = StudySets.of({split: (pairs[places], index.iloc[places])}, protocol)
             rows += [(split, *row) for row in _split_rows(sets, overlap)]
-    return pd.DataFrame(rows, columns=["split", "result", "set", "value", "low", "high"])
+    return pd.DataFrame(rows, columns=["choice", "result", "set", "value", "low", "high"])
 
 
 def _split_rows(sets: StudySets, overlap: pd.DataFrame) -> Iterator[tuple]:
@@ -268,11 +266,11 @@ def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """Contrasts of the encodings in IoU of metrics/overlap.csv under each test that may have given the paper's p.
 
     Returns:
-        One row a contrast and test: `first`, `second`, `test`, `p` (two-sided, unadjusted; NaN with fewer than
-        `MIN_PAIRS` pairs in a set).
+        One row a contrast and test: `choice` (the test), `result` (`p`), `set` (both), `value` (two-sided, unadjusted;
+        NaN with fewer than `MIN_PAIRS` pairs in a set).
     """
     values = {name: rows["iou"].dropna().to_numpy(float) for name, rows in overlap.groupby("set")}
-    rows = [(first, second, name, test(values[first], values[second])
+    rows = [(name, "p", f"{first} − {second}", test(values[first], values[second])
              if min(values[first].size, values[second].size) >= MIN_PAIRS else np.nan)
             for first, second in combinations(sets_in(overlap, protocol), 2) for name, test in TESTS.items()]
-    return pd.DataFrame(rows, columns=["first", "second", "test", "p"])
+    return pd.DataFrame(rows, columns=["choice", "result", "set", "value"])
