@@ -9,7 +9,6 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import filelock
 import numpy as np
 
 from mammorgb_utils.output.outputs import forget_lost_stages, load_outputs
@@ -17,8 +16,6 @@ from mammorgb_utils.progress import noted
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, atomic_path, exclusive
 from mammorgb_utils.scheduling import run_snakemake, working_in
-
-DEFAULT_MANIFEST = "data_manifest.csv"  # of the laptop profile's phantom cohort
 
 
 def reproduce(options: argparse.Namespace) -> None:
@@ -51,11 +48,12 @@ def _study(options: argparse.Namespace) -> tuple[Run, str]:
     """A study's run folder and manifest, after all that can be told before its first notebook; phantoms are made."""
     from mammorgb_utils.beforehand import require_feasible
     from mammorgb_utils.data.manifest import load_manifest, require_files
+    from mammorgb_utils.data.phantom import write_study_cohort
 
     protocol = Protocol.load(options.profile)
     if not options.manifest:
         require_feasible(protocol, None, PROJECT_ROOT / "runs" / (options.run or protocol.profile))
-    manifest = options.manifest or str(_write_phantoms(protocol).relative_to(PROJECT_ROOT))
+    manifest = options.manifest or str(write_study_cohort(protocol).relative_to(PROJECT_ROOT))
     asked = options.run or protocol.profile, options.profile, manifest
     run = Run.asked(*asked)
     frame = load_manifest(run.manifest)
@@ -66,8 +64,10 @@ def _study(options: argparse.Namespace) -> tuple[Run, str]:
 
 def _recorded_study(options: argparse.Namespace) -> Run:
     """The run folder of `reproduce` with the same options, whose images may lie on another machine."""
+    from mammorgb_utils.data.phantom import cohort_places
+
     protocol = Protocol.load(options.profile)
-    manifest = options.manifest or str(_cohort_places(protocol)[1].relative_to(PROJECT_ROOT))
+    manifest = options.manifest or str(cohort_places(protocol)[1].relative_to(PROJECT_ROOT))
     return Run.open(options.run or protocol.profile, options.profile, manifest)
 
 
@@ -94,10 +94,12 @@ def _report_on(run: Run) -> None:
 
 def phantom(options: argparse.Namespace) -> None:
     """Write a phantom cohort; a finished one is left as it is."""
+    from mammorgb_utils.data.phantom import write_study_cohort
+
     protocol = Protocol.load(options.profile)
     changes = {"phantom_pairs": options.pairs, "phantom_seed": options.seed}
     protocol = protocol.model_copy(update={key: value for key, value in changes.items() if value is not None})
-    manifest = _write_phantoms(protocol, options.out, options.manifest, overwrite=options.overwrite)
+    manifest = write_study_cohort(protocol, options.out, options.manifest, overwrite=options.overwrite)
     print(f"{manifest}")
 
 
@@ -279,36 +281,3 @@ def publish(options: argparse.Namespace) -> None:
 
     publish_study(options.run)
     print("Copied to figures/ and notebooks/executed/; the tables in README.md and docs/ are those of the files")
-
-
-def _cohort_places(protocol: Protocol, out: Path | None = None, manifest: Path | None = None) -> tuple[Path, Path]:
-    """The folder and the manifest of a profile's phantom cohort."""
-    pairs, seed, usual = protocol.phantom_pairs, protocol.phantom_seed, Protocol()
-    out = PROJECT_ROOT / (out or f"data/phantom-{pairs}-{seed}")
-    is_default = (pairs, seed) == (usual.phantom_pairs, usual.phantom_seed)
-    return out, PROJECT_ROOT / (manifest or (DEFAULT_MANIFEST if is_default else out / "manifest.csv"))
-
-
-def _write_phantoms(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
-                    overwrite: bool = False) -> Path:
-    """Write the cohort and its manifest; a manifest at hand must be of this very cohort."""
-    from mammorgb_utils.data.manifest import OPTIONAL, write_manifest
-    from mammorgb_utils.data.phantom import write_cohort, write_croissant
-
-    out, manifest = _cohort_places(protocol, out, manifest)
-    out.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(out / ".lock"):
-        rows = write_cohort(out, protocol.phantom_pairs, protocol.phantom_seed)
-        paths = [os.path.relpath(out / path, manifest.parent) for path in rows["path"]]
-        fresh = manifest.with_name(f".new.{manifest.name}")
-        if manifest.is_file() and not overwrite:  # one of an earlier version has no optional columns
-            known = manifest.read_bytes().partition(b"\n")[0].split(b",")
-            rows = rows.drop(columns=[name for name in OPTIONAL if name.encode() not in known])
-        write_manifest(rows.assign(path=paths), fresh)
-        if manifest.is_file() and manifest.read_bytes() != fresh.read_bytes() and not overwrite:
-            fresh.unlink()
-            raise RunError(f"{manifest.name} isn't the manifest of the cohort that this code generates; write it anew "
-                           "with `mammorgb phantom --overwrite`, and give the study a new RUN name")
-        fresh.replace(manifest)
-        write_croissant(out, manifest)
-    return manifest

@@ -13,6 +13,7 @@ import pytest
 
 from mammorgb_utils import beforehand, commands, runs, scheduling
 from mammorgb_utils.cli import main
+from mammorgb_utils.data.phantom import cohort as phantom_cohort
 from mammorgb_utils.output.outputs import load_outputs, missing_files
 from mammorgb_utils.output.records import record
 from mammorgb_utils.output.saving import save_table
@@ -25,7 +26,7 @@ from mammorgb_utils.runs import PROJECT_ROOT, Run, write_json
 @pytest.fixture
 def project(cohort, tmp_path, monkeypatch):
     """A project folder with a cohort of its own; no notebook runs."""
-    for module in (runs, commands, scheduling, documents):
+    for module in (runs, commands, scheduling, documents, phantom_cohort):
         monkeypatch.setattr(module, "PROJECT_ROOT", tmp_path)
     monkeypatch.setattr(beforehand, "_too_small", lambda protocol, index: ())  # as the cohort is
     shutil.copytree(cohort[0], tmp_path / "archive")
@@ -67,7 +68,7 @@ def test_a_changed_file_is_the_last_thing_a_user_reads(project, capsys, monkeypa
     archive = PROJECT_ROOT / "data" / "test-changed"
     shutil.rmtree(archive, ignore_errors=True)
     shutil.copytree(project / "archive", archive)
-    for module in (runs, commands, scheduling, documents):
+    for module in (runs, commands, scheduling, documents, phantom_cohort):
         monkeypatch.setattr(module, "PROJECT_ROOT", PROJECT_ROOT)
     error = failure(capsys, "reproduce", "--profile", "smoke", "--manifest", "data/test-changed/manifest.csv",
                     "--run", "test-changed")

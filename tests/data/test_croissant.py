@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL
-from mammorgb_utils.data.phantom import write_croissant
 from mammorgb_utils.data.phantom.cases import TRUTH_COLUMNS
-from mammorgb_utils.data.phantom.croissant import _words
+from mammorgb_utils.data.phantom.croissant import _words, write_croissant
 from mammorgb_utils.runs import PROJECT_ROOT, sha256
 
 

@@ -4,26 +4,62 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from mammorgb_utils.data.batch.workers import WorkerError, available_cores, map_isolated
 from mammorgb_utils.data.dicom import RejectedImage
-from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL
+from mammorgb_utils.data.manifest import COLUMNS, OPTIONAL, write_manifest
 from mammorgb_utils.data.phantom.anatomy import OTHER_STREAM, Breast, make_breast
 from mammorgb_utils.data.phantom.cases import TRUTH_COLUMNS, Case, pack_masks, plan_cases, truth_row, unpack_masks
+from mammorgb_utils.data.phantom.croissant import write_croissant
 from mammorgb_utils.data.phantom.dicom_writer import EXAM, Header, dicom_bytes
 from mammorgb_utils.data.phantom.render import render_view
 from mammorgb_utils.data.phantom.storage import add_artefact, add_implant, cut_breast, store, touching_label_spot
-from mammorgb_utils.protocol import VIEWS
-from mammorgb_utils.runs import atomic_path, sha256, write_csv, write_json
+from mammorgb_utils.protocol import VIEWS, Protocol
+from mammorgb_utils.runs import PROJECT_ROOT, RunError, atomic_path, sha256, write_csv, write_json
 
 GENERATOR_VERSION = 1  # raise it when the same seed gives other bytes
+
+
+def cohort_places(protocol: Protocol, out: Path | None = None, manifest: Path | None = None) -> tuple[Path, Path]:
+    """The folder and the manifest of a profile's cohort; that of the default profile stands in the project's root."""
+    pairs, seed, usual = protocol.phantom_pairs, protocol.phantom_seed, Protocol()
+    out = PROJECT_ROOT / (out or f"data/phantom-{pairs}-{seed}")
+    is_default = (pairs, seed) == (usual.phantom_pairs, usual.phantom_seed)
+    return out, PROJECT_ROOT / (manifest or ("data_manifest.csv" if is_default else out / "manifest.csv"))
+
+
+def write_study_cohort(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
+                       overwrite: bool = False) -> Path:
+    """Write a profile's cohort, its manifest, whose path is returned, and its description for machines.
+
+    A manifest at hand must be of this very cohort, unless `overwrite`; else a `RunError` says so.
+    """
+    out, manifest = cohort_places(protocol, out, manifest)
+    out.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(out / ".lock"):
+        rows = write_cohort(out, protocol.phantom_pairs, protocol.phantom_seed)
+        paths = [os.path.relpath(out / path, manifest.parent) for path in rows["path"]]
+        fresh = manifest.with_name(f".new.{manifest.name}")
+        if manifest.is_file() and not overwrite:  # one of an earlier version has no optional columns
+            known = manifest.read_bytes().partition(b"\n")[0].split(b",")
+            rows = rows.drop(columns=[name for name in OPTIONAL if name.encode() not in known])
+        write_manifest(rows.assign(path=paths), fresh)
+        if manifest.is_file() and manifest.read_bytes() != fresh.read_bytes() and not overwrite:
+            fresh.unlink()
+            raise RunError(f"{manifest.name} isn't the manifest of the cohort that this code generates; write it anew "
+                           "with `mammorgb phantom --overwrite`, and give the study a new RUN name")
+        fresh.replace(manifest)
+        write_croissant(out, manifest)
+    return manifest
 
 
 def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | None = None,

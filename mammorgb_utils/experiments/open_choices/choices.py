@@ -203,15 +203,11 @@ def _by_channel(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
                 *((result, "drawn", f"{name} {name}_low {name}_high") for result, name in columns.items()))
 
 
-def _by_statistics(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
-    yield table.assign(source="other_statistics")
-
-
 _READERS: dict[str, Callable[[pd.DataFrame, _Study], Iterable[pd.DataFrame]]] = {
     "mask_effects": _by_mask, "matching_audit": _by_matching, "preprocessing_effects": _by_preprocessing,
     "samplers": _by_sampler, "learning_rates": _by_rate, "trained_choices": _by_training,
     "effects": _by_channel, "consistency": _by_channel,
-    "other_statistics": _by_statistics}
+    "other_statistics": lambda table, study: [table.assign(source="other_statistics")]}
 
 
 def other_statistics(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
