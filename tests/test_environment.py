@@ -16,12 +16,13 @@ import pytest
 from nbformat import v4
 from packaging.specifiers import SpecifierSet
 
-from benchmarks import fresh_machine
+from benchmarks import fresh_machine, same_study
 from mammorgb_utils import notebooks, scheduling
 from mammorgb_utils.cli import main
 from mammorgb_utils.output import pictures
 from mammorgb_utils.output.pages import figure_uri
 from mammorgb_utils.output.saving import save_figure
+from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
 
 
@@ -159,3 +160,18 @@ def test_steps_start_from_a_folder_of_any_name(tmp_path, name):
     line = next(line for line in planned.splitlines() if "run-notebook" in line)
     words = shlex.split(line.partition("Shell command:")[2] or line)
     assert words[:3] == [str(python), "-m", "mammorgb_utils.cli"] and words[-2:] == ["manifest", f"{name}/m.csv"]
+
+
+def test_what_a_study_made_elsewhere_has_otherwise_is_named(tmp_path):
+    for name, content in (("pairs/pairs.npy", b"1"), ("tables/claims.csv", b"a"), ("tables/effects.csv", b"b")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    run = Run(tmp_path, Protocol(), tmp_path / "manifest.csv")
+    there = same_study.digests(run)
+    assert (same_study.compared(same_study.digests(run), there)["differ"] == "").all()
+    (tmp_path / "tables" / "effects.csv").write_bytes(b"c")
+    found = same_study.compared(same_study.digests(run), there).set_index("part")
+    assert found["same"].to_dict() == {"pairs": 1, "tables": 1} and found.loc["tables", "differ"] == "effects"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="holds no pairs yet"):
+        same_study.digests(Run(tmp_path / "empty", Protocol(), tmp_path / "manifest.csv"))
