@@ -36,7 +36,7 @@ def digests(run: Run) -> pd.DataFrame:
 
 
 def compared(own: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """One row a recorded machine and part: `files` that both have, `same` ones, and the names of those that `differ`."""
+    """One row a recorded machine and part: `files` that both have, `same` ones, the names of those that `differ`."""
     both = known.merge(own[["profile", "file", "sha256"]], on=["profile", "file"], suffixes=("", "_here"))
     both = both.assign(same=both["sha256"] == both["sha256_here"])
     return both.groupby([*MACHINE, "part"], sort=False).apply(lambda part: pd.Series({

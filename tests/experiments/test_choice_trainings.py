@@ -32,6 +32,13 @@ def test_every_training_differs_from_the_study_in_one_field():
     assert adopted.loc["lr_schedule", "choice"] == "cosine"
 
 
+def test_some_choices_are_trained_when_some_are_asked_for():
+    rows = plan(Protocol.load("workstation"), "sum", ["ema_decay", "sum_scale"])
+    assert rows["field"].tolist() == [STUDY, SEED, "ema_decay", "sum_scale"]
+    with pytest.raises(ValueError, match="'ema' is no choice that is trained here; use sum_scale"):
+        plan(Protocol(), "sum", ["ema"])
+
+
 def test_what_decides_nothing_is_not_trained():
     paper = Protocol.load("paper")
     assert not {"sampling_spacing", "sum_scale"} & set(plan(paper, "zero")["field"])

@@ -39,10 +39,8 @@ def cohort_places(protocol: Protocol, out: Path | None = None, manifest: Path | 
 
 def write_study_cohort(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
                        overwrite: bool = False) -> Path:
-    """Write a profile's cohort, its manifest, whose path is returned, and its description for machines.
-
-    A manifest at hand must be of this very cohort, unless `overwrite`; else a `RunError` says so.
-    """
+    """Write a profile's cohort, its description for machines, and its manifest, whose path is returned; a `RunError`
+    where that at hand is another cohort's, unless `overwrite`."""
     out, manifest = cohort_places(protocol, out, manifest)
     out.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(out / ".lock"):

@@ -92,8 +92,7 @@ def open_choices(tables: Mapping[str, pd.DataFrame], summary: pd.DataFrame, prot
         them); `against` (the choice compared with: the study's, for the learning rate the paper's), `moved_by` (value
         − that of `against`); `source` (a table's name).
     """
-    real = summary.loc[summary["set"] == "real", "iou_median"]
-    study = _Study(protocol, real.mean(), sets_in(summary, protocol))
+    study = _Study(protocol, summary.set_index("set").loc["real", "iou_median"], sets_in(summary, protocol))
     found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
     seen = {field for rows in found for field in rows["field"]}
     why = {field: _UNTOLD.get(field, f"{_TOLD_BY.get(field, 'A8')} would tell") for field in FIELDS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,16 @@ from mammorgb_utils.protocol import Protocol
 
 # What each field is changed to, where the study hasn't chosen that; else to the second.
 OTHERWISE: dict[str, tuple[object, object]] = {
-    "sum_scale": (1.0, 0.5), "lr_schedule": ("constant", "cosine"), "warmup_steps": (0, 100),
-    "weight_decay": (0.1, 0.01), "max_grad_norm": (10.0, 1.0), "ema_decay": (0.98, 0.999),
-    "sampling_weights": ("raw", "ema"), "sampling_spacing": ("trailing", "quadratic")}
+    "sum_scale": (1.0, 0.5), "lr_schedule": ("constant", "cosine"), "sampling_spacing": ("trailing", "quadratic"),
+    "sampling_weights": ("raw", "ema"), "ema_decay": (0.98, 0.999), "warmup_steps": (0, 100),
+    "weight_decay": (0.1, 0.01), "max_grad_norm": (10.0, 1.0)}
 STUDY, SEED = "study", "seed"  # fields of the rows that change nothing, and nothing but luck
 _RESULTS = {"shift": "Synthetic − real: IoU", "gain": "Paired − shuffled: IoU", "emd": "EMD of IoU to real"}
 
 
-def plan(protocol: Protocol, encoding: str) -> pd.DataFrame:
-    """The trainings: the study's own choices, the same under the next seed, and each of `OTHERWISE` alone.
+def plan(protocol: Protocol, encoding: str, fields: Iterable[str] = ()) -> pd.DataFrame:
+    """The trainings: the study's own choices, the same under the next seed, and each of `fields` of `OTHERWISE` alone,
+    by default of all; a `ValueError` where there is no such field.
 
     Returns:
         One row a training: `field`, `choice` (in the words of the map), `changes` (fields for `Protocol.changed`).
@@ -35,9 +37,11 @@ def plan(protocol: Protocol, encoding: str) -> pd.DataFrame:
     idle = {"sum_scale": encoding != "sum", "sampling_spacing": "dpmsolver++" not in protocol.sampler,
             "ema_decay": protocol.sampling_weights == "raw", "sampling_weights": protocol.ema_decay == 0.0}
     rows = [(STUDY, "as in the study", {}), (SEED, "another seed", {"seed": protocol.seed + 1})]
-    for field, values in OTHERWISE.items():
+    for field in fields or OTHERWISE:
+        if field not in OTHERWISE:
+            raise ValueError(f"fields: {field!r} is no choice that is trained here; use {', '.join(OTHERWISE)}")
         if not idle.get(field, False):
-            changes = {field: next(value for value in values if value != getattr(protocol, field))}
+            changes = {field: next(value for value in OTHERWISE[field] if value != getattr(protocol, field))}
             rows.append((field, study_choice(field, protocol.changed(**changes)), changes))
     return pd.DataFrame(rows, columns=["field", "choice", "changes"])
 
