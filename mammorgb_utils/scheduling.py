@@ -21,9 +21,9 @@ from mammorgb_utils.progress import LOG, Watch
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError
 
 _SETTINGS = PROJECT_ROOT / "runs" / ".settings"
-# In place of a person's own: start-up files, IPython profile, matplotlibrc, packages of the user site.
+# In place of a person's own: start-up files, profile, matplotlibrc, user packages; threads of numpy (last digits tell).
 OWN_SETTINGS = {"IPYTHONDIR": str(_SETTINGS / "ipython"), "MPLCONFIGDIR": str(_SETTINGS / "matplotlib"),
-                "MATPLOTLIBRC": "", "PYTHONSTARTUP": "", "PYTHONNOUSERSITE": "1"}
+                "MATPLOTLIBRC": "", "PYTHONSTARTUP": "", "PYTHONNOUSERSITE": "1", "OPENBLAS_NUM_THREADS": "1"}
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
 _GRACE = 20.0  # seconds for a step to end by itself
 _ENDING = 3.0  # seconds in which a step that was killed has gone
