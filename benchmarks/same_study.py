@@ -1,9 +1,9 @@
 """Whether a study made here is, byte for byte, the one made elsewhere.
 
 `python -m benchmarks.same_study RUN` holds the pairs, models, drawn pairs, metrics and tables of `runs/RUN` against the
-SHA-256 in `benchmarks/results/same_study.csv` of other machines, and prints how many are the same and which aren't.
-`--record` puts this machine's there. Another processor or release of torch may round otherwise: what
-counts then is the tables' figures, not their bytes.
+SHA-256 in `benchmarks/results/same_study.csv` of other machines, and prints how many are the same and which aren't, or
+aren't here. `--record` puts this machine's there instead. Another processor or release of torch may round otherwise:
+what counts then is the tables' figures, not their bytes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ def digests(run: Run) -> pd.DataFrame:
 
 
 def compared(own: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """One row a recorded machine and part: `files` that both have, `same` ones, the names of those that `differ`."""
-    both = known.merge(own[["profile", "file", "sha256"]], on=["profile", "file"], suffixes=("", "_here"))
+    """One row a recorded machine and part: its `files`, those that are the `same` here, the names of the others."""
+    known = known[known["profile"] == own.loc[0, "profile"]]
+    if known.empty:
+        raise RunError(f"no study of profile {own.loc[0, 'profile']!r} is recorded yet; --record puts yours there")
+    both = known.merge(own[["file", "sha256"]], on="file", how="left", suffixes=("", "_here"))
     both = both.assign(same=both["sha256"] == both["sha256_here"])
     return both.groupby([*MACHINE, "part"], sort=False).apply(lambda part: pd.Series({
         "files": len(part), "same": part["same"].sum(),
@@ -50,12 +53,16 @@ def main() -> None:
     parser.add_argument("run", help="folder below runs/, a finished study of phantoms")
     parser.add_argument("--record", action="store_true", help="put this machine's digests into the result")
     options = parser.parse_args()
-    own = digests(Run.recorded(options.run))
-    known = pd.read_csv(RESULT) if RESULT.is_file() else own.head(0)
-    print(compared(own, known).to_string(index=False))
-    if options.record:
-        here = (known[["profile", *MACHINE]] == own.loc[0, ["profile", *MACHINE]]).all(axis=1)
-        write_csv(RESULT, pd.concat([known[~here], own], ignore_index=True))
+    try:
+        own = digests(Run.recorded(options.run))
+        known = pd.read_csv(RESULT) if RESULT.is_file() else own.head(0)
+        if not options.record:
+            print(compared(own, known).to_string(index=False))
+            return
+    except RunError as error:
+        parser.error(str(error))
+    here = (known[["profile", *MACHINE]] == own.loc[0, ["profile", *MACHINE]]).all(axis=1)
+    write_csv(RESULT, pd.concat([known[~here], own], ignore_index=True))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ def test_a_user_without_a_name_or_a_home_gets_both(tmp_path, monkeypatch):
     scheduling.settle()
     assert os.environ["USER"] and os.environ["MPLBACKEND"] == "agg"
     assert {name: os.environ[name] for name in scheduling.OWN_SETTINGS} == scheduling.OWN_SETTINGS
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1", "of more threads the last digits of tables tell"
     assert Path(os.environ["XDG_CACHE_HOME"]).is_relative_to(PROJECT_ROOT / "runs")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     scheduling.settle()
@@ -172,6 +173,11 @@ def test_what_a_study_made_elsewhere_has_otherwise_is_named(tmp_path):
     (tmp_path / "tables" / "effects.csv").write_bytes(b"c")
     found = same_study.compared(same_study.digests(run), there).set_index("part")
     assert found["same"].to_dict() == {"pairs": 1, "tables": 1} and found.loc["tables", "differ"] == "effects"
+    (tmp_path / "tables" / "claims.csv").unlink()
+    assert same_study.compared(same_study.digests(run), there).set_index("part").loc["tables", "differ"] \
+        == "claims, effects", "what isn't here differs, too"
+    with pytest.raises(RunError, match="no study of profile 'laptop' is recorded"):
+        same_study.compared(same_study.digests(run), there.assign(profile="smoke"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="holds no pairs yet"):
         same_study.digests(Run(tmp_path / "empty", Protocol(), tmp_path / "manifest.csv"))

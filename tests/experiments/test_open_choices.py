@@ -73,6 +73,11 @@ def test_without_results_every_field_says_not_run_and_nothing_is_guessed(summary
     assert table["open"].tolist() == [True] * len(OPEN_FIELDS) + [False] * len(STATED_FIELDS)
 
 
+def test_a_study_without_real_pairs_is_refused_in_words(summary):
+    with pytest.raises(ValueError, match="no rows of the set 'real' to compare against; run 04_metrics again"):
+        open_choices({}, summary[summary["set"] != "real"], PROTOCOL)
+
+
 def test_a_move_is_the_difference_to_the_studys_own_choice(summary):
     table = open_choices({"mask_effects": mask_effects()}, summary, PROTOCOL)
     assert moves(table, "mask_method", "real_median")["otsu", "real"] == pytest.approx(-0.04)

@@ -65,9 +65,9 @@ _PAPER_RATE = f"{1e-5:g}"  # the paper's; a sweep may lack the study's own
 
 
 class _Study(NamedTuple):
+    sets: list[str]
     protocol: Protocol
     real_median: float  # of IoU
-    sets: list[str]
 
 
 def choice_tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -92,7 +92,7 @@ def open_choices(tables: Mapping[str, pd.DataFrame], summary: pd.DataFrame, prot
         them); `against` (the choice compared with: the study's, for the learning rate the paper's), `moved_by` (value
         − that of `against`); `source` (a table's name).
     """
-    study = _Study(protocol, summary.set_index("set").loc["real", "iou_median"], sets_in(summary, protocol))
+    study = _Study(sets_in(summary, protocol), protocol, summary.set_index("set").loc["real", "iou_median"])
     found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
     seen = {field for rows in found for field in rows["field"]}
     why = {field: _UNTOLD.get(field, f"{_TOLD_BY.get(field, 'A8')} would tell") for field in FIELDS}
