@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mammorgb_utils.diffusion.engine.base import resolve_precision
 from mammorgb_utils.diffusion.engine.stacked_muon import StackedMuon
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ class Optimizer:
         self._matrices = {name: torch.nn.Parameter(_as_matrix(w)) for name, w in kernels.items()}
         self._adamw = torch.optim.AdamW(self._rest.values(), lr=recipe.learning_rate,
                                         weight_decay=recipe.weight_decay, fused=True)
-        on_gpu = any(weight.is_cuda for weight in weights.values())
-        muon = StackedMuon if on_gpu else torch.optim.Muon
+        device = next(iter(weights.values())).device
+        slow = device.type == "cuda" or resolve_precision("auto", device) == "fp32"  # for torch's own Muon
+        muon = StackedMuon if slow else torch.optim.Muon
         self._muon = muon(self._matrices.values(), lr=recipe.muon_learning_rate,
                           weight_decay=recipe.weight_decay) if kernels else None
         self._full_rates = recipe.learning_rate, recipe.muon_learning_rate

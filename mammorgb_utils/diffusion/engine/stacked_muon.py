@@ -1,4 +1,7 @@
-"""Muon on many small matrices at once, for GPUs: one after the other, they spend their time on starting kernels."""
+"""Muon on many small matrices at once: one after the other, a GPU spends its time on starting kernels.
+
+Also for CPUs that don't compute in bfloat16: torch's own Muon always does, there many times slower than fp32.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
+from mammorgb_utils.diffusion.engine.base import resolve_precision
+
 
 @dataclass(frozen=True)
 class _Stack:
-    """Matrices of one smaller side, lying, their columns filled up with zeros; zeros stay zeros in every step."""
+    """Matrices of one smaller side, lying, their columns filled up with zeros; zeros stay zeros in every step.
+
+    On a CPU, where a zero costs as much as a number, those of one shape.
+    """
 
     lying: list[torch.Tensor]  # the parameters, turned where they stand
     grads: torch.Tensor  # (n, smaller side, longest side)
@@ -43,10 +51,11 @@ class StackedMuon(torch.optim.Muon):
     def _stacked(self, params: list[torch.nn.Parameter]) -> list[tuple[_Stack, list[torch.nn.Parameter]]]:
         """The stacks, which hold the momentum from now on; `state` has views of it."""
         found = []
-        for side in sorted({min(param.shape) for param in params}):
-            members = [param for param in params if min(param.shape) == side]
+        sides = [sorted(param.shape)[:1 if param.is_cuda else 2] for param in params]
+        for alike in sorted(set(map(tuple, sides))):
+            members = [param for param, own in zip(params, sides, strict=True) if tuple(own) == alike]
             lying = [_lying(param.detach()) for param in members]
-            empty = lying[0].new_zeros(len(members), side, max(matrix.shape[1] for matrix in lying))
+            empty = lying[0].new_zeros(len(members), alike[0], max(matrix.shape[1] for matrix in lying))
             ratios = [math.sqrt(max(1.0, param.shape[0] / param.shape[1])) for param in members]
             stack = _Stack(lying, empty, empty.clone(), empty.new_tensor(ratios).view(-1, 1, 1))
             for param, part in zip(members, stack.cut(stack.momentum), strict=True):
@@ -58,13 +67,14 @@ class StackedMuon(torch.optim.Muon):
 
 
 def orthogonal(stack: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> torch.Tensor:
-    """The nearest orthogonal matrices, about, of a stack of lying ones; products in bfloat16, result float32.
+    """The nearest orthogonal matrices, about, of a stack of lying float32 ones; products in bfloat16 where it's fast.
 
     Source:
         Jordan 2024: a quintic Newton–Schulz iteration.
     """
     a, b, c = coefficients
-    x = (stack / stack.norm(dim=(1, 2), keepdim=True).clamp(min=eps)).bfloat16()
+    fast = torch.bfloat16 if resolve_precision("auto", stack.device) == "bf16" else torch.float32
+    x = (stack / stack.norm(dim=(1, 2), keepdim=True).clamp(min=eps)).to(fast)
     for _ in range(steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -1,7 +1,10 @@
 import pytest
 import torch
 from tiny_models import SIZE, equal, weights
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from mammorgb_utils.diffusion.engine import optimizers, stacked_muon
 from mammorgb_utils.diffusion.engine.base import load_base, pick_device
 from mammorgb_utils.diffusion.engine.checkpoints import CheckpointError
 from mammorgb_utils.diffusion.engine.optimizers import Optimizer
@@ -12,6 +15,18 @@ from mammorgb_utils.diffusion.training import train
 RECIPE = Recipe(steps=3, batch_size=4, seed=0, learning_rate=1e-3, optimizer="muon", muon_learning_rate=0.02,
                 precision="fp32")
 OUTER = ("conv_in.", "conv_out.", "time_embedding.")
+
+
+class Dtypes(TorchDispatchMode):
+    """What is computed in meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen |= {part.dtype for part in tree_leaves(args) if isinstance(part, torch.Tensor)}
+        return func(*args, **(kwargs or {}))
 
 
 def state_of(base, layout=torch.contiguous_format):
@@ -35,7 +50,7 @@ def largest_difference(one, other):
 
 
 def test_muon_moves_the_hidden_kernels_and_adamw_the_rest(base):
-    """The same gradients given to torch's own optimisers, one matrix at a time."""
+    """The same gradients given to AdamW, and to the Muon of this machine, whose matrices are made here."""
     unet, _ = load_base(str(base), SIZE)
     named = dict(unet.named_parameters())
     mine = {name: torch.nn.Parameter(w.detach().clone()) for name, w in named.items()}
@@ -44,7 +59,7 @@ def test_muon_moves_the_hidden_kernels_and_adamw_the_rest(base):
     optimizer = Optimizer(mine, RECIPE)
     flat = {name: torch.nn.Parameter(mine[name].detach().clone().flatten(1)) for name in hidden}
     rest = {name: torch.nn.Parameter(w.detach().clone()) for name, w in mine.items() if name not in flat}
-    muon = torch.optim.Muon(flat.values(), lr=0.02, weight_decay=0.01)
+    muon = type(optimizer._muon)(flat.values(), lr=0.02, weight_decay=0.01)
     adamw = torch.optim.AdamW(rest.values(), lr=1e-3, weight_decay=0.01, fused=True)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
@@ -62,8 +77,23 @@ def test_muon_moves_the_hidden_kernels_and_adamw_the_rest(base):
         assert torch.equal(weight, expected), name
 
 
-def test_muon_in_stacks_is_torchs_within_rounding():
+@pytest.mark.parametrize(("native", "muon"), [("bf16", torch.optim.Muon), ("fp32", StackedMuon)])
+def test_a_cpu_without_bfloat16_never_computes_in_it(base, monkeypatch, native, muon):
+    """Emulated, Muon's products take several times as long as all else in a step."""
+    for module in (optimizers, stacked_muon):
+        monkeypatch.setattr(module, "resolve_precision", lambda precision, device: native)
+    unet, _ = load_base(str(base), SIZE)
+    state = State(unet, RECIPE, torch.device("cpu"))
+    assert type(state.optimizer._muon) is muon
+    with Dtypes() as found:
+        step(state, seed=1)
+    assert (torch.bfloat16 in found.seen) == (native == "bf16")
+
+
+@pytest.mark.parametrize("native", ["bf16", "fp32"])
+def test_muon_in_stacks_is_torchs_within_rounding(monkeypatch, native):
     """Standing, lying and square matrices; momentum and decay over several steps."""
+    monkeypatch.setattr(stacked_muon, "resolve_precision", lambda precision, device: native)
     shapes = [(8, 8), (8, 72), (16, 8), (16, 144), (8, 16), (72, 16)]
     generator = torch.Generator().manual_seed(0)
     ours, theirs = ([torch.nn.Parameter(torch.randn(shape, generator=generator.manual_seed(i)))
