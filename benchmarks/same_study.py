@@ -2,8 +2,8 @@
 
 `python -m benchmarks.same_study RUN` holds the pairs, models, drawn pairs, metrics and tables of `runs/RUN` against the
 SHA-256 in `benchmarks/results/same_study.csv` of other machines, and prints how many are the same and which aren't, or
-aren't here. `--record` puts this machine's there instead. Another processor or release of torch may round otherwise:
-what counts then is the tables' figures, not their bytes.
+aren't here. `--record` puts this machine's there instead. Another processor, one without bfloat16 first of all, or
+release of torch rounds otherwise: what counts then is the tables' figures, not their bytes.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammorgb_utils.diffusion.engine.base import device_name, pick_device
+from mammorgb_utils.diffusion.engine.base import device_name, pick_device, resolve_precision
 from mammorgb_utils.runs import PROJECT_ROOT, Run, RunError, sha256, write_csv
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "same_study.csv"
 PARTS = {"pairs": ["pairs/pairs.npy", "pairs/index.csv"], "models": ["models/*/unet/*.safetensors"],
          "drawn pairs": ["samples/*/pairs.npy", "samples/*/third.npy"], "metrics": ["metrics/*.csv"],
          "tables": ["tables/*.csv"]}
-MACHINE = ["device", "torch"]
+MACHINE = ["device", "precision", "torch"]
 
 
 def digests(run: Run) -> pd.DataFrame:
-    """One row a file: `profile`, `part`, `file`, `sha256`, `device`, `torch`."""
+    """One row a file: `profile`, `part`, `file`, `sha256`, `device`, `precision`, `torch`."""
     found = [(part, file) for part, patterns in PARTS.items() for pattern in patterns
              for file in sorted(run.root.glob(pattern))]
     if not found:
         raise RunError(f"runs/{run.root.name} holds no pairs yet; run `make reproduce RUN={run.root.name}` first")
     rows = [(run.protocol.profile, part, str(file.relative_to(run.root)), sha256(file)) for part, file in found]
     return pd.DataFrame(rows, columns=["profile", "part", "file", "sha256"]).assign(
-        device=device_name(pick_device()).partition(", ")[0], torch=version("torch"))
+        device=device_name(pick_device()).partition(", ")[0],
+        precision=resolve_precision(run.protocol.precision, pick_device()), torch=version("torch"))
 
 
 def compared(own: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

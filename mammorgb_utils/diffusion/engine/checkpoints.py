@@ -25,7 +25,7 @@ class CheckpointError(ValueError):
     """A checkpoint can't be used; the message names the file and the remedy."""
 
 
-def save_checkpoint(folder: Path, step: int, tensors: Tensors, identity: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, step: int, tensors: Tensors, identity: dict[str, Any]) -> None:
     """Write `folder/step-<step>`; the older ones go only after the new one was read back and verified.
 
     Args:
@@ -33,9 +33,6 @@ def save_checkpoint(folder: Path, step: int, tensors: Tensors, identity: dict[st
         step: Number of finished steps.
         tensors: Groups of named tensors; each group becomes one safetensors file.
         identity: What decides the run: protocol fields, data hash; compared when it is loaded.
-
-    Returns:
-        The checkpoint's folder.
 
     Raises:
         CheckpointError: It can't be written, as where the disk is full; the older one stands.
@@ -50,7 +47,6 @@ def save_checkpoint(folder: Path, step: int, tensors: Tensors, identity: dict[st
         if old != target:
             doomed = old.rename(old.with_name(f".{old.name}.old"))  # never a half-removed checkpoint under a valid name
             shutil.rmtree(doomed)
-    return target
 
 
 def _write(target: Path, step: int, tensors: Tensors, identity: dict[str, Any]) -> None:

@@ -1,7 +1,4 @@
-"""Muon on many small matrices at once: one after the other, a GPU spends its time on starting kernels.
-
-Also for CPUs that don't compute in bfloat16: torch's own Muon always does, there many times slower than fp32.
-"""
+"""Muon for GPUs, which matrices one by one keep waiting, and CPUs without bfloat16, in which torch's own computes."""
 
 from __future__ import annotations
 
@@ -15,10 +12,7 @@ from mammorgb_utils.diffusion.engine.base import resolve_precision
 
 @dataclass(frozen=True)
 class _Stack:
-    """Matrices of one smaller side, lying, their columns filled up with zeros; zeros stay zeros in every step.
-
-    On a CPU, where a zero costs as much as a number, those of one shape.
-    """
+    """Matrices of one smaller side, lying, their columns filled up with zeros; zeros stay zeros in every step."""
 
     lying: list[torch.Tensor]  # the parameters, turned where they stand
     grads: torch.Tensor  # (n, smaller side, longest side)
@@ -51,9 +45,10 @@ class StackedMuon(torch.optim.Muon):
     def _stacked(self, params: list[torch.nn.Parameter]) -> list[tuple[_Stack, list[torch.nn.Parameter]]]:
         """The stacks, which hold the momentum from now on; `state` has views of it."""
         found = []
-        sides = [sorted(param.shape)[:1 if param.is_cuda else 2] for param in params]
-        for alike in sorted(set(map(tuple, sides))):
-            members = [param for param, own in zip(params, sides, strict=True) if tuple(own) == alike]
+        # A CPU has each shape by itself: to it a zero is work like any number.
+        sides = [tuple(sorted(param.shape)[:1 if param.is_cuda else 2]) for param in params]
+        for alike in sorted(set(sides)):
+            members = [param for param, own in zip(params, sides, strict=True) if own == alike]
             lying = [_lying(param.detach()) for param in members]
             empty = lying[0].new_zeros(len(members), alike[0], max(matrix.shape[1] for matrix in lying))
             ratios = [math.sqrt(max(1.0, param.shape[0] / param.shape[1])) for param in members]
@@ -61,7 +56,7 @@ class StackedMuon(torch.optim.Muon):
             for param, part in zip(members, stack.cut(stack.momentum), strict=True):
                 if param in self.state:
                     part.copy_(_lying(self.state[param]["momentum_buffer"]))
-                self.state[param] = {"momentum_buffer": part if _lies(param) else part.T}
+                self.state[param] = {"momentum_buffer": part if part.shape == param.shape else part.T}
             found.append((stack, members))
         return found
 
@@ -81,9 +76,5 @@ def orthogonal(stack: torch.Tensor, coefficients: tuple[float, float, float], st
     return x.float()
 
 
-def _lies(matrix: torch.Tensor) -> bool:
-    return matrix.shape[0] <= matrix.shape[1]
-
-
 def _lying(matrix: torch.Tensor) -> torch.Tensor:
-    return matrix if _lies(matrix) else matrix.T
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T

@@ -26,7 +26,8 @@ def test_nothing_to_load(tmp_path):
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "record"])
 def test_damage_is_found_and_named(tmp_path, damage):
-    target = save_checkpoint(tmp_path, 2, TENSORS, {})
+    save_checkpoint(tmp_path, 2, TENSORS, {})
+    target = tmp_path / "step-00000002"
     file = target / "weights.safetensors"
     if damage == "flip":
         data = bytearray(file.read_bytes())
