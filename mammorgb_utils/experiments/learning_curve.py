@@ -16,20 +16,13 @@ from mammorgb_utils.data.pairs import HELDOUT, load_pairs
 from mammorgb_utils.diffusion.engine.looks import strip_steps
 from mammorgb_utils.diffusion.engine.model_folder import RECORD, array_sha256, milestone_dir
 from mammorgb_utils.diffusion.training import training_steps
-from mammorgb_utils.experiments.pairing_gain import (
-    MIDDLE,
-    gain_row,
-    group_losses,
-    groups_of_like_area,
-    model_digest,
-    open_any,
-)
+from mammorgb_utils.experiments import pairing_gain
 from mammorgb_utils.output import style
 from mammorgb_utils.output.records import read_json
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, digest, exclusive, write_csv
 
-TIMESTEPS = (50, *MIDDLE, 900)  # grain, what two views share, almost noise
+TIMESTEPS = (50, *pairing_gain.MIDDLE, 900)  # grain, what two views share, almost noise
 FALL = 0.01  # of the middle timesteps' loss in the last sixth of a training: more than that is still learning
 STILL, UNKNOWN = "still learning", "end not measured"
 ONE_TRAINING = "one run each, so that another seed may answer otherwise"  # of a verdict that rests on one model
@@ -58,11 +51,11 @@ def learning_curve(run: Run, encoding: str, *, progress: bool = True) -> pd.Data
         there is no row.
     """
     pairs, index = load_pairs(run, HELDOUT)
-    groups = groups_of_like_area(pairs, index["patient"].to_numpy(), 2,
-                                 int(np.clip(len(pairs) // _GROUPS[0], 1, _GROUPS[1])), run.protocol)
+    n_groups = int(np.clip(len(pairs) // _GROUPS[0], 1, _GROUPS[1]))
+    groups = pairing_gain.groups_of_like_area(pairs, index["patient"].to_numpy(), 2, n_groups, run.protocol)
     models, file = _models(run, encoding), _file(run, encoding)
-    made_from = {"models": [model_digest(run, folder) for folder in models.values()], "timesteps": TIMESTEPS,
-                 "channels": "views", "seed": run.protocol.seed,
+    digests = [pairing_gain.model_digest(run, folder) for folder in models.values()]
+    made_from = {"models": digests, "timesteps": TIMESTEPS, "channels": "views", "seed": run.protocol.seed,
                  "pairs": array_sha256(np.asarray(pairs[groups.ravel()]))}
     known = digest(made_from)
     with exclusive(file.parent):
@@ -70,7 +63,8 @@ def learning_curve(run: Run, encoding: str, *, progress: bool = True) -> pd.Data
             rows = []
             for step, folder in tqdm(models.items(), f"learning, {encoding}", unit="model", disable=not progress):
                 if len(groups):
-                    losses = group_losses(open_any(run, folder), pairs, groups, encoding, run.protocol, TIMESTEPS)
+                    losses = pairing_gain.group_losses(pairing_gain.open_any(run, folder), pairs, groups, encoding,
+                                                       run.protocol, TIMESTEPS)
                     rows += _rows(step, losses, run.protocol)
             write_csv(file, _with_falls(rows, encoding).assign(made_from=known))
     return read_curves(run, [encoding])
@@ -96,8 +90,8 @@ def _models(run: Run, encoding: str) -> dict[int, Path | None]:
 
 def _rows(step: int, losses: np.ndarray, protocol: Protocol) -> list[dict[str, object]]:
     parts = {str(t): losses[..., place] for place, t in enumerate(TIMESTEPS)}
-    parts["middle"] = losses[..., np.isin(TIMESTEPS, MIDDLE)].mean(axis=-1)
-    found = {t: gain_row(part, protocol) for t, part in parts.items()}
+    parts["middle"] = losses[..., np.isin(TIMESTEPS, pairing_gain.MIDDLE)].mean(axis=-1)
+    found = {t: pairing_gain.gain_row(part, protocol) for t, part in parts.items()}
     return [{"step": step, "timestep": t, "loss": row["own"]}
             | {name: row[name] for name in ("n", "gain", "gain_low", "gain_high")} for t, row in found.items()]
 

@@ -10,17 +10,9 @@ import pandas as pd
 from mammorgb_utils.output.outputs import Figure, load_outputs, missing_files
 from mammorgb_utils.output.pages import page_picture, page_table, write_page
 from mammorgb_utils.output.records import CHANGED, FOREIGN, UNRECORDED, state
+from mammorgb_utils.reporting import provenance
 from mammorgb_utils.reporting.claims import cohort_source
 from mammorgb_utils.reporting.ledger import CLAIMS, LEDGER, claims_ledger
-from mammorgb_utils.reporting.provenance import (
-    Stage,
-    data_flow,
-    digest_table,
-    protocol_rows,
-    stage_table,
-    stages,
-    version_table,
-)
 from mammorgb_utils.reporting.score_folder import score_rows
 from mammorgb_utils.runs import Run, read_table
 
@@ -31,17 +23,19 @@ def write_report(run: Run) -> Path:
     A figure or table that was changed since it was written, or is of another study, isn't shown: its place says so.
     The page loads nothing from elsewhere and needs no scripts.
     """
-    executed = stages(run.root)
+    executed = provenance.stages(run.root)
     items = [_item(run, kind, name, entry) for kind in ("figures", "tables")
              for name, entry in getattr(load_outputs(), kind).items()]
     present = [item for item in items if item["path"].is_file()]
     page = {"name": run.root.name, "protocol": run.protocol, "claims": claim_articles(claims_ledger(run.tables)),
             "source": cohort_source(run) if run.pairs_index.is_file() else "unknown",
             "sections": _sections(present, executed), "missing": _missing(run, items),
-            "fields": protocol_rows(run.protocol), "flow": data_flow(run), "scores": score_rows(run),
-            "stages": page_table(stage_table(executed)),
+            "fields": provenance.protocol_rows(run.protocol), "flow": provenance.data_flow(run),
+            "scores": score_rows(run),
+            "stages": page_table(provenance.stage_table(executed)),
             "minutes": sum(stage.minutes for stage in executed if stage.minutes == stage.minutes),
-            "versions": page_table(version_table(executed)), "digests": page_table(digest_table(run)),
+            "versions": page_table(provenance.version_table(executed)),
+            "digests": page_table(provenance.digest_table(run)),
             "refused": [item for item in present if item["refused"]],
             "unrecorded": [item for item in present if item["unrecorded"]]}
     return write_page(run.root / "report.html", "report.html", **page)
@@ -67,7 +61,7 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
         return shown
 
 
-def _sections(items: list[dict[str, Any]], executed: list[Stage]) -> list[dict[str, Any]]:
+def _sections(items: list[dict[str, Any]], executed: list[provenance.Stage]) -> list[dict[str, Any]]:
     """Figures and tables by the notebook that made them; the claims stand first on the page, not here."""
     sections = []
     for stage, notebook in load_outputs().notebooks.items():

@@ -41,9 +41,9 @@ def test_a_curve_goes_from_the_base_to_the_last_step(run):
 
 def test_it_is_computed_once_for_a_model(run, monkeypatch):
     first = curves.learning_curve(run, "sum", progress=False)
-    monkeypatch.setattr(curves, "group_losses", None)
+    monkeypatch.setattr(curves.pairing_gain, "group_losses", None)
     pd.testing.assert_frame_equal(curves.learning_curve(run, "sum", progress=False), first)
-    monkeypatch.setattr(curves, "TIMESTEPS", (50, *curves.MIDDLE))
+    monkeypatch.setattr(curves, "TIMESTEPS", (50, *curves.pairing_gain.MIDDLE))
     with pytest.raises(TypeError):  # other timesteps are measured anew
         curves.learning_curve(run, "sum", progress=False)
 

@@ -15,16 +15,10 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from mammorgb_utils.diffusion.encoding import check_views
+from mammorgb_utils.diffusion.engine import model_folder
 from mammorgb_utils.diffusion.engine.base import device_name, pick_device
 from mammorgb_utils.diffusion.engine.checkpoints import atomic_folder
 from mammorgb_utils.diffusion.engine.loop import STATS, fit
-from mammorgb_utils.diffusion.engine.model_folder import (
-    RECORD,
-    array_sha256,
-    is_finished,
-    milestone_dir,
-    write_pipeline,
-)
 from mammorgb_utils.diffusion.engine.state import Recipe, State, TrainingError
 from mammorgb_utils.diffusion.randomness import batch_indices, initial_weights_seed
 from mammorgb_utils.runs import digest
@@ -71,12 +65,12 @@ def pretrain_base(views: np.ndarray, out_dir: Path, *, steps: int, seed: int, wo
     unet, scheduler = small_unet(views.shape[-1], channels, seed), noise_schedule()
     identity = {"encoding": "unrelated views", "unet": _choices(unet), "scheduler": _choices(scheduler)}
     finished = identity | asdict(recipe) | {"data_sha256": source.data_sha256}
-    if is_finished(out_dir, finished):
+    if model_folder.is_finished(out_dir, finished):
         return out_dir
     state = fit(unet, scheduler, source, recipe, work_dir, identity, checkpoint_every=checkpoint_every,
                 progress=progress, what="pretraining", after_step=partial(_keep, scheduler, work_dir, milestones))
     with atomic_folder(out_dir) as temporary:
-        write_pipeline(temporary, state, scheduler, "ema" if recipe.ema_decay else "raw", half=True)
+        model_folder.write_pipeline(temporary, state, scheduler, "ema" if recipe.ema_decay else "raw", half=True)
         _describe(temporary, unet, recipe, finished, fingerprint, len(views), precisions(work_dir))
     return out_dir
 
@@ -87,17 +81,17 @@ def _choices(part: UNet2DModel | DDPMScheduler) -> dict[str, Any]:
 
 
 def _keep(scheduler: DDPMScheduler, work_dir: Path, milestones: Collection[int], state: State) -> None:
-    folder = milestone_dir(work_dir, state.step)
+    folder = model_folder.milestone_dir(work_dir, state.step)
     if state.step in milestones and not folder.is_dir():
         with atomic_folder(folder) as temporary:
-            write_pipeline(temporary, state, scheduler, "ema" if state.ema else "raw", half=True)
+            model_folder.write_pipeline(temporary, state, scheduler, "ema" if state.ema else "raw", half=True)
 
 
 class ViewSource:
     """Model images of three views each, drawn independently of one another."""
 
     def __init__(self, views: np.ndarray, recipe: Recipe) -> None:
-        self.data_sha256 = array_sha256(views)
+        self.data_sha256 = model_folder.array_sha256(views)
         self._views, self._recipe, self._device = views, recipe, pick_device()
 
     def __len__(self) -> int:
@@ -157,7 +151,7 @@ def _describe(folder: Path, unet: UNet2DModel, recipe: Recipe, identity: dict[st
     record = {"encoding": identity["encoding"], "digest": digest(identity), "identity": identity, "image_size": size,
               "n_views": n_views, "parameters": parameters, "device": device_name(pick_device()),
               "precision": precision}
-    for name, content in ((RECORD, record), (FINGERPRINT, fingerprint)):
+    for name, content in ((model_folder.RECORD, record), (FINGERPRINT, fingerprint)):
         (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     rates = f"AdamW, lr {recipe.learning_rate:g}"
     if recipe.optimizer == "muon":

@@ -10,15 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pairs import HELDOUT
+from mammorgb_utils.evaluation.anatomy import matching
 from mammorgb_utils.evaluation.anatomy.agreement import MEASURES, disagreement, usual_differences, with_masks
-from mammorgb_utils.evaluation.anatomy.matching import (
-    MIN_FIT,
-    Matcher,
-    TooFewPairs,
-    fit_matcher,
-    match_rows,
-    match_scores,
-)
 from mammorgb_utils.evaluation.artefacts import ANY
 from mammorgb_utils.evaluation.artefacts.rates import rate_difference
 from mammorgb_utils.evaluation.consistency import pairing_gain, score_of_gains, shuffled_overlap, strangers
@@ -70,8 +63,8 @@ class Reference:
         return usual_differences(self.part.rows)
 
     @cached_property
-    def matcher(self) -> Matcher | None:
-        return fit_matcher(self.rest) if with_masks(self.rest).sum() >= MIN_FIT else None
+    def matcher(self) -> matching.Matcher | None:
+        return matching.fit_matcher(self.rest) if with_masks(self.rest).sum() >= matching.MIN_FIT else None
 
     @cached_property
     def accuracy(self) -> dict[str, float] | None:
@@ -147,10 +140,11 @@ def _accuracy(part: Part, real: Reference) -> dict[str, float] | None:
     """How often the own MLO is picked among those of like area and density, with its interval; None for too few."""
     frame = part.rows[with_masks(part.rows)].reset_index(drop=True)
     try:
-        scores = match_scores(frame, "anatomy", real.matcher)
-    except TooFewPairs:
+        scores = matching.match_scores(frame, "anatomy", real.matcher)
+    except matching.TooFewPairs:
         return None
-    row = next(row for row in match_rows(frame, scores, real.protocol, (_MATCH_AMONG,)) if row["null"] == "strata")
+    found = matching.match_rows(frame, scores, real.protocol, (_MATCH_AMONG,))
+    row = next(row for row in found if row["null"] == "strata")
     return {"rate": row["accuracy"], "low": row["low"], "high": row["high"]} if "accuracy" in row else None
 
 
