@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from mammorgb_utils.data.geometry import area_resize, dilate_cross, erode_cross, fill_holes, median3, open_square
+from mammorgb_utils.data.geometry import area_resize, dilate_cross, erode_cross, fill_holes, inner, median3, open_square
 
 _MAX_SIDE = 512  # px: labels and skin line are resolved, and a full-size mammogram costs milliseconds
 _ABOVE_AIR = 0.05  # of the intensity range: between the air's noise and the skin line
@@ -187,8 +187,7 @@ def _without_strips(part: np.ndarray, border: np.ndarray) -> np.ndarray:
 
 def _frame(border: np.ndarray, width: int) -> np.ndarray:
     """Top and bottom row of the picture within the white border, and squares of a strip's width in its corners."""
-    rows, columns = (np.flatnonzero(~border.all(axis=axis)) for axis in (1, 0))
-    (top, bottom), (left, right) = (rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)
+    (top, bottom), (left, right) = ((side.start, side.stop) for side in inner(border))
     frame = np.zeros_like(border)
     frame[[top, bottom - 1]] = True
     for row in (np.s_[top:top + width], np.s_[bottom - width:bottom]):

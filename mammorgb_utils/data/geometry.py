@@ -122,6 +122,12 @@ def erode_cross(mask: np.ndarray, times: int) -> np.ndarray:
     return dilate_cross(mask, times, np.logical_and)
 
 
+def inner(blank: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a `(H, W)` bool picture from the first to the last that isn't blank from end to end."""
+    rows, columns = (np.flatnonzero(~blank.all(axis=axis)) for axis in (1, 0))
+    return (np.s_[rows[0]:rows[-1] + 1], np.s_[columns[0]:columns[-1] + 1]) if rows.size else np.s_[:, :]
+
+
 def open_square(mask: np.ndarray, side: int) -> np.ndarray:
     """All places that a square of `side` pixels reaches within the mask and the image."""
     fits = ndimage.minimum_filter(mask.view(np.uint8), side, mode="constant")

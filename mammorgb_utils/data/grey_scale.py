@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut
 
-from mammorgb_utils.data import headers
+from mammorgb_utils.data import geometry, headers
 from mammorgb_utils.data.lut import modality_values, read_lut
 
 _FRAME = 0.02  # of each side: the strip along the image's edge in which air is looked for
@@ -58,7 +58,7 @@ def grey_scale(dataset: Dataset, codes: np.ndarray | None, *, log: bool = False)
         shown, voi, choices, note = _voi_shown(dataset, values, codes, padding)
     inverted, conflict = _inversion(dataset, log)
     if inverted is None:
-        air = air_is_bright(shown[codes]) if codes is not None else None
+        air = None if codes is None else air_is_bright(shown[codes[geometry.inner(padding[codes])]])  # within padding
         inverted = air if air is not None else headers.photometric_of(dataset) == "MONOCHROME1"
     grey = 1 - shown if inverted else shown
     table = np.where(padding, np.float32(0), grey).astype(np.float32)

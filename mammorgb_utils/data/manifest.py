@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def write_manifest(frame: pd.DataFrame, path: str | Path, *, both_views: bool = 
 def require_files(frame: pd.DataFrame, root: Path) -> None:
     """Check that every file of a manifest's rows is there, below the folder that `path` is relative to."""
     absent = [f"row {row + 2}, column path: no such file; copy it there, or remove the row"
-              for row, path in frame["path"].items() if not (root / path).is_file()]
+              for row, path in frame["path"].items() if not os.path.isfile(root / path)]
     _refuse(frame, absent, "are absent")
 
 
@@ -120,7 +121,8 @@ def _columns(frame: pd.DataFrame) -> list[str]:
 
 
 def _check_columns(frame: pd.DataFrame, name: str) -> None:
-    parts = [f"column {column!r} is missing" for column in COLUMNS if column not in frame]
+    parts = [] if isinstance(frame.index, pd.RangeIndex) else ["rows below have more fields, be it a last comma"]
+    parts += [f"column {column!r} is missing" for column in COLUMNS if column not in frame]
     parts += [f"column {column!r} is unknown" for column in frame if column not in (*COLUMNS, *OPTIONAL)]
     if parts:
         raise ManifestError(f"{name}, row 1: {'; '.join(parts)}. The columns are {', '.join(COLUMNS)}, and, "

@@ -147,7 +147,7 @@ def read_png(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             mode, pixels = image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PairFolderError(f"{file.name}: not a readable PNG ({error}); write it anew") from None
     if mode not in _GREY_MODES:
         raise PairFolderError(f"{file.name}: a {mode} image; save each view as grey PNG of 8 or 16 bits")

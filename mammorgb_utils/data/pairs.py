@@ -60,12 +60,14 @@ def _preprocess(run: Run, reference: ReferenceCDF, progress: bool) -> None:
     used = images[images["excluded"] == ""]
     # Another reference has another record, and so starts anew.
     record = Record(run.pairs.with_name(f"views-{reference.sha256[:8]}.part.jsonl"), (run.protocol.image_size,) * 2)
-    done = [row for row, fact in record.facts().items() if fact["code"] not in FAILURES]
-    todo = used[~used.index.isin(done)]
-    verify_checksums(todo, run.manifest.parent, progress=progress)
-    work_through({row: run.manifest.parent / path for row, path in todo["path"].items()},
-                 partial(one_view, reference=reference, protocol=run.protocol), partial(_keep, record),
-                 total=len(used), label="preprocess", progress=progress)
+    for _ in range(2):  # what failed, perhaps for want of a busy machine's time or memory, is tried once more
+        done = [row for row, fact in record.facts().items() if fact["code"] not in FAILURES]
+        if (todo := used[~used.index.isin(done)]).empty:
+            break
+        verify_checksums(todo, run.manifest.parent, progress=progress)
+        work_through({row: run.manifest.parent / path for row, path in todo["path"].items()},
+                     partial(one_view, reference=reference, protocol=run.protocol), partial(_keep, record),
+                     total=len(used), label="preprocess", progress=progress)
     images = record_outcome(images, record.facts(), run.protocol)
     index, rows = pair_rows(images)
     require_pairs(index, images)

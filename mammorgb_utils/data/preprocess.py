@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mammorgb_utils.data import breast_region as regions
-from mammorgb_utils.data.breast_region import air_level, breast_region, chest_wall_side
 from mammorgb_utils.data.dicom import Mammogram, RejectedImage, read_mammogram
-from mammorgb_utils.data.geometry import area_resize, pad_to_square
+from mammorgb_utils.data.geometry import area_resize, inner, pad_to_square
 from mammorgb_utils.data.grey_scale import air_is_bright
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, sha256, write_json
@@ -99,7 +98,7 @@ def preprocess_view(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol:
 def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, protocol: Protocol) -> dict[str, np.ndarray]:
     """All stages of `preprocess_view`, by name, in order: decoded, normalised, chest wall left, matched, resized."""
     normalised, region = normalise(mammogram.pixels)
-    leftward = np.s_[:, ::-1] if protocol.mirror and chest_wall_side(region) == "right" else np.s_[:]
+    leftward = np.s_[:, ::-1] if protocol.mirror and regions.chest_wall_side(region) == "right" else np.s_[:]
     upright, breast = normalised[leftward], region[leftward]
     if protocol.match_scope == "image":
         plain = without_objects(normalised, mammogram.pixels, region)[leftward]
@@ -109,7 +108,7 @@ def preprocessing_steps(mammogram: Mammogram, reference_cdf: ReferenceCDF, proto
     else:
         matched = np.where(breast, upright, np.float32(0))
     columns = np.flatnonzero(breast.any(axis=0))  # those behind the breast, where a film's border was, are cut off
-    matched = matched[:, columns[0]:] if chest_wall_side(breast) == "left" else matched[:, :columns[-1] + 1]
+    matched = matched[:, columns[0]:] if regions.chest_wall_side(breast) == "left" else matched[:, :columns[-1] + 1]
     return {"decoded": mammogram.pixels, "normalised": normalised, "chest wall left": upright,
             "matched": matched, "resized": frame_view(matched, protocol)}
 
@@ -129,14 +128,21 @@ def normalise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         RejectedImage: No breast stands out from the background, or what does can't be one; the reason tells which.
     """
-    region = breast_region(pixels)
+    region = regions.breast_region(pixels)
     if reason := regions.unlike_a_breast(region):
         raise RejectedImage(Path(), "no_breast", reason)
-    if regions.frames_the_picture(region) and air_is_bright(pixels):
+    if _is_inverted(pixels):
         raise RejectedImage(Path(), "inverted", "its air is brighter than its breast: its grey scale is turned over")
-    low, high = air_level(pixels, region), float(np.percentile(pixels[region], 99.9))
+    low, high = regions.air_level(pixels, region), float(np.percentile(pixels[region], 99.9))
     scaled = (pixels - np.float32(low)) / np.float32(max(high - low, 1e-6))
     return np.clip(scaled, 0.0, 1.0).astype(np.float32, copy=False), region
+
+
+def _is_inverted(pixels: np.ndarray) -> bool:
+    """Whether air is bright within whatever black frame, and what stands out there frames the picture, as air does."""
+    within = pixels[inner(pixels == pixels.min())]
+    region = regions.breast_region(within) if air_is_bright(within) else None
+    return region is not None and regions.frames_the_picture(region)
 
 
 def without_objects(normalised: np.ndarray, pixels: np.ndarray, region: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ def is_synthetic(path: Path) -> bool:
                 return False
         with Image.open(path) as image:
             return KEY in image.info
-    except (OSError, SyntaxError, UnidentifiedImageError):
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
         return False
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -436,13 +437,88 @@ def test_patients_whom_tcia_cannot_tell_apart_are_left_out(tmp_path):
     assert len(summary.manifest) == 8 and sum(summary.skipped.values()) == 2
 
 
-def test_a_copy_under_another_patient_is_left_out(tmp_path):
+@pytest.mark.parametrize(("split", "left"), [("train", 15), ("heldout", 12)])
+def test_a_copy_under_another_patient_goes_and_the_patient_too_where_she_is_on_both_sides(tmp_path, split, left):
     vindr(tmp_path)
+    women = build("vindr", tmp_path).manifest.groupby("split")["path"].agg(["min", "max"])
+    first, other = (re.search(r"study(\d)", path)[1] for path in (women.loc["train", "min"], women.loc[split, "max"]))
     images = tmp_path / "images"
-    shutil.copy(images / "SECRETstudy0" / "SECRETimage0LCC.dicom", images / "SECRETstudy1" / "SECRETimage1LCC.dicom")
-    summary = build("vindr", tmp_path)
+    shutil.copy(images / f"SECRETstudy{first}" / f"SECRETimage{first}LCC.dicom",
+                images / f"SECRETstudy{other}" / f"SECRETimage{other}LCC.dicom")
+    summary = build("vindr", tmp_path, overwrite=True)
     assert summary.skipped["same content as another file"] == 1
-    assert len(summary.manifest) == 15 and summary.manifest["sha256"].is_unique
+    assert summary.skipped["of a patient who is on the other side of the split under another name"] == 15 - left
+    assert len(summary.manifest) == left and summary.manifest["sha256"].is_unique
+
+
+@pytest.mark.parametrize("uid", ["", "REMOVED"])
+def test_without_a_study_each_folder_is_a_visit(tmp_path, uid):
+    for visit, views in (("2019", ("CC",)), ("2021", ("CC", "MLO"))):
+        for view in views:
+            dicom(tmp_path / "a" / visit / view, view=view, study=uid)
+    summary = build("folder", tmp_path)
+    pairs = summary.manifest.groupby("pair")["path"].agg(list)
+    assert sorted(map(len, pairs)) == [1, 2] and all("2021" in path for path in max(pairs, key=len))
+    assert "3 files state no study: each folder counts as one" in summary.lines()
+
+
+def test_a_folder_an_image_without_a_study_is_no_visit(tmp_path):
+    for view in ("CC", "MLO"):
+        dicom(tmp_path / "a" / view / "1-1.dcm", view=view, study="")
+    summary = build("folder", tmp_path)
+    assert summary.manifest["pair"].nunique() == 1
+    assert any(line.startswith("2 files state no study: all of one patient") for line in summary.lines())
+
+
+def test_linked_folders_are_read_once_and_closed_ones_counted(tmp_path, monkeypatch):
+    archive, disk = tmp_path / "archive", tmp_path / "disk"
+    for place, patient in ((archive / "a", "1"), (disk, "2")):
+        for view in ("CC", "MLO"):
+            dicom(place / view, patient=patient, view=view)
+    (archive / "linked").symlink_to(disk)
+    (archive / "a" / "round").symlink_to(archive)
+    summary = build("folder", archive)
+    assert summary.manifest["patient"].nunique() == 2 and len(summary.manifest) == 4
+    walk = os.walk
+
+    def closed(place, onerror, **options):
+        onerror(PermissionError(13, "Permission denied", "/SECRET"))
+        return walk(place, **options)
+
+    monkeypatch.setattr(os, "walk", closed)
+    lines = build("folder", archive).lines()
+    assert any("1 × folder that can't be opened" in line for line in lines) and "SECRET" not in str(lines)
+
+
+def test_an_image_in_a_closed_folder_is_counted_as_missing(tmp_path, monkeypatch):
+    vindr(tmp_path)
+    plain, stat = os.path.isfile, Path.stat
+    monkeypatch.setattr(os.path, "isfile", lambda path: "SECRETimage1LCC" not in str(path) and plain(path))
+
+    def refuses(self, **options):
+        if "SECRETimage1LCC" in str(self):
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", refuses)
+    assert build("vindr", tmp_path).missing == {"breast-level_annotations.csv": [6]}
+
+
+def test_parts_of_a_download_are_not_taken_for_the_whole(tmp_path):
+    for part in ("manifest-1", "manifest-2"):
+        cmmd(tmp_path / part)
+    with pytest.raises(AdapterError, match="CMMD: found 2 times below ROOT, as parts of a download"):
+        build("cmmd", tmp_path)
+    assert len(build("cmmd", tmp_path / "manifest-1").manifest) == 8
+
+
+def test_an_index_with_a_comma_at_its_rows_ends_is_told(tmp_path):
+    vindr(tmp_path)
+    index = tmp_path / "breast-level_annotations.csv"
+    header, *lines = index.read_text().splitlines()
+    index.write_text("\n".join([header, *(f"{line}," for line in lines)]))
+    with pytest.raises(AdapterError, match="breast-level_annotations.csv: a row has more fields than the header"):
+        build("vindr", tmp_path)
 
 
 def test_an_unreadable_image_stops_without_its_name(tmp_path, monkeypatch):

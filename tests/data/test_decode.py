@@ -243,3 +243,16 @@ def test_where_tags_disagree_the_air_decides(tmp_path, photometric, shape, air_i
     mammogram = read_mammogram(path)
     assert mammogram.inverted == air_is_white and len(mammogram.conflicts) == 1
     assert np.abs(mammogram.pixels - codes / 4095).max() < 1e-3
+
+
+@pytest.mark.parametrize("air_is_white", [False, True])
+def test_a_padded_frame_is_not_the_air_that_decides(tmp_path, air_is_white):
+    codes = np.clip(breast_codes(), 1, 4094)
+    stored = 4095 - codes if air_is_white else codes
+    stored[:12] = stored[-12:] = 4095 if not air_is_white else 0
+    path = write_mammogram(tmp_path / "a.dcm", stored, WindowCenter=2048, WindowWidth=4096,
+                           PixelPaddingValue=int(stored[0, 0]), PhotometricInterpretation="MONOCHROME1",
+                           PresentationLUTShape="IDENTITY")
+    mammogram = read_mammogram(path)
+    assert mammogram.inverted == air_is_white
+    assert np.abs(mammogram.pixels[12:-12] - codes[12:-12] / 4095).max() < 1e-3 and not mammogram.pixels[:12].any()

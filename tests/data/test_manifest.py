@@ -65,6 +65,13 @@ def test_a_path_outside_is_refused_and_not_repeated(tmp_path, path):
     assert "jane_doe" not in str(error.value)
 
 
+def test_a_comma_at_the_rows_ends_is_told(tmp_path):
+    header, *lines = rows().to_csv(index=False).splitlines()
+    (tmp_path / "m.csv").write_text("\n".join([header, *(f"{line}," for line in lines)]))
+    with pytest.raises(ManifestError, match=r"m\.csv, row 1: rows below have more fields, be it a last comma"):
+        load_manifest(tmp_path / "m.csv")
+
+
 def test_missing_and_unknown_columns_are_named(tmp_path):
     with pytest.raises(ManifestError, match="column 'view' is missing; column 'veiw' is unknown"):
         load(tmp_path, rows().rename(columns={"view": "veiw"}))

@@ -12,6 +12,7 @@ from mammorgb_utils.data.pair_folder import (
     pairs_digest,
     unread_files,
 )
+from mammorgb_utils.data.synthetic import is_synthetic
 
 SIZE = 16
 
@@ -83,7 +84,7 @@ def test_wrong_arrays_are_refused(pairs, tmp_path, change, message):
         load_pair_folder(tmp_path / "p.npy", size=SIZE)
 
 
-def test_wrong_files_are_refused(pairs, tmp_path):
+def test_wrong_files_are_refused(pairs, tmp_path, monkeypatch):
     with pytest.raises(PairFolderError, match="neither a folder of pairs nor a .npy"):
         load_pair_folder(tmp_path / "absent", size=SIZE)
     with pytest.raises(PairFolderError, match="no files named"):
@@ -95,6 +96,13 @@ def test_wrong_files_are_refused(pairs, tmp_path):
     Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "a_00000_CC.png")
     with pytest.raises(PairFolderError, match="a_00000_CC.png: a RGB image; save each view as grey"):
         load_pair_folder(tmp_path, size=SIZE)
+    Image.new("L", (SIZE, SIZE)).save(tmp_path / "a_00000_CC.png")
+    with monkeypatch.context() as patched, pytest.raises(PairFolderError, match="a_00000_CC.png: not a readable PNG"):
+        patched.setattr(Image, "MAX_IMAGE_PIXELS", SIZE)  # a picture that claims far too many
+        load_pair_folder(tmp_path, size=SIZE)
+    with monkeypatch.context() as patched:
+        patched.setattr(Image, "MAX_IMAGE_PIXELS", SIZE)
+        assert not is_synthetic(tmp_path / "a_00000_CC.png")
     (tmp_path / "a_00000_CC.png").write_bytes(b"no picture")
     with pytest.raises(PairFolderError, match="a_00000_CC.png: not a readable PNG"):
         load_pair_folder(tmp_path, size=SIZE)

@@ -75,6 +75,17 @@ def test_a_grey_scale_turned_over_is_rejected(flip):
         normalise(1 - pixels)
 
 
+@pytest.mark.parametrize("frame", [np.s_[:4], np.s_[-4:], np.s_[:, -3:], "all"])
+def test_a_black_frame_hides_no_inversion(frame):
+    pixels = half_disc(air=0.02)[0]
+    framed, turned = pixels.copy(), 1 - pixels
+    for edge in (np.s_[:4], np.s_[-4:], np.s_[:, :3], np.s_[:, -3:]) if frame == "all" else (frame,):
+        framed[edge] = turned[edge] = 0.0
+    normalise(framed)
+    with pytest.raises(RejectedImage, match="inverted: its air is brighter"):
+        normalise(turned)
+
+
 def test_matching_agrees_with_skimage_over_the_whole_image():
     rng = np.random.default_rng(1)
     view, target = rng.beta(2, 5, (120, 90)).astype(np.float32), rng.beta(4, 2, (120, 90)).astype(np.float32)

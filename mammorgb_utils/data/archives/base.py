@@ -104,9 +104,15 @@ def find_index(root: Path, *names: str) -> Path:
 
 
 def find_folder(root: Path, name: str) -> Path | None:
-    """`root` itself, or the first folder of that name in it or at most two folders below."""
-    places = [root, *(path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(depth + name)))]
-    return next((path for path in places if path.name == name and path.is_dir()), None)
+    """`root` itself, or the folder of that name nearest below it, in it or at most two folders below; one alone."""
+    for depth in ("", "*/", "*/*/"):
+        found = [root] if root.name == name else [path for path in sorted(root.glob(depth + name)) if path.is_dir()]
+        if len(found) > 1:
+            raise AdapterError(f"{name}: found {len(found)} times below ROOT, as parts of a download; bring them into "
+                               "one, as by `cp -rl`, or name one of them as ROOT")
+        if found:
+            return found[0]
+    return None
 
 
 def index_rows(path: Path, required: Iterable[str],
@@ -125,6 +131,8 @@ def index_rows(path: Path, required: Iterable[str],
                             usecols=lambda name: name.strip().lower() in wanted)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise AdapterError(f"{path.name}: not a UTF-8 table with a header; take it from the archive anew") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise AdapterError(f"{path.name}: a row has more fields than the header; take it from the archive anew")
     frame = frame.rename(columns=lambda name: wanted[name.strip().lower()])
     for name in required:
         if name not in frame:

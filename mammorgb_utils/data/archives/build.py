@@ -91,7 +91,7 @@ def build_manifest(source: str, root: Path, out: Path, *, heldout_fraction: floa
         list_images = partial(list_images, implied_negatives=True)
     listing, records, missing = list_images(root), [], defaultdict(list)
     for record in listing.records:
-        if not (root / record.path).is_file():
+        if not os.path.isfile(root / record.path):  # Path's own raises where a folder is closed, and names it
             missing[record.index].append(record.row)
         elif is_synthetic(root / record.path):
             listing.skipped[REASON] += 1
@@ -121,15 +121,19 @@ def _require_places(source: str, root: Path, out: Path) -> None:
 
 
 def _hashed(frame: pd.DataFrame, folder: Path, cache: Path, skipped: Counter, progress: bool) -> pd.DataFrame:
-    """With checksums, one row a content: a copy under another patient would stand on both sides of the split."""
+    """With checksums, one row a content. A patient who has a copy of what is on the other side of the split goes: it is
+    one woman under two names."""
     frame["sha256"] = found = checksums(folder, list(frame["path"]), cache=cache, progress=progress)
     if closed := [why for why in found if not is_digest(why)]:
         raise AdapterError(f"an image file can't be read ({closed[0]}); see to the archive's permissions and disk, "
                            "then repeat the command, which continues")
     copies = frame["sha256"].duplicated()
-    if copies.any():
-        skipped["same content as another file"] += int(copies.sum())
-    return frame[~copies].reset_index(drop=True)
+    across = frame["split"] != frame.groupby("sha256")["split"].transform("first")
+    twice = ~copies & frame["patient"].isin(frame.loc[across, "patient"])
+    for reason, rows in (("same content as another file", copies),
+                         ("of a patient who is on the other side of the split under another name", twice)):
+        skipped.update({reason: int(rows.sum())} if rows.any() else {})
+    return frame[~(copies | twice)].reset_index(drop=True)
 
 
 def _rows(source: str, records: list[ImageRecord], prefix: Path, heldout_fraction: float, seed: int,

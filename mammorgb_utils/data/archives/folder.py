@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,8 +42,8 @@ def cmmd(root: Path) -> Listing:
 
 def list_images(root: Path, folder: Path | None = None) -> Listing:
     """CC and MLO mammograms below `root`, or a folder of it; For Processing only where none is for presentation."""
-    files = sorted(_visible_files(folder or root))
     listing, images = Listing(), []
+    files = sorted(_visible_files(folder or root, listing))
     with ThreadPoolExecutor() as pool:
         read = tqdm(pool.map(_header, files), total=len(files), desc="headers", unit="file", mininterval=2,
                     disable=None)  # shown on a terminal only
@@ -54,7 +53,7 @@ def list_images(root: Path, folder: Path | None = None) -> Listing:
             else:
                 facts = _facts(header) | {"path": path.relative_to(root)}
                 images.append((headers.is_for_processing(header), bool(kinds.doubts(header)), facts))
-    listing.notes += _part_patients([facts for *_, facts in images])
+    listing.notes += _part_patients([facts for *_, facts in images]) + _part_exams([facts for *_, facts in images])
     for processing, doubtful, facts in images:
         if not processing and listing.add(**facts) and doubtful:
             listing.skipped["kind of image not known here (kept, and named by --check)"] += 1
@@ -68,11 +67,11 @@ def list_images(root: Path, folder: Path | None = None) -> Listing:
 
 
 def _facts(header: Dataset) -> dict[str, str]:
-    facts = {"patient": headers.text(header, "PatientID"), "exam": headers.text(header, "StudyInstanceUID"),
+    facts = {"patient": headers.text(header, "PatientID"), "exam": headers.word(header, "StudyInstanceUID"),
              "laterality": headers.laterality_of(header)[0] or "", "view": headers.view_of(header)[0] or "",
              "implant": str(headers.implant_of(header))}
     if film := _CBIS.fullmatch(facts["patient"]):  # one study a film
-        facts |= {"patient": film[1], "exam": "", "laterality": film[2], "view": film[3]}
+        facts |= {"patient": film[1], "exam": "film", "laterality": film[2], "view": film[3]}
     return facts
 
 
@@ -82,9 +81,7 @@ def _part_patients(images: list[dict]) -> list[str]:
         return []
     for name, keys in (("study", [facts["exam"] for facts in images]),
                        ("folder", [facts["path"].parent.as_posix() for facts in images])):
-        views = Counter((key, facts["laterality"], facts["view"]) for key, facts in zip(keys, images, strict=True))
-        whole = any((key, side, "MLO") in views for key, side, view in views if view == "CC")
-        if len(set(keys)) > 1 and "" not in keys and whole:
+        if len(set(keys)) > 1 and "" not in keys and _hold_breasts(keys, images):
             for key, facts in zip(keys, images, strict=True):
                 facts["patient"] = key
             return [f"All files have one PatientID, or none: each {name} counts as a patient of its own. Of one woman "
@@ -92,10 +89,31 @@ def _part_patients(images: list[dict]) -> list[str]:
     return []
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."]
-        yield from (Path(place) / name for name in names if name[0] != ".")
+def _part_exams(images: list[dict]) -> list[str]:
+    """Where files state no study, their folder stands for it if folders hold breasts in both views."""
+    untold = [facts for facts in images if not facts["exam"]]
+    places = [(facts["patient"], facts["path"].parent.as_posix()) for facts in untold]
+    whole = _hold_breasts(places, untold)
+    for facts, (_, place) in zip(untold, places, strict=True):
+        facts["exam"] = place if whole else ""
+    rule = "each folder counts as one" if whole else "all of one patient count as one, and may be of several visits"
+    return [f"{len(untold)} files state no study: {rule}"] if untold else []
+
+
+def _hold_breasts(keys: list, images: list[dict]) -> bool:
+    """Whether under some key there are both views of one side."""
+    views = {(key, facts["laterality"], facts["view"]) for key, facts in zip(keys, images, strict=True)}
+    return any((key, side, "MLO") in views for key, side, view in views if view == "CC")
+
+
+def _visible_files(folder: Path, listing: Listing) -> Iterator[Path]:
+    """All but hidden ones, also in folders that are linked in, each once; what can't be opened is counted."""
+    seen, closed = set(), "folder that can't be opened (its images are not in the manifest)"
+    for place, folders, names in os.walk(folder, onerror=lambda _: listing.skipped.update([closed]), followlinks=True):
+        known = len(seen)
+        seen.add(os.path.realpath(place))
+        folders[:] = [name for name in folders if name[0] != "."] if len(seen) > known else []
+        yield from (Path(place) / name for name in names if name[0] != "." and len(seen) > known)
 
 
 def _header(path: Path) -> Dataset | str:
