@@ -10,15 +10,8 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler
 
+from mammorgb_utils.diffusion import encoding as channels
 from mammorgb_utils.diffusion.conditioning import FEWEST, add_labels, fault_of, labels_of, training_labels
-from mammorgb_utils.diffusion.encoding import (
-    CONTROLS,
-    THIRD_CHANNELS,
-    check_views,
-    control_channel,
-    encode_batch,
-    stack_batch,
-)
 from mammorgb_utils.diffusion.engine.base import base_sha256, load_base, pick_device, resolve_precision
 from mammorgb_utils.diffusion.engine.looks import STRIPS, draw_strip, strip_steps
 from mammorgb_utils.diffusion.engine.loop import fit
@@ -129,10 +122,10 @@ class PairSource:
             pairs = self._resident[torch.from_numpy(members).to(self._device)]
         else:
             pairs = torch.from_numpy(np.asarray(self._pairs[members], dtype=np.float32))
-        if self._encoding in CONTROLS:
-            third = control_channel(self._pairs, self._encoding, members, self._recipe.seed)
-            return stack_batch(pairs, torch.from_numpy(third).to(self._device))
-        return encode_batch(pairs, self._encoding, self._sum_scale)
+        if self._encoding in channels.CONTROLS:
+            third = channels.control_channel(self._pairs, self._encoding, members, self._recipe.seed)
+            return channels.stack_batch(pairs, torch.from_numpy(third).to(self._device))
+        return channels.encode_batch(pairs, self._encoding, self._sum_scale)
 
     def labels(self, step: int, examples: range) -> torch.Tensor | None:
         if self._labels is None:
@@ -156,16 +149,16 @@ def _labels(protocol: Protocol, grades: Sequence[str] | None, n_pairs: int) -> n
 
 
 def _check_request(pairs: np.ndarray, protocol: Protocol, encoding: str) -> None:
-    if encoding not in (*THIRD_CHANNELS, *CONTROLS):
-        raise TrainingError(f"encoding {encoding!r}: use one of {', '.join(THIRD_CHANNELS)}, or of the controls "
-                            f"{', '.join(CONTROLS)}")
+    if encoding not in (*channels.THIRD_CHANNELS, *channels.CONTROLS):
+        raise TrainingError(f"encoding {encoding!r}: use one of {', '.join(channels.THIRD_CHANNELS)}, or of the "
+                            f"controls {', '.join(channels.CONTROLS)}")
     size = protocol.image_size
     if pairs.ndim != 4 or pairs.shape[1:] != (2, size, size):
         raise TrainingError(f"pairs have shape {pairs.shape}; (N, 2, {size}, {size}) is needed: CC, MLO at image_size")
     if len(pairs) < protocol.batch_size:
         raise TrainingError(f"{len(pairs)} training pairs don't fill one batch of {protocol.batch_size}; lower "
                             "batch_size, or see the cohort flow for why pairs were excluded")
-    check_views(pairs, "training pairs")
+    channels.check_views(pairs, "training pairs")
 
 
 def _recipe(protocol: Protocol, n_pairs: int) -> Recipe:

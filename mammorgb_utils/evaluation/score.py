@@ -8,21 +8,14 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pairs import HELDOUT
+from mammorgb_utils.evaluation import statistics
 from mammorgb_utils.evaluation.anatomy import anatomy_table, match_table
 from mammorgb_utils.evaluation.artefacts import ANY, artefact_flags, artefact_rates
 from mammorgb_utils.evaluation.beyond import anatomy_rows, nearest_rows, profile_rows, texture_rows
 from mammorgb_utils.evaluation.consistency import OWN, PROFILE_MEASURES, SHUFFLED, consistency_table, profile_table
 from mammorgb_utils.evaluation.fidelity import EITHER, fidelity_table, memorisation_table
 from mammorgb_utils.evaluation.sets import REAL, Indexed, StudySets, numbered, overlap_table, shuffled_table
-from mammorgb_utils.evaluation.statistics import (
-    CANDIDATE,
-    MEASURES,
-    MIN_PAIRS,
-    PRIMARY,
-    distance_table,
-    effect_table,
-    overlap_summary,
-)
+from mammorgb_utils.evaluation.statistics import CANDIDATE
 from mammorgb_utils.protocol import Protocol
 
 MATCH_AMONG = 5  # MLO views among which the card's match accuracy is
@@ -54,9 +47,9 @@ def candidate_sets(candidate: np.ndarray, real: Indexed, train: np.ndarray, prot
         ScoreError: Sizes differ, or a set is too small for any test.
     """
     for name, n in ((CANDIDATE, len(candidate)), (REAL, len(real[0]))):
-        if n < MIN_PAIRS:
-            raise ScoreError(f"{n} {name} pairs; at least {MIN_PAIRS} are needed, and some hundreds for intervals that "
-                             "say something")
+        if n < statistics.MIN_PAIRS:
+            raise ScoreError(f"{n} {name} pairs; at least {statistics.MIN_PAIRS} are needed, and some hundreds for "
+                             "intervals that say something")
     if len(real[1]) != len(real[0]):
         raise ScoreError(f"the study's index names {len(real[1])} real pairs, its array {len(real[0])}: one of them is "
                          "of another study; run 01_preprocess again")
@@ -94,8 +87,9 @@ def score_tables(sets: StudySets, progress: Callable[[str], None] = lambda step:
     except ValueError as error:
         raise ScoreError(f"no shuffled pairs: {error}") from None
     progress("comparison with real")
-    tables = {"overlap": overlap, "overlap_summary": overlap_summary(overlap), "shuffled": shuffled,
-              "distances": distance_table(overlap, sets.protocol), "effects": effect_table(overlap, sets.protocol),
+    tables = {"overlap": overlap, "overlap_summary": statistics.overlap_summary(overlap), "shuffled": shuffled,
+              "distances": statistics.distance_table(overlap, sets.protocol),
+              "effects": statistics.effect_table(overlap, sets.protocol),
               "consistency": consistency_table(overlap, shuffled, sets.protocol)}
     for step, measure in (("profiles", _profiles), ("anatomy", _anatomy), ("texture", _texture),
                           ("artefacts", _artefacts)):
@@ -160,18 +154,18 @@ def _overlap_rows(summary: pd.DataFrame) -> list[Row]:
     own, real = (summary.loc[name].to_dict() for name in (CANDIDATE, REAL))
     missing = f"{own['n_nan']:.0f} of {own['n']:.0f} pairs without a breast mask" if own["n_nan"] else ""
     rows = [{"figure": f"{measure}_median", "value": own[f"{measure}_median"], "real": real[f"{measure}_median"],
-             "n": own["n"] - own["n_nan"], "note": missing if measure == PRIMARY else ""}
-            for measure in MEASURES if not measure.startswith("dsc")]
+             "n": own["n"] - own["n_nan"], "note": missing if measure == statistics.PRIMARY else ""}
+            for measure in statistics.MEASURES if not measure.startswith("dsc")]
     return [*rows, _row("plausible", own, "plausible", "plausible_", real=real["plausible"])]
 
 
 def _distance_rows(table: pd.DataFrame) -> list[Row]:
     return [_row(row["statistic"], row, "value", "band_", real=row.get("floor_median", np.nan), p=row["p"],
-                 note=row["note"]) for row in table[table["measure"] == PRIMARY].to_dict("records")]
+                 note=row["note"]) for row in table[table["measure"] == statistics.PRIMARY].to_dict("records")]
 
 
 def _effect_rows(table: pd.DataFrame) -> list[Row]:
-    row = table[table["measure"] == PRIMARY].iloc[0]
+    row = table[table["measure"] == statistics.PRIMARY].iloc[0]
     margin = "" if pd.isna(row["margin"]) else f" at a margin of ±{row['margin']:g}"
     shift = {"note": "; ".join(filter(None, [row["equivalence"] + margin, row["note"] or ""]))}
     real = np.nan if pd.isna(row["hodges_lehmann"]) else 0.0
@@ -180,7 +174,7 @@ def _effect_rows(table: pd.DataFrame) -> list[Row]:
 
 
 def _consistency_rows(table: pd.DataFrame) -> list[Row]:
-    rows = table[table["measure"] == PRIMARY].set_index("set").reindex(
+    rows = table[table["measure"] == statistics.PRIMARY].set_index("set").reindex(
         columns=["n", "gain", "gain_low", "gain_high", "p", "score", "score_low", "score_high", "over_area_low"])
     own, real = rows.loc[CANDIDATE], rows.loc[REAL]
     reason = _why_no_score(own, real)

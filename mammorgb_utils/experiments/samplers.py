@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mammorgb_utils.diffusion.engine.sample_store import sample_study
+from mammorgb_utils.evaluation import statistics
 from mammorgb_utils.evaluation.fidelity.metrics import NEIGHBOURS, coverage, kid, standardised
 from mammorgb_utils.evaluation.fidelity.texture import texture_features
 from mammorgb_utils.evaluation.sets import REAL, StudySets, overlap_table
-from mammorgb_utils.evaluation.statistics import LEVEL, MIN_PAIRS, emd, equivalence, hodges_lehmann, null_band
 from mammorgb_utils.output import style
 from mammorgb_utils.protocol import Protocol
 
@@ -60,8 +60,8 @@ def sampler_table(drawn: Mapping[tuple[str, int], np.ndarray], reference: np.nda
         One row a choice, `_COLUMNS`: `emd` (of IoU, to the reference) with its band and `p` (labels permuted);
         `hodges_lehmann` (− reference) with interval, `margin` and `equivalence`; `pixel_difference` (mean absolute, of
         equal noise); `kid`, `coverage` (of texture, to real, as `fidelity_table` has them) beside the reference's own;
-        `safe`: equivalent within the margin, and no farther than chance, in IoU alone. With fewer than three usable
-        pairs nothing is safe, and `equivalence` is empty.
+        `safe`: equivalent within the margin, and no farther than chance, in IoU alone, with about as many masks. With
+        fewer than three usable pairs nothing is safe, and `equivalence` is empty.
     """
     for pairs in drawn.values():
         if pairs.shape != reference.shape:
@@ -90,15 +90,17 @@ def _row(iou: pd.Series, reference: pd.Series, protocol: Protocol) -> dict[str, 
     usable, known = iou.dropna().to_numpy(), reference.dropna().to_numpy()
     row = {"n": usable.size, "n_nan": int(iou.isna().sum()), "n_reference": known.size,
            "margin": protocol.equivalence_margin}
-    if min(usable.size, known.size) < MIN_PAIRS:
+    if min(usable.size, known.size) < statistics.MIN_PAIRS:
         return row | {"equivalence": "", "safe": False}
-    band = null_band(usable, known, emd, n_draws=protocol.n_permutations, level=LEVEL, seed=protocol.seed)
-    verdict = equivalence(usable, known, margin=protocol.equivalence_margin, alpha=protocol.alpha)
-    distance = emd(usable, known)
+    band = statistics.null_band(usable, known, statistics.emd, n_draws=protocol.n_permutations, level=statistics.LEVEL,
+                                seed=protocol.seed)
+    verdict = statistics.equivalence(usable, known, margin=protocol.equivalence_margin, alpha=protocol.alpha)
+    distance = statistics.emd(usable, known)
     return row | {"iou_median": np.median(usable), "iou_median_reference": np.median(known), "emd": distance,
                   "band_low": band.low, "band_high": band.high, "p": band.p, "equivalence": verdict,
-                  **hodges_lehmann(usable, known, level=LEVEL).columns("hodges_lehmann"),
-                  "safe": bool(verdict == "equivalent" and distance <= band.high)}
+                  **statistics.hodges_lehmann(usable, known, level=statistics.LEVEL).columns("hodges_lehmann"),
+                  "safe": bool(verdict == "equivalent" and distance <= band.high
+                               and iou.isna().mean() <= reference.isna().mean() + statistics.MOST_LOST)}
 
 
 def safe_from(table: pd.DataFrame) -> pd.DataFrame:

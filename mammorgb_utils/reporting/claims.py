@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from mammorgb_utils.evaluation.statistics import MOST_LOST
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import PROJECT_ROOT, Run, read_table
 from mammorgb_utils.yaml_files import Record, read_record
@@ -37,9 +38,12 @@ class _OfSets(Record):
     table: str
 
     def judge(self, results: Mapping[str, Any], protocol: Protocol) -> Judgement:
-        where = self.model_dump(include={"measure", "statistic"})
-        rows, lacking = _rows(results[self.table], protocol.encodings, **where)
-        return lacking or self.decide(rows, protocol)
+        asked = self.model_dump(include={"measure", "statistic"})
+        rows, lacking = _rows(results[self.table], protocol.encodings, **asked)
+        found, counts = lacking or self.decide(rows, protocol), rows.reindex(columns=["n", "n_nan"], fill_value=0)
+        lost = rows.index[counts["n_nan"] > MOST_LOST * counts.sum(axis=1)]
+        return found if found.verdict != REPRODUCED or lost.empty else found._replace(
+            verdict=UNDERPOWERED, note=f"too many pairs without a value: {', '.join(lost)}")
 
 
 class Equivalence(_OfSets):
@@ -139,7 +143,9 @@ class Consistency(Record):
         observed = _listed(rows.dropna(subset=["score"]), "{set} {score:.2f} [{score_low:.2f}, {score_high:.2f}]")
         if judged := self._on_real_pairs(real.iloc[0], observed) or lacking:
             return judged
-        above, below = (rows["score_low"] >= self.threshold).sum(), (rows["score_high"] < self.threshold).sum()
+        # A set whose sizes vary more scores higher, however little its own views overlap.
+        own = rows["paired_median"] >= real.iloc[0]["paired_median"] - protocol.equivalence_margin
+        above, below = (own & (rows["score_low"] >= self.threshold)).sum(), (rows["score_high"] < self.threshold).sum()
         return Judgement(observed, verdict_of(above >= self.min_sets, len(rows) - below < self.min_sets <= len(rows)))
 
     def _on_real_pairs(self, real: pd.Series, observed: str) -> Judgement | None:

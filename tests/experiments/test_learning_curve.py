@@ -32,7 +32,7 @@ def test_a_curve_goes_from_the_base_to_the_last_step(run):
     curve = curves.learning_curve(run, "sum", progress=False)
     assert sorted(curve["step"].unique()) == [0, 2, 4, 6, 8, 10, 12] and (curve["n"] == 2).all()
     middle = curve[curve["timestep"] == "middle"].set_index("step")
-    single = curve[curve["timestep"].isin(map(str, curves.MIDDLE))].groupby("step")["loss"].mean()
+    single = curve[curve["timestep"].isin(map(str, curves.pairing_gain.MIDDLE))].groupby("step")["loss"].mean()
     np.testing.assert_allclose(middle["loss"], single)
     assert middle["loss"][12] < 0.9 * middle["loss"][0] and curve["gain"].between(-1, 1).all()
     assert middle["fall"][12] == pytest.approx(1 - middle["loss"][12] / middle["loss"][10])

@@ -122,6 +122,10 @@ def test_samplers_and_rates_are_held_against_what_the_study_and_the_paper_chose(
     found = moves(table, "sampler", "shift")
     assert found["ddim, 50 steps", "drawn"] == pytest.approx(-0.03)
     assert found["reference", "drawn"] == pytest.approx(-0.02)
+    paper = PROTOCOL.changed(sampler="ddpm", sampling_steps=1000)  # whose own walk the reference is
+    found_there = moves(open_choices({"samplers": samplers}, summary, paper), "sampler", "shift")
+    assert found_there["ddpm, 1000 steps", "drawn"] == 0 and found_there["ddim, 50 steps", "drawn"] == \
+        pytest.approx(-0.01)
     bars = table.loc[table["field"].isin(["sampler", "learning_rate"]), ["low", "high"]]
     assert bars.isna().all(axis=None), "neither table has an interval of the shift to real"
     assert moves(table, "learning_rate", "shift")["0.0001", "drawn"] == pytest.approx(-0.01)
@@ -193,9 +197,12 @@ def test_splits_by_hand(overlap):
     assert (medians["low"] <= medians["value"]).all() and (medians["value"] <= medians["high"]).all()
     shifts = table[(table["result"] == "shift") & (table["set"] == "sum")].set_index("choice")["value"]
     assert shifts["train"] > shifts["heldout"] and set(table["choice"]) == set(SPLITS)
-    index.loc[7:, "patient"] = "p6"  # who is all of the training pairs: nobody to shuffle them with
-    alone = split_effects(pairs, index, overlap, PROTOCOL)
-    assert set(alone.loc[alone["result"] == "gain", "choice"]) == {"heldout", "all"}
-    assert set(alone["choice"]) == set(SPLITS) and "shift" in set(alone.loc[alone["choice"] == "train", "result"])
+    many = index.copy()
+    many.loc[2:5, "patient"] = "p2"  # who has more than half of the held-out pairs: too few to shuffle them with
+    alone = split_effects(pairs, many, overlap, PROTOCOL)
+    assert set(alone.loc[alone["result"] == "gain", "choice"]) == {"train", "all"}
+    assert set(alone["choice"]) == set(SPLITS) and "shift" in set(alone.loc[alone["choice"] == "heldout", "result"])
+    many.loc[8:, "patient"] = "p7"  # four pairs of two women
+    assert set(split_effects(pairs, many, overlap, PROTOCOL)["choice"]) == {"heldout", "all"}
     few = split_effects(pairs[:8], index.iloc[:8], overlap, PROTOCOL)
     assert set(few["choice"]) == {"heldout", "all"}

@@ -41,6 +41,10 @@ def test_an_equal_sampler_is_safe_and_a_wrong_one_is_not():
 
 
 def test_nothing_is_safe_that_can_not_be_measured():
+    few = REFERENCE.copy()
+    few[:2] = 0.0
+    table = sampler_table({("ddim", 8): few, ("ddim", 50): REFERENCE}, REFERENCE, REAL, PROTOCOL)
+    assert table["n_nan"].tolist() == [2, 0] and table["safe"].tolist() == [False, True]
     table = sampler_table({("ddim", 8): np.zeros_like(REFERENCE)}, REFERENCE, REAL, PROTOCOL)
     assert table.loc[0, ["n", "n_nan", "equivalence", "safe"]].tolist() == [0, 16, "", False]
     with pytest.raises(ValueError, match="draw equal numbers"):

@@ -124,5 +124,11 @@ def test_views_on_two_sides_are_counted_by_patient():
     assert apart.loc["real", "n"] == 6 and apart.loc["real", "count"] == 0.5, "one of two breasts of one patient"
     assert apart.loc["drawn", "n"] == 3 and apart.loc["drawn", "rate"] == pytest.approx(1 / 3)
     assert rates["set"].tolist() == ["real"] * (len(rates) // 2) + ["drawn"] * (len(rates) // 2)
+    halves = as_recorded()[3:6]
+    halves[:, 1] = 0.0  # a view without a breast lies on no side
+    rate = variant_artefacts(OFF, found.with_drawn(halves)).set_index(["set", "artefact"]).loc["drawn", SIDES_DIFFER]
+    assert (rate["n"], rate["n_nan"]) == (0, 3)
+    turned = VariantSets.of(REAL, INDEX, PROTOCOL)
+    assert SIDES_DIFFER not in set(variant_artefacts(OFF, turned)["artefact"]), "mirrored views aren't asked"
     known = rates.dropna(subset=["rate"])  # of views with one outline, no detector says whose it is
     assert rates["variant"].eq("mirror-off").all() and known["rate"].between(known["low"], known["high"]).all()

@@ -20,9 +20,9 @@ PROTOCOL = Protocol()
 ENCODINGS = ("sum", "absdiff", "zero")
 
 
-def effects(verdicts=("equivalent",) * 3):
-    return pd.DataFrame([{"set": name, "measure": "iou", "hodges_lehmann": 0.01, "hodges_lehmann_low": -0.01,
-                          "hodges_lehmann_high": 0.03, "equivalence": verdict}
+def effects(verdicts=("equivalent",) * 3, lost=5):
+    return pd.DataFrame([{"set": name, "measure": "iou", "n": 95, "n_nan": lost, "hodges_lehmann": 0.01,
+                          "hodges_lehmann_low": -0.01, "hodges_lehmann_high": 0.03, "equivalence": verdict}
                          for name, verdict in zip(ENCODINGS, verdicts, strict=True)])
 
 
@@ -40,12 +40,12 @@ def contrasts(low=0.01, high=0.05):
                          for first, second in (("sum", "absdiff"), ("sum", "zero"), ("absdiff", "zero"))])
 
 
-def consistency(intervals=((0.75, 1.0), (0.8, 1.1), (0.2, 0.5)), gain=0.12, nearest=0.80):
-    rows = [{"set": "real", "measure": "iou", "gain": gain, "score": float("nan"), "score_low": float("nan"),
-             "score_high": float("nan"), "over_area": 0.84 - nearest, "over_area_low": 0.83 - nearest,
-             "over_area_high": 0.85 - nearest}]
-    rows += [{"set": name, "measure": "iou", "gain": 0.1, "score": (low + high) / 2, "score_low": low,
-              "score_high": high}
+def consistency(intervals=((0.75, 1.0), (0.8, 1.1), (0.2, 0.5)), gain=0.12, nearest=0.80, own=0.84):
+    rows = [{"set": "real", "measure": "iou", "paired_median": 0.84, "gain": gain, "score": float("nan"),
+             "score_low": float("nan"), "score_high": float("nan"), "over_area": 0.84 - nearest,
+             "over_area_low": 0.83 - nearest, "over_area_high": 0.85 - nearest}]
+    rows += [{"set": name, "measure": "iou", "paired_median": own, "gain": 0.1, "score": (low + high) / 2,
+              "score_low": low, "score_high": high}
              for name, (low, high) in zip(ENCODINGS, intervals, strict=True)]
     return pd.DataFrame(rows)
 
@@ -76,6 +76,14 @@ def test_without_results_nothing_was_run():
     (("equivalent", "inconclusive", "equivalent"), "underpowered")])
 def test_equivalence_criterion(found, expected):
     assert verdict("C1", {"effects": effects(found)}) == expected
+
+
+def test_nothing_is_called_equal_where_many_pairs_lack_a_value():
+    table = evaluate_claims({"effects": effects(lost=6)}, cohort_source="archive", protocol=PROTOCOL).set_index("id")
+    assert table.loc["C1", "verdict"] == "underpowered"
+    assert table.loc["C1", "note"].startswith("too many pairs without a value: sum, absdiff, zero")
+    apart = effects(("beyond margin",) * 3, lost=6)
+    assert verdict("C1", {"effects": apart}) == "not reproduced", "the others are beyond the margin all the same"
 
 
 @pytest.mark.parametrize(("facts", "expected"), [
@@ -111,7 +119,8 @@ def test_one_run_each_is_said():
     ({}, "reproduced"), ({"intervals": ((0.75, 1.0), (0.2, 0.6), (0.2, 0.5))}, "not reproduced"),
     ({"intervals": ((0.75, 1.0), (0.6, 0.9), (0.2, 0.5))}, "underpowered"),
     ({"gain": 0.05}, "not testable on this cohort"), ({"gain": float("nan")}, "not testable on this cohort"),
-    ({"nearest": 0.85}, "not testable on this cohort")])
+    ({"nearest": 0.85}, "not testable on this cohort"),
+    ({"own": 0.80}, "reproduced"), ({"own": 0.78}, "underpowered")])
 def test_consistency_criterion(facts, expected):
     assert verdict("C7", {"consistency": consistency(**facts)}) == expected
 
@@ -192,8 +201,11 @@ def sweep(clipped, diverged=((0, 0), (1, 1)), seeds=(1, 2)):
 
 @pytest.mark.parametrize(("clipped", "diverged", "expected"), [
     (((0.1, 0.2), (0.3, 0.3)), ((0, 0), (1, 1)), "reproduced"),
-    (((0.1, 0.4), (0.3, 0.3)), ((0, 0), (1, 1)), "not reproduced"),
-    (((0.1, 0.2), (0.3, 0.3)), ((0, 0), (0, 0)), "underpowered"),
+    (((0.1, 0.4), (0.3, 0.0)), ((0, 0), (1, 1)), "reproduced"),
+    (((0.1, 0.2), (float("nan"), 0.3)), ((0, 0), (1, 1)), "reproduced"),
+    (((0.1, 0.2), (0.3, 0.3)), ((0, 0), (0, 0)), "reproduced"),
+    (((0.1, 0.4), (0.3, 0.3)), ((0, 0), (0, 0)), "not reproduced"),
+    (((0.1, 0.3), (0.3, 0.3)), ((0, 0), (0, 0)), "underpowered"),
     (((0.1, 0.2), (0.3, 0.3)), ((1, 0), (0, 1)), "not reproduced")])
 def test_learning_rates_are_judged_at_every_seed(clipped, diverged, expected):
     swept = learning_rate_claim(sweep(clipped, diverged), "epsilon")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mammorgb_utils.data.pairs import HELDOUT
+from mammorgb_utils.evaluation import statistics
 from mammorgb_utils.evaluation.anatomy import matching
 from mammorgb_utils.evaluation.anatomy.agreement import MEASURES, disagreement, usual_differences, with_masks
 from mammorgb_utils.evaluation.artefacts import ANY
@@ -19,16 +20,6 @@ from mammorgb_utils.evaluation.controls.degrade import TO_TRAINING, Part
 from mammorgb_utils.evaluation.fidelity import DISTANCES, METRICS, flag_threshold
 from mammorgb_utils.evaluation.fidelity.metrics import MIN_SUBSET, real_halves, standardised, synthetic_halves
 from mammorgb_utils.evaluation.overlap import plausible
-from mammorgb_utils.evaluation.statistics import (
-    LEVEL,
-    MIN_PAIRS,
-    UNKNOWN,
-    emd,
-    ks,
-    mann_whitney,
-    null_band,
-    rate_row,
-)
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.streams import Stream, generator
 
@@ -85,13 +76,13 @@ class Reference:
 
 def _overlap(own: Part, real: Reference) -> dict[str, float]:
     values = [part.rows.dropna(subset="iou") for part in (own, real.part)]
-    if min(part["patient"].nunique() for part in values) < MIN_PAIRS:
+    if min(part["patient"].nunique() for part in values) < statistics.MIN_PAIRS:
         return dict.fromkeys(("emd", "ks", "iou_shift"), np.nan)
     (x, y), groups = (part["iou"].to_numpy() for part in values), np.concatenate([part["patient"] for part in values])
-    options = {"n_draws": PERMUTATIONS, "level": LEVEL, "seed": real.seed, "groups": groups}
-    return {"emd": null_band(x, y, emd, **options).p < real.protocol.alpha,
-            "ks": null_band(x, y, ks, **options).p < real.protocol.alpha,
-            "iou_shift": mann_whitney(x, y, groups=groups) < real.protocol.alpha}
+    options = {"n_draws": PERMUTATIONS, "level": statistics.LEVEL, "seed": real.seed, "groups": groups}
+    return {"emd": statistics.null_band(x, y, statistics.emd, **options).p < real.protocol.alpha,
+            "ks": statistics.null_band(x, y, statistics.ks, **options).p < real.protocol.alpha,
+            "iou_shift": statistics.mann_whitney(x, y, groups=groups) < real.protocol.alpha}
 
 
 def _rates(own: Part, real: Reference) -> dict[str, float]:
@@ -99,7 +90,7 @@ def _rates(own: Part, real: Reference) -> dict[str, float]:
     found, rows = {}, (own.rows, real.part.rows)
     for measure, flags in (("plausible", [plausible(part, real.part.rows) for part in rows]),
                            (ANY, [part[ANY] for part in rows])):
-        difference = rate_difference(*(rate_row(flag, groups=part["patient"].to_numpy())
+        difference = rate_difference(*(statistics.rate_row(flag, groups=part["patient"].to_numpy())
                                        for flag, part in zip(flags, rows, strict=True)))
         found[measure] = difference["low"] > 0.0 or difference["high"] < 0.0
     return found
@@ -109,7 +100,7 @@ def _gains(part: Part, real: Reference) -> dict[str, tuple[float, np.ndarray]]:
     """What pairing adds, to overlap and to the agreement of each measure of anatomy, with its bootstrap draws."""
     rows, seed = part.rows, 2 * real.seed + (part is real.part)
     counts = rows.loc[part.masks.found, "patient"].value_counts()
-    if counts.sum() < MIN_PAIRS or 2 * counts.max() > counts.sum():
+    if counts.sum() < statistics.MIN_PAIRS or 2 * counts.max() > counts.sum():
         return {}  # nothing to shuffle with
     rng = generator(seed, Stream.CONTROLS, 4)
     known, partner = strangers(part.masks.found, SHUFFLES, rng, patients=rows["patient"])
@@ -123,7 +114,8 @@ def _gains(part: Part, real: Reference) -> dict[str, tuple[float, np.ndarray]]:
     tables |= {name: (rows[["pair", "patient"]].assign(value=paired), others.assign(value=other))
                for name, (paired, other) in compared.items()}
     return {name: pairing_gain(*both, n_bootstrap=real.protocol.n_bootstrap, seed=seed, measure="value")
-            for name, both in tables.items() if all(table["value"].notna().sum() >= MIN_PAIRS for table in both)}
+            for name, both in tables.items()
+            if all(table["value"].notna().sum() >= statistics.MIN_PAIRS for table in both)}
 
 
 def _pairing(own: Part, real: Reference) -> dict[str, float]:
@@ -131,7 +123,7 @@ def _pairing(own: Part, real: Reference) -> dict[str, float]:
     found, gains = {}, _gains(own, real)
     for name in ("consistency", *MEASURES):
         known = name in gains and name in real.gains
-        score = score_of_gains(gains[name], real.gains[name]) if known else UNKNOWN
+        score = score_of_gains(gains[name], real.gains[name]) if known else statistics.UNKNOWN
         found[name] = np.nan if np.isnan(score.high) else score.high < 1.0
     return found
 

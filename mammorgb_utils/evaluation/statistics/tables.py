@@ -19,6 +19,7 @@ CANDIDATE = "candidate"  # pairs from elsewhere that are scored like an encoding
 MEASURES = ("iou", "iou_no_muscle", "dsc", "dsc_no_muscle")
 PRIMARY = "iou"  # its EMD to real and its contrasts are under Holm; every other measure is exploratory
 STATISTICS = {"emd": emd, "ks": ks}
+MOST_LOST = 0.05  # of a set's pairs that may lack a value where the rest are called equal to real ones
 MIN_PAIRS = 3  # patients with a usable pair in each set, below which a row stays empty
 TOO_FEW = f"fewer than {MIN_PAIRS} usable pairs in a set"  # of different patients
 MIN_POWER = 0.80  # a test below it prints *underpowered*
@@ -122,12 +123,12 @@ def _distance_row(overlap: pd.DataFrame, name: str, measure: str, label: str, pr
     n_drawn = max(1, min(own.values.size, len(np.unique(real.patients)) // 2))
     floor = distances.noise_floor(real.values, n_drawn, statistic, groups=real.patients, **options)
     row |= dict(zip(_BAND_COLUMNS, (statistic(own.values, real.values), *band, *floor), strict=True))
-    return row | (_power(overlap, measure, row["n"], row["n_real"], protocol) if label == "ks" else
-                  {"power": np.nan, "note": ""})
+    patients = [len(np.unique(sample.patients)) for sample in (own, real)]
+    return row | (_power(overlap, measure, *patients, protocol) if label == "ks" else {"power": np.nan, "note": ""})
 
 
 def _power(overlap: pd.DataFrame, measure: str, n: int, n_real: int, protocol: Protocol) -> dict[str, object]:
-    """Power of KS against a shift of the margin; of DSC, that of the IoU it repeats."""
+    """Power of KS with so many patients against a shift of the margin; of DSC, that of the IoU it repeats."""
     spread = np.std(_usable(overlap, "real", measure.replace("dsc", "iou"))[0].values, ddof=1)
     power = 1.0 if spread == 0.0 else distances.ks_power(n, n_real, protocol.equivalence_margin / spread,
                                                          alpha=protocol.alpha, seed=protocol.seed)

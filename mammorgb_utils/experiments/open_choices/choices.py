@@ -16,17 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import brunnermunzel, ks_2samp, ttest_ind
 
+from mammorgb_utils.evaluation import statistics
 from mammorgb_utils.evaluation.consistency import pairing_gain
 from mammorgb_utils.evaluation.sets import StudySets, overlap_table, shuffled_table
-from mammorgb_utils.evaluation.statistics import (
-    MIN_PAIRS,
-    Sample,
-    hodges_lehmann,
-    mann_whitney,
-    median_draws,
-    patient_of,
-    sets_in,
-)
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import read_table
 from mammorgb_utils.streams import Stream, generator
@@ -53,10 +45,11 @@ COLUMNS = ("field", "open", "choice", "study_choice", "result", "set", "value", 
            "source")
 # The study's choice where it isn't a protocol field of the same name.
 _STUDY = {"images_or_pairs": "the cohort's own number", "contrast_test": "Mann–Whitney", "third_channel": "zero"}
+REFERENCE_STEPS = 1000  # of DDPM in A6
 MAX_PAIRS = 500  # of a split that are masked; medians to about 0.005 of IoU
 SPLITS = ("heldout", "train", "all")  # `real_split`
 TESTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "Mann–Whitney": mann_whitney,
+    "Mann–Whitney": statistics.mann_whitney,
     "Kolmogorov–Smirnov": lambda x, y: float(ks_2samp(x, y).pvalue),
     "Welch's t": lambda x, y: float(ttest_ind(x, y, equal_var=False).pvalue),
     "Brunner–Munzel": lambda x, y: float(brunnermunzel(x, y).pvalue),
@@ -92,7 +85,7 @@ def open_choices(tables: Mapping[str, pd.DataFrame], summary: pd.DataFrame, prot
         them); `against` (the choice compared with: the study's, for the learning rate the paper's), `moved_by` (value
         − that of `against`); `source` (a table's name).
     """
-    study = _Study(sets_in(summary, protocol), protocol, summary.set_index("set").loc["real", "iou_median"])
+    study = _Study(statistics.sets_in(summary, protocol), protocol, summary.set_index("set").loc["real", "iou_median"])
     found = [rows for name, read in _READERS.items() if name in tables for rows in read(tables[name], study)]
     seen = {field for rows in found for field in rows["field"]}
     why = {field: _UNTOLD.get(field, f"{_TOLD_BY.get(field, 'A8')} would tell") for field in FIELDS}
@@ -167,8 +160,9 @@ def _by_sampler(table: pd.DataFrame, study: _Study) -> Iterable[pd.DataFrame]:
     table = table.assign(shift=table["iou_median"] - study.real_median)
     name, spacing = table["sampler"].str.partition(" ")[0], table["sampler"].str.partition(" ")[2]
     usual, result = table[spacing == ""], ("shift", "drawn", "shift")
-    yield _rows(table.head(1).assign(shift=table["iou_median_reference"] - study.real_median), "sampler", "reference",
-                "samplers", result)
+    known = study_choice("sampler", study.protocol)  # where the study itself walks every step, it is the reference
+    yield _rows(table.head(1).assign(shift=table["iou_median_reference"] - study.real_median), "sampler",
+                known if known == f"ddpm, {REFERENCE_STEPS} steps" else "reference", "samplers", result)
     yield _rows(usual, "sampler", usual["sampler"] + ", " + usual["steps"].map("{:.0f} steps".format), "samplers",
                 result)
     own = name.eq(study.protocol.sampler) & table["steps"].eq(study.protocol.sampling_steps)
@@ -232,7 +226,7 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
         places = np.flatnonzero(index["split"] == split) if split != "all" else np.arange(len(index))
         rng = generator(protocol.seed, Stream.SPLIT_SAMPLE)
         places = np.sort(rng.choice(places, min(len(places), MAX_PAIRS), replace=False))
-        if len(places) >= MIN_PAIRS:
+        if index["patient"].iloc[places].nunique() >= statistics.MIN_PAIRS:
             sets = StudySets.of({split: (pairs[places], index.iloc[places])}, protocol)
             rows += [(split, *row) for row in _split_rows(sets, overlap)]
     return pd.DataFrame(rows, columns=["choice", "result", "set", "value", "low", "high"])
@@ -241,20 +235,20 @@ def split_effects(pairs: np.ndarray, index: pd.DataFrame, overlap: pd.DataFrame,
 def _split_rows(sets: StudySets, overlap: pd.DataFrame) -> Iterator[tuple]:
     protocol, real = sets.protocol, overlap_table(sets)
     known = real[real["iou"].notna()]
-    if len(known) < MIN_PAIRS:
+    if known["patient"].nunique() < statistics.MIN_PAIRS:
         return
-    sample = Sample(known["iou"].to_numpy(float), patient_of(known))
-    medians = median_draws(sample, protocol.n_bootstrap, generator(protocol.seed, Stream.CHOICE_MEDIANS))
+    sample = statistics.Sample(known["iou"].to_numpy(float), statistics.patient_of(known))
+    medians = statistics.median_draws(sample, protocol.n_bootstrap, generator(protocol.seed, Stream.CHOICE_MEDIANS))
     yield "real_median", "real", known["iou"].median(), *np.nanquantile(medians, [0.025, 0.975])
     if 2 * real["patient"].value_counts().max() <= len(real):  # else there is no derangement
         gain, gains = pairing_gain(real, shuffled_table(sets), n_bootstrap=protocol.n_bootstrap,
                                    seed=protocol.seed + Stream.CHOICE_GAINS)
         yield "gain", "real", gain, *np.nanquantile(gains, [0.025, 0.975])
-    for name in sets_in(overlap, protocol):
+    for name in statistics.sets_in(overlap, protocol):
         drawn = overlap.loc[(overlap["set"] == name) & overlap["iou"].notna()]
-        if len(drawn) >= MIN_PAIRS:
-            groups = np.concatenate([patient_of(drawn), patient_of(known)])
-            yield "shift", name, *hodges_lehmann(drawn["iou"], known["iou"], groups=groups)
+        if len(drawn) >= statistics.MIN_PAIRS:
+            groups = np.concatenate([statistics.patient_of(drawn), statistics.patient_of(known)])
+            yield "shift", name, *statistics.hodges_lehmann(drawn["iou"], known["iou"], groups=groups)
 
 
 def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -266,6 +260,6 @@ def contrast_tests(overlap: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """
     values = {name: rows["iou"].dropna().to_numpy(float) for name, rows in overlap.groupby("set")}
     rows = [(name, "p", f"{first} − {second}", test(values[first], values[second])
-             if min(values[first].size, values[second].size) >= MIN_PAIRS else np.nan)
-            for first, second in combinations(sets_in(overlap, protocol), 2) for name, test in TESTS.items()]
+             if min(values[first].size, values[second].size) >= statistics.MIN_PAIRS else np.nan)
+            for first, second in combinations(statistics.sets_in(overlap, protocol), 2) for name, test in TESTS.items()]
     return pd.DataFrame(rows, columns=["choice", "result", "set", "value"])

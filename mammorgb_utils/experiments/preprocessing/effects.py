@@ -103,7 +103,7 @@ def variant_effect(variant: Variant, measured: VariantSets, protocol: Protocol) 
            "n": len(known), "n_real_nan": len(own) - len(known_real), "n_nan": len(theirs) - len(known),
            "real_median": known_real["iou"].median(), "synthetic_median": known["iou"].median(),
            "plausible": theirs["plausible"].mean()}
-    if min(len(known), len(known_real)) >= MIN_PAIRS:
+    if min(known["patient"].nunique(), known_real["patient"].nunique()) >= MIN_PAIRS:
         shift = hodges_lehmann(known["iou"], known_real["iou"],
                                groups=np.concatenate([patient_of(known), patient_of(known_real)]))
         row |= _consistency(own, theirs, shuffled_table(measured.sets), protocol) | shift.columns("shift")
@@ -120,11 +120,13 @@ def variant_artefacts(variant: Variant, measured: VariantSets) -> pd.DataFrame:
 
     Returns:
         One row a set (`real`, `drawn`) and artefact: `variant`, `set`, `artefact`, and the columns of
-        `artefact_rates`; `SIDES_DIFFER` last, which only a variant without mirroring can show.
+        `artefact_rates`; of a variant without mirroring `SIDES_DIFFER` last.
     """
-    apart = [{"set": name, "artefact": SIDES_DIFFER, "n_nan": 0}
-             | rate_row(on_right[:, 0] != on_right[:, 1], groups=measured.sets.patients[name])
-             for name, on_right in measured.on_right.items()]
+    apart, sets = [], measured.sets
+    for name, on_right in () if sets.protocol.mirror else measured.on_right.items():
+        known = sets.masks[name].found  # an empty view has no side
+        apart.append({"set": name, "artefact": SIDES_DIFFER, "n_nan": int((~known).sum())} | rate_row(
+            (on_right[:, 0] != on_right[:, 1])[known], groups=np.asarray(sets.patients[name])[known]))
     rates = pd.concat([artefact_rates(measured.sets.rows(artefact_flags)), pd.DataFrame(apart)], ignore_index=True)
     rates = rates.sort_values("set", key=lambda column: column != REAL, kind="stable", ignore_index=True)
     return rates.assign(variant=variant.name)[["variant", *rates.columns]]

@@ -13,17 +13,7 @@ from sklearn.isotonic import isotonic_regression
 from mammorgb_utils.data.pairs import HELDOUT
 from mammorgb_utils.evaluation.statistics import LEVEL, benjamini_hochberg, holm
 from mammorgb_utils.evaluation.statistics.tables import MIN_POWER
-from mammorgb_utils.experiments.utility.arms import (
-    CNN,
-    DUPLICATED,
-    MORE,
-    REAL,
-    SHUFFLED,
-    SOURCE,
-    SYNTHETIC,
-    Cell,
-    asked_items,
-)
+from mammorgb_utils.experiments.utility import arms
 from mammorgb_utils.experiments.utility.cells import Scores
 from mammorgb_utils.experiments.utility.estimates import Estimate, area_draws, estimate, item_weights
 from mammorgb_utils.experiments.utility.planning import power
@@ -36,7 +26,7 @@ Key = tuple[str, str, str, str, int, int]  # a cell without its seed
 GAIN, LOSS, EQUIVALENT, UNDERPOWERED, INCONCLUSIVE = "gain", "loss", "equivalent", "underpowered", "inconclusive"
 MATCHED = "matched"  # by a control, which does surely as well but for less than the margin
 FLAT = "the curve of real pairs doesn't surely rise"
-PRIMARY = PAIRING, CNN  # the one question that the answer rests on: every cohort can be asked it
+PRIMARY = PAIRING, arms.CNN  # the one question that the answer rests on: every cohort can be asked it
 _KEYS = ["task", "learner", "arm", "set", "n", "added"]
 _CONTRAST_COLUMNS = (*_KEYS, "family", "seeds", "patients", "difference", "difference_low", "difference_high",
                      "control", "lead", "lead_low", "lead_high", "se_patients", "sd_seeds", "p", "p_holm", "p_bh",
@@ -61,21 +51,22 @@ class Areas:
 
     def over_real(self, key: Key) -> Estimate:
         """The mean difference to the real arm with the same patients to learn from."""
-        return self.over(key, (*key[:2], REAL, "", key[4], 0))
+        return self.over(key, (*key[:2], arms.REAL, "", key[4], 0))
 
     def over_controls(self, key: Key) -> dict[str, Estimate]:
         """Of synthetic pairs as they are the lead over what adds as many and should teach nothing: the same real pairs
         repeated and, for pairing, the same synthetic ones with their views shuffled."""
-        others = {DUPLICATED: (*key[:2], DUPLICATED, "", *key[4:]), SHUFFLED: (*key[:2], SHUFFLED, *key[3:])}
+        others = {arms.DUPLICATED: (*key[:2], arms.DUPLICATED, "", *key[4:]),
+                  arms.SHUFFLED: (*key[:2], arms.SHUFFLED, *key[3:])}
         return {arm: self.over(key, other) for arm, other in others.items()
-                if key[2] == SYNTHETIC and other in self.draws}
+                if key[2] == arms.SYNTHETIC and other in self.draws}
 
 
-def measured_areas(pool: Pool, tasks: Sequence[Task], scores: Mapping[Cell, Scores], protocol: Protocol) -> Areas:
+def measured_areas(pool: Pool, tasks: Sequence[Task], scores: Mapping[arms.Cell, Scores], protocol: Protocol) -> Areas:
     """Every cell's area and its draws; all cells of a task meet the same draws of the same held-out patients."""
     draws, patients = {}, {}
     for task in tasks:
-        items = asked_items(pool, task, Cell(task.name, "", REAL, "", 0, 0, 0))[HELDOUT]
+        items = arms.asked_items(pool, task, arms.Cell(task.name, "", arms.REAL, "", 0, 0, 0))[HELDOUT]
         weights, patients[task.name] = item_weights(pool, items, n_bootstrap=protocol.n_bootstrap, seed=protocol.seed)
         mine = sorted((cell for cell in scores if cell.task == task.name), key=lambda cell: cell[:-1])
         for key, cells in groupby(mine, key=lambda cell: cell[:-1]):
@@ -83,7 +74,7 @@ def measured_areas(pool: Pool, tasks: Sequence[Task], scores: Mapping[Cell, Scor
     return Areas(draws, patients)
 
 
-def area_table(areas: Areas, cells: Sequence[Cell], protocol: Protocol) -> pd.DataFrame:
+def area_table(areas: Areas, cells: Sequence[arms.Cell], protocol: Protocol) -> pd.DataFrame:
     """The area under the ROC curve of every arm, and what its gain is worth in real patients.
 
     Returns:
@@ -92,7 +83,7 @@ def area_table(areas: Areas, cells: Sequence[Cell], protocol: Protocol) -> pd.Da
         patients with which real pairs alone reach that area, on a rising learning curve) with its bounds,
         `worth` ((equivalent − n) / added: real patients that one added pair saves), `note`.
     """
-    keys, rows = dict.fromkeys(cell[:-1] for cell in cells if cell.task != SOURCE), []
+    keys, rows = dict.fromkeys(cell[:-1] for cell in cells if cell.task != arms.SOURCE), []
     curves = {where: _Curve.of(areas, *where, protocol) for where in dict.fromkeys(key[:2] for key in keys)}
     for key in keys:
         found = areas.of(key)
@@ -115,7 +106,7 @@ class _Curve:
     @classmethod
     def of(cls, areas: Areas, task: str, learner: str, protocol: Protocol) -> _Curve:
         known = {key[4] + key[5]: draws for key, draws in areas.draws.items()
-                 if key[:2] == (task, learner) and key[2] in (REAL, MORE)}
+                 if key[:2] == (task, learner) and key[2] in (arms.REAL, arms.MORE)}
         numbers = np.array(sorted(known))
         trainings, columns = known[numbers[0]].shape
         rng = generator(protocol.seed, Stream.UTILITY_BOOTSTRAP, 1)
@@ -144,7 +135,7 @@ def _means(draws: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     return np.concatenate([[draws[:, 0].mean()], np.take_along_axis(draws[:, 1:].T, seeds, axis=1).mean(axis=1)])
 
 
-def contrast_table(areas: Areas, cells: Sequence[Cell], protocol: Protocol, *, margin: float) -> pd.DataFrame:
+def contrast_table(areas: Areas, cells: Sequence[arms.Cell], protocol: Protocol, *, margin: float) -> pd.DataFrame:
     """Every arm against real pairs alone, and synthetic pairs as they are against their controls, too.
 
     Args:
@@ -161,10 +152,10 @@ def contrast_table(areas: Areas, cells: Sequence[Cell], protocol: Protocol, *, m
         surely below the margin), else `underpowered` where power is below 80 %, else `inconclusive`.
     """
     rows = []
-    for key in dict.fromkeys(cell[:-1] for cell in cells if cell.task != SOURCE and cell.arm != REAL):
+    for key in dict.fromkeys(cell[:-1] for cell in cells if cell.task != arms.SOURCE and cell.arm != arms.REAL):
         found, controls = areas.over_real(key), areas.over_controls(key)
         rows.append(dict(zip(_KEYS, key, strict=True)) | found.interval().columns("difference") | {
-            "family": "primary" if key[:3] == (*PRIMARY, SYNTHETIC) else "exploratory", "seeds": found.seeds,
+            "family": "primary" if key[:3] == (*PRIMARY, arms.SYNTHETIC) else "exploratory", "seeds": found.seeds,
             "patients": found.patients, "p": found.p(), "inner": found.interval(1.0 - 2.0 * protocol.alpha),
             **{name: max(getattr(one, name) for one in (found, *controls.values()))
                for name in ("se_patients", "sd_seeds")}, **_lead(found, controls, protocol.alpha)})

@@ -89,6 +89,14 @@ def test_a_cell_without_power_says_so(overlap):
     assert (table.loc[table["statistic"] == "ks", "note"] == "underpowered").all()
 
 
+def test_two_breasts_of_a_woman_give_no_power_of_their_own(overlap):
+    twice = overlap.assign(patient=overlap["patient"].where(overlap["set"] != "real",
+                                                            "W" + (overlap.groupby("set").cumcount() // 2).astype(str)))
+    one, two = (distance_table(table, PROTOCOL).set_index(["set", "measure", "statistic"]).loc[("zero", "iou", "ks")]
+                for table in (overlap, twice))
+    assert two["n_real"] == one["n_real"] == 90 and two["value"] == one["value"] and two["power"] < one["power"]
+
+
 def test_too_few_pairs_leave_a_row_empty_with_its_reason(overlap):
     broken = overlap.copy()
     broken.loc[broken["set"] == "zero", ["iou", "iou_no_muscle", "dsc", "dsc_no_muscle"]] = np.nan
