@@ -49,7 +49,8 @@ def test_a_contrast_of_fewer_runs_than_its_encodings_have_is_underpowered():
 
 
 def consistency(**real):
-    facts = {"measure": "iou", "paired_median": 0.84, "gain": 0.12, "over_area": 0.04, "over_area_low": 0.03, "over_area_high": 0.05}
+    facts = {"measure": "iou", "paired_median": 0.84, "gain": 0.12, "over_area": 0.04, "over_area_low": 0.03,
+             "over_area_high": 0.05}
     rows = [facts | {"set": name, "score": 0.9, "score_low": 0.8, "score_high": 1.0} for name in PROTOCOL.encodings]
     return pd.DataFrame([facts | {"set": "real"} | real, *rows])
 
