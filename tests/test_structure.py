@@ -17,7 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = ["yaml_files", "protocol", "streams", "runs", "data", "diffusion", "output", "evaluation", "experiments",
          "reporting", "progress", "scheduling", "notebooks", "beforehand", "commands", "cli"]
 MODULES = sorted((ROOT / "mammorgb_utils").rglob("*.py"))
-LIMITS = {"library": (162, 23_608), "core": (10, 1_450), "walk": (32, 5_445)}  # modules and lines, see house.py
+LIMITS = {"library": (162, 23_606), "core": (10, 1_450), "walk": (32, 5_445)}  # modules and lines, see house.py
 
 
 def room(dotted: str) -> str:
