@@ -188,7 +188,7 @@ def learning_rate_claim(runs: pd.DataFrame, prediction_type: str) -> dict[str, s
     if prediction_type != "epsilon":
         return Judgement(observed, NOT_TESTABLE, "the claim speaks of a base that predicts the noise; this one's "
                                                  f"prediction type is {prediction_type}")._asdict()
-    # A run that diverged says nothing by the few steps that it did.
+    # Divergence first: a run that ended early has few steps to be clipped in.
     more, clipped = (slow[name].astype(float) - fast[name].astype(float) for name in ("diverged", "clipped"))
     more = more.where(more != 0, clipped)
     return Judgement(observed, verdict_of((more < 0).all(), (more > 0).any()))._asdict()
