@@ -12,11 +12,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from nbformat import v4
 from packaging.specifiers import SpecifierSet
 
-from benchmarks import fresh_machine, same_study
+from benchmarks import beside_published, fresh_machine, same_study
 from mammorgb_utils import notebooks, scheduling
 from mammorgb_utils.cli import main
 from mammorgb_utils.output import pictures
@@ -181,3 +182,21 @@ def test_what_a_study_made_elsewhere_has_otherwise_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="holds no pairs yet"):
         same_study.digests(Run(tmp_path / "empty", Protocol(), tmp_path / "manifest.csv"))
+
+
+def test_results_of_another_training_stand_beside_the_published_ones(tmp_path):
+    published = beside_published.values(PROJECT_ROOT / "figures")
+    assert set(published["figure"]) == set(beside_published.FIGURES)
+    assert set(Protocol().encodings) <= set(published["set"]) and not published.duplicated(["figure", "set"]).any()
+    for name in ("effects", "learning"):
+        shutil.copy(PROJECT_ROOT / "figures" / f"{name}.csv", tmp_path)
+    moved = pd.read_csv(tmp_path / "effects.csv").query("set == 'sum'")
+    moved.loc[moved["measure"] == "iou", ["hodges_lehmann", "hodges_lehmann_low", "hodges_lehmann_high"]] += 0.1
+    moved.to_csv(tmp_path / "effects.csv", index=False)
+    found = beside_published.compared(published, beside_published.values(tmp_path)).set_index(["figure", "set"])
+    shift = found.loc[("shift of IoU from real", "sum")]
+    assert shift["here"] - shift["published"] == pytest.approx(0.1) and shift["apart"] is True
+    ends = found.loc["held-out loss, middle timesteps"]
+    curve = pd.read_csv(tmp_path / "learning.csv").query("timestep == 'middle'")
+    assert (ends["here"] == curve.groupby("encoding")["loss"].last().reindex(ends.index)).all() \
+        and ends["apart"].isna().all(), "of a curve, where it ends, and no interval"
