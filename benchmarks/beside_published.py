@@ -46,7 +46,8 @@ def _rows(name: str, table: pd.DataFrame, rows: dict[str, object], columns: tupl
     for column, value in rows.items():
         table = table[table[column] == value]
     for _, row in table.drop_duplicates("set", keep="last").iterrows():  # of a curve, where it ends
-        yield {"figure": name, "set": row["set"]} | dict(zip(("value", "low", "high"), row[list(columns)], strict=False))
+        found = dict(zip(("value", "low", "high"), row[list(columns)], strict=False))
+        yield {"figure": name, "set": row["set"]} | found
 
 
 def compared(published: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:

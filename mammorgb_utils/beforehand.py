@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import safe_open
 
 from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
 from mammorgb_utils.data.preprocess import load_reference_cdf
@@ -15,7 +17,8 @@ from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import RunError
 
 _LEAST = 3  # pairs of a set, and patients, below which no test says anything
-_COPIES = 6  # of a base's weights that a training keeps: model, average, and a checkpoint with the optimiser's moments
+_CHECKPOINT = 4  # times a base's weights in fp32: weights, average and two moments
+_COPIES = _CHECKPOINT + 6  # that a training leaves: also its model and five on the way
 _GB = 1e9
 
 
@@ -52,7 +55,8 @@ def _faults(protocol: Protocol, manifest: pd.DataFrame | None, root: Path) -> It
         from mammorgb_utils.diffusion.engine.base import base_weights  # torch takes seconds
 
         try:
-            weights = base_weights(protocol.base_model, protocol.image_size).stat().st_size
+            with safe_open(base_weights(protocol.base_model, protocol.image_size), framework="numpy") as stored:
+                weights = 4 * sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())
         except (ValueError, OSError) as error:
             yield str(error)
     yield from _too_large(protocol, n_pairs, weights, root)
@@ -98,9 +102,11 @@ def _unlearnable(index: pd.DataFrame) -> Iterator[str]:
 
 def _too_large(protocol: Protocol, n_pairs: int, weights: int, root: Path) -> Iterator[str]:
     """A study that the disk hasn't room for, as far as it isn't there already."""
-    view, sets = 4 * protocol.image_size ** 2, len(protocol.encodings)
-    needed = sets * _COPIES * weights
-    needed += 0 if (root / "pairs" / "pairs.npy").is_file() else (2 * n_pairs + 3 * sets * protocol.n_synthetic) * view
+    view, names = 4 * protocol.image_size ** 2, protocol.encodings
+    missing = sum(not (root / "samples" / name / "pairs.npy").is_file() for name in names)
+    views = 3 * missing * protocol.n_synthetic  # below: pairs lie there twice while they are written
+    views += 0 if (root / "pairs" / "pairs.npy").is_file() else 4 * n_pairs
+    needed = (len(names) * _COPIES + _CHECKPOINT) * weights + views * view
     existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if needed > free:

@@ -98,7 +98,7 @@ def phantom(options: argparse.Namespace) -> None:
 
     protocol = Protocol.load(options.profile)
     changes = {"phantom_pairs": options.pairs, "phantom_seed": options.seed}
-    protocol = protocol.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    protocol = protocol.changed(**{key: value for key, value in changes.items() if value is not None})
     manifest = write_study_cohort(protocol, options.out, options.manifest, overwrite=options.overwrite)
     print(f"{manifest}")
 

@@ -69,6 +69,8 @@ def execute_notebook(name: str, output: Path, parameters: dict[str, Any]) -> Non
         raise NotebookError(f"{name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
                             f"The cells up to there: {failed.name}") from None
     except RuntimeError as error:  # the kernel died: killed, or out of memory
+        if failed.is_file():
+            _without_folders(failed)
         raise NotebookError(f"{name}: its kernel stopped ({error}); is there enough memory?") from None
     _without_folders(failed)
     os.replace(failed, output)

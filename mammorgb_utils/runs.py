@@ -97,7 +97,7 @@ class Run:
             raise RunError(f"runs/{name} holds no study; there are: {', '.join(known) or 'none yet'} (--run NAME)")
         try:
             recorded = json.loads(file.read_text(encoding="utf-8"))
-            return cls(root, Protocol(**recorded["protocol"]), root / "manifest")
+            return cls(root, Protocol(**Protocol.completed(recorded["protocol"])), root / "manifest")
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{_relative(file)} is damaged or of another version of this code; make the study anew, "
                            "or use the code of its commit") from error
@@ -239,8 +239,8 @@ def exclusive(folder: Path, wait: float = 5) -> Iterator[None]:
         with filelock.FileLock(folder / ".lock", timeout=wait):
             yield
     except filelock.Timeout:
-        raise RunError(f"{_relative(folder)} is in use by another process; wait for it, or choose another "
-                       "RUN=…") from None
+        raise RunError(f"{_relative(folder)} is in use by another process; wait for it, or name another "
+                       "folder (of a study: RUN=…)") from None
 
 
 def sha256(path: Path) -> str:

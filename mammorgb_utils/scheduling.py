@@ -86,6 +86,7 @@ def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets:
     What it and the cells print goes to the run's log, and to whoever hands options to it.
     """
     _require_idle(run.root)
+    begun = time.time()
     cores = options.cores or os.cpu_count() or 1
     base = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT_ROOT / "Snakefile"),
             "--directory", str(run.root), "--cores", str(cores),
@@ -102,7 +103,7 @@ def run_snakemake(run: Run, options: argparse.Namespace, manifest: str, targets:
         failed = _run_group([*base, "--rerun-incomplete", "--rerun-triggers", "params", "input", "--quiet", "host",
                              "reason", *asked], mark, log=None if own else log, meanwhile=watch.look)
     if failed:
-        raise RunError(f"{_last_error(run.root)}\nMend it and repeat the command, which continues there")
+        raise RunError(f"{_last_error(run.root, begun)}\nMend it and repeat the command, which continues there")
 
 
 def _require_idle(root: Path) -> None:
@@ -140,11 +141,12 @@ def _run_group(command: list[str], mark: int, *, log: IO[bytes] | None = None,
                 break
 
 
-def _last_error(root: Path) -> str:
-    """What went wrong, from the notebook that failed last or from the log, as Snakemake's own lines hide it."""
+def _last_error(root: Path, begun: float) -> str:
+    """What went wrong since then, from the notebook that failed last or from the log: Snakemake's own lines hide it."""
     import nbformat
 
-    copies = sorted((root / "notebooks").glob("*.failed.ipynb"), key=lambda path: path.stat().st_mtime)
+    failed = ((path.stat().st_mtime, path) for path in (root / "notebooks").glob("*.failed.ipynb"))
+    copies = [path for moment, path in sorted(failed) if moment >= begun]
     errors = [output for path in copies[-1:] for cell in nbformat.read(path, as_version=4).cells
               for output in cell.get("outputs", ()) if output.output_type == "error"]
     if not errors:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mammorgb_utils.beforehand import require_feasible
+from mammorgb_utils.diffusion.engine.base import load_base
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import RunError
 
@@ -71,6 +72,20 @@ def test_phantoms_that_are_still_to_be_made_are_counted_by_the_profile(tmp_path)
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "free")(10**6))
     assert "the disk of runs/ has 0.0 GB free, and pairs, models and samples take about" in faults(tmp_path)
+
+
+def test_weights_stored_in_half_precision_count_as_they_are_trained(tmp_path, monkeypatch):
+    unet, _ = load_base(SMOKE.base_model, SMOKE.image_size)
+    weights = 4 * sum(weight.numel() for weight in unet.parameters())
+    least = (10 * len(SMOKE.encodings) + 4) * weights  # checkpoint, model and five more of each, one being written
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "free")(least))
+    assert "free, and pairs, models and samples take about" in faults(tmp_path)
+    for name in SMOKE.encodings:
+        (tmp_path / "runs" / "r" / "samples" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "r" / "samples" / name / "pairs.npy").touch()
+    (tmp_path / "runs" / "r" / "pairs").mkdir()
+    (tmp_path / "runs" / "r" / "pairs" / "pairs.npy").touch()
+    require_feasible(SMOKE, cohort(), tmp_path / "runs" / "r")
 
 
 def test_all_faults_are_told_at_once(tmp_path):

@@ -152,6 +152,15 @@ def test_phantom_writes_a_manifest_and_refuses_to_replace_another(project, capsy
     assert main([*arguments, "--overwrite"]) == 0 and manifest.read_bytes() == written
 
 
+def test_a_cohort_that_has_its_own_folder_has_its_manifest_there(project, capsys):
+    assert phantom_cohort.cohort_places(Protocol(), Path("data/p")) == (project / "data" / "p",
+                                                                        project / "data" / "p" / "manifest.csv")
+    assert phantom_cohort.cohort_places(Protocol())[1] == project / "data_manifest.csv"
+    error = failure(capsys, "phantom", "--profile", "smoke", "--out", str(project / "p"), "--manifest", "data/m.csv")
+    assert "--manifest m.csv must lie in the cohort's folder or above it" in error and not (project / "p").exists()
+    assert "phantom_seed" in failure(capsys, "phantom", "--profile", "smoke", "--seed", "-1")
+
+
 def test_a_phantom_manifest_from_before_density_stays_as_it_is(project):
     arguments = ["phantom", "--profile", "smoke", "--pairs", "2", "--seed", "3", "--out", "data/p"]
     assert main(arguments) == 0

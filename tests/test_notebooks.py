@@ -100,10 +100,11 @@ def test_a_failing_cell_leaves_no_output_and_says_which(folder):
 
 
 def test_a_killed_kernel_is_no_success(folder):
-    out = folder("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") / "out" / "01_x.ipynb"
+    out = folder(f"# {PROJECT_ROOT}/notebooks\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)") \
+        / "out" / "01_x.ipynb"
     with pytest.raises(NotebookError, match="kernel stopped.*memory"):
         execute_notebook("01_x", out, {})
-    assert not out.exists()
+    assert not out.exists() and str(PROJECT_ROOT) not in out.with_suffix(".failed.ipynb").read_text()
 
 
 def test_unknown_parameters_and_notebooks_are_named_before_anything_runs(folder):

@@ -39,6 +39,9 @@ def test_a_study_from_before_a_field_goes_on_with_its_default_alone(project):
     assert Run.open("mine", "smoke").protocol.condition == "none"
     with pytest.raises(RunError, match="holds another study .condition: .none. recorded, .density. asked for"):
         Run.open("mine", "smoke", condition="density")
+    del record["protocol"]["sampling_spacing"]
+    (root / file).write_text(json.dumps(record))
+    assert Run.recorded("mine").protocol.sampling_spacing == "trailing", "as it was drawn then"
 
 
 def test_another_manifest_is_refused(project):

@@ -7,10 +7,14 @@ import sys
 import time
 from argparse import Namespace
 
+import nbformat
 import psutil
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from mammorgb_utils import scheduling
 from mammorgb_utils.cli import main
+from mammorgb_utils.progress import LOG
 from mammorgb_utils.protocol import Protocol
 from mammorgb_utils.runs import Run, RunError
 from mammorgb_utils.scheduling import ended_by_signals, run_snakemake, working_in
@@ -78,6 +82,16 @@ def test_while_steps_of_a_killed_command_work_nobody_else_starts_there(tmp_path)
         run_snakemake(run, Namespace(profile="smoke", cores=1), "manifest.csv")
     os.killpg(steps[0].pid, signal.SIGKILL)
     assert gone(steps)
+
+
+def test_a_notebook_that_failed_in_an_earlier_call_is_not_told(tmp_path):
+    error = new_output("error", ename="ValueError", evalue="of today")
+    copy = tmp_path / "notebooks" / "A2_artefacts.failed.ipynb"
+    copy.parent.mkdir()
+    nbformat.write(new_notebook(cells=[new_code_cell("", outputs=[error])]), copy)
+    (tmp_path / LOG).write_text("mammorgb run-notebook: disk full\n")
+    assert "A2_artefacts.failed.ipynb: ValueError: of today" in scheduling._last_error(tmp_path, time.time() - 60)
+    assert "disk full; all of it is in" in scheduling._last_error(tmp_path, time.time() + 60)
 
 
 def test_two_steps_may_work_in_one_folder(tmp_path):

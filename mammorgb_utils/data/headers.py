@@ -158,7 +158,7 @@ def scanner_of(header: Dataset) -> str:
 
 def photometric_of(header: Dataset) -> str:
     """`"MONOCHROME1"`, or `"MONOCHROME2"` for every other word."""
-    return "MONOCHROME1" if header.PhotometricInterpretation == "MONOCHROME1" else "MONOCHROME2"
+    return "MONOCHROME1" if header.get("PhotometricInterpretation") == "MONOCHROME1" else "MONOCHROME2"
 
 
 def text(header: Dataset, name: str) -> str:

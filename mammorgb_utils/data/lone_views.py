@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,17 +82,17 @@ def _from_manifest(source: Path, protocol: Protocol, reference: ReferenceCDF, pr
     left_out = Counter(images.loc[~images.index.isin(lone.index), "excluded"].replace("", "view that has its partner"))
     verify_checksums(lone, source.parent, progress=progress)
     work = partial(one_view, reference=reference, protocol=protocol)
-    results = map_isolated(work, [source.parent / path for path in lone["path"]])
     kept, pictures = [], []
-    for row, (_, result) in tqdm(zip(lone.index, results, strict=True), desc="preprocess", unit="image",
-                                 total=len(lone), disable=not progress):
-        fault = result.code.replace("_", " ") if isinstance(result, RejectedImage) else _fault(
-            result[0], lone.at[row, "view"], protocol, reference)
-        if fault:
-            left_out[fault] += 1
-        else:
-            kept.append(row)
-            pictures.append(result[0])
+    with closing(map_isolated(work, [source.parent / path for path in lone["path"]])) as results:
+        for row, (_, result) in tqdm(zip(lone.index, results, strict=True), desc="preprocess", unit="image",
+                                     total=len(lone), disable=not progress):
+            fault = result.code.replace("_", " ") if isinstance(result, RejectedImage) else _fault(
+                result[0], lone.at[row, "view"], protocol, reference)
+            if fault:
+                left_out[fault] += 1
+            else:
+                kept.append(row)
+                pictures.append(result[0])
     lone = lone.loc[kept]
     return LoneViews(list(lone["pair"]), list(lone["view"]), np.array(pictures, np.float32), left_out,
                      set(lone["source"]) == {"phantom"})

@@ -145,14 +145,12 @@ def _from_folder(folder: Path) -> list[list[np.ndarray]]:
 def read_png(file: Path) -> np.ndarray:
     """A grey PNG's `(H, W)` pixels, uint8 or uint16; a `PairFolderError` where it is anything else."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=["PNG"]) as image:
             mode, pixels = image.mode, np.asarray(image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PairFolderError(f"{file.name}: not a readable PNG ({error}); write it anew") from None
     if mode not in _GREY_MODES:
         raise PairFolderError(f"{file.name}: a {mode} image; save each view as grey PNG of 8 or 16 bits")
-    if pixels.dtype not in _FULL_SCALE:  # older Pillow reads 16 bits into 32
-        pixels = pixels.astype(np.uint16)
     return pixels
 
 

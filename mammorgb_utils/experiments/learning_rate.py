@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def figure(steps: pd.DataFrame, looks: pd.DataFrame, *, max_grad_norm: float, re
     rates = sorted(steps["learning_rate"].unique(), reverse=True)
     # from dark to light, so that grey print keeps the order of the rates
     colours = dict(zip(rates, colormaps["viridis"](np.linspace(0.1, 0.82, len(rates))), strict=True))
-    markers = dict(zip(rates, _MARKERS, strict=False))
+    markers = dict(zip(rates, cycle(_MARKERS), strict=False))
     drawn = style.new_figure(style.DOUBLE_COLUMN, 112.0)
     grid = drawn.subplots(2, 3)
     _stability(grid[0], steps, max_grad_norm, colours, markers)

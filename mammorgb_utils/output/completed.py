@@ -51,7 +51,7 @@ def complete_run(run: Run, source: Path, *, encoding: str = "all", draws: int = 
     if draws < 1:
         raise RunError(f"--draws {draws}: at least one view a breast")
     found = lone_views(source, run.protocol, resize=resize, progress=progress)
-    folder = out or run.root / "completed" / source.stem
+    folder = out or run.root / "completed" / source.absolute().stem
     facts = {"encoding": name, "model": model["digest"], "seed": run.protocol.seed, "draws": draws}
     with exclusive(folder, wait=0):
         _claim(folder, facts | {"given": pairs_digest(found.pictures), "breasts": found.names})

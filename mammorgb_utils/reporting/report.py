@@ -36,7 +36,8 @@ def write_report(run: Run) -> Path:
             "minutes": sum(stage.minutes for stage in executed if stage.minutes == stage.minutes),
             "versions": page_table(provenance.version_table(executed)),
             "digests": page_table(provenance.digest_table(run)),
-            "refused": [item for item in present if item["refused"]],
+            "refused": [item | ({"anchor": "claims"} if item["name"] in (CLAIMS, LEDGER) else {})
+                        for item in present if item["refused"]],
             "unrecorded": [item for item in present if item["unrecorded"]]}
     return write_page(run.root / "report.html", "report.html", **page)
 

@@ -103,6 +103,10 @@ def test_wrong_files_are_refused(pairs, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Image, "MAX_IMAGE_PIXELS", SIZE)
         assert not is_synthetic(tmp_path / "a_00000_CC.png")
+    deep = Image.fromarray(np.full((SIZE, SIZE), 70_000, np.int32))
+    deep.save(tmp_path / "a_00000_CC.png", format="TIFF")  # would wrap round in 16 bits
+    with pytest.raises(PairFolderError, match="a_00000_CC.png: not a readable PNG"):
+        load_pair_folder(tmp_path, size=SIZE)
     (tmp_path / "a_00000_CC.png").write_bytes(b"no picture")
     with pytest.raises(PairFolderError, match="a_00000_CC.png: not a readable PNG"):
         load_pair_folder(tmp_path, size=SIZE)

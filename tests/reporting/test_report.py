@@ -73,6 +73,8 @@ def test_a_changed_file_is_left_out_and_named(study, name):
     assert "Not all of this study is as it was written" in text(found) and "changed since it was written" in text(found)
     assert {"tables/effects.csv": "0.123", "figures/distances.png": "<img", "tables/claims.csv": "Claim C1"}[name] \
         not in found
+    place = "claims" if name == "tables/claims.csv" else name.partition(".")[0].replace("s/", "-")
+    assert f'href="#{place}"' in found and f'id="{place}"' in found, "the link leads somewhere"
     with pytest.raises(ValueError, match="changed since it was written; remove it and run 05_stats again"):
         require_unchanged(file, "05_stats")
 

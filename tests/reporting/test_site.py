@@ -21,7 +21,7 @@ WIDTHS = {"desktop": (1280, 900, False), "phone": (390, 844, True)}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return build_site(tmp_path_factory.mktemp("site") / "site").parent
+    return build_site(tmp_path_factory.mktemp("site") / "of a" / "site").parent
 
 
 @pytest.fixture(scope="module")

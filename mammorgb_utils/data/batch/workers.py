@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections import deque
@@ -18,11 +19,6 @@ from typing import Any
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from mammorgb_utils.data.dicom import RejectedImage
-
-try:
-    import resource
-except ImportError:  # no limits of this kind on Windows
-    resource = None
 
 FAILURES = ("decoder_crash", "timeout", "out_of_memory")  # may be the machine's fault: worth another try later
 _AHEAD = 4  # items a process that are scheduled before their turn
@@ -158,8 +154,6 @@ def _prepare(function: Callable, gigabytes: float) -> None:
     """Keep the function, whose modules are loaded by now, and set the limits."""
     global _work
     _work = function
-    if resource is None:
-        return
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if _PAGES.is_file():
         limit = int(_PAGES.read_text().split()[0]) * resource.getpagesize() + int(gigabytes * 1e9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,18 +31,21 @@ GENERATOR_VERSION = 1  # raise it when the same seed gives other bytes
 
 
 def cohort_places(protocol: Protocol, out: Path | None = None, manifest: Path | None = None) -> tuple[Path, Path]:
-    """The folder and the manifest of a profile's cohort; that of the default profile stands in the project's root."""
+    """The folder and the manifest of a profile's cohort; the default one's manifest stands in the project's root."""
     pairs, seed, usual = protocol.phantom_pairs, protocol.phantom_seed, Protocol()
+    is_default = out is None and (pairs, seed) == (usual.phantom_pairs, usual.phantom_seed)
     out = PROJECT_ROOT / (out or f"data/phantom-{pairs}-{seed}")
-    is_default = (pairs, seed) == (usual.phantom_pairs, usual.phantom_seed)
     return out, PROJECT_ROOT / (manifest or ("data_manifest.csv" if is_default else out / "manifest.csv"))
 
 
 def write_study_cohort(protocol: Protocol, out: Path | None = None, manifest: Path | None = None, *,
                        overwrite: bool = False) -> Path:
     """Write a profile's cohort, its description for machines, and its manifest, whose path is returned; a `RunError`
-    where that at hand is another cohort's, unless `overwrite`."""
+    where that at hand is another cohort's, unless `overwrite`, or doesn't lie above the cohort."""
     out, manifest = cohort_places(protocol, out, manifest)
+    if not out.resolve().is_relative_to(manifest.parent.resolve()):
+        raise RunError(f"--manifest {manifest.name} must lie in the cohort's folder or above it, as its paths lead "
+                       "downwards only")
     out.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(out / ".lock"):
         rows = write_cohort(out, protocol.phantom_pairs, protocol.phantom_seed)
@@ -84,13 +88,14 @@ def write_cohort(folder: str | Path, n_pairs: int, seed: int, *, workers: int | 
     elif json.loads(claim.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{folder.name}: holds another phantom cohort than {settings}; "
                          "name another folder, or remove it")
-    done, records = map_isolated(partial(_finish_case, folder, seed), cases,
-                                 processes=min(workers or available_cores(), len(cases))), []
-    for case, record in tqdm(done, total=len(cases), desc="phantom cohort", unit="case",
-                             disable=None if progress else True):  # None: where no terminal is watched
-        if isinstance(record, RejectedImage):
-            raise WorkerError(f"{case.patient}: {record.reason}; free memory and repeat, finished cases stay")
-        records.append(record)
+    records = []
+    with closing(map_isolated(partial(_finish_case, folder, seed), cases,
+                              processes=min(workers or available_cores(), len(cases)))) as done:
+        for case, record in tqdm(done, total=len(cases), desc="phantom cohort", unit="case",
+                                 disable=None if progress else True):  # None: where no terminal is watched
+            if isinstance(record, RejectedImage):
+                raise WorkerError(f"{case.patient}: {record.reason}; free memory and repeat, finished cases stay")
+            records.append(record)
     _write_truth(folder, records)
     rows = [{**row, "density": record["truth"]["birads_density"].upper()}
             for record in records for row in record["rows"]]
@@ -113,7 +118,6 @@ def _finish_case(folder: Path, seed: int, case: Case) -> dict:
 def write_case(folder: Path, seed: int, case: Case) -> dict:
     """Write a patient's files; returns its record: manifest rows, truth and masks, as JSON can hold them."""
     breast = make_breast(case.key(seed))
-    partner = make_breast((seed, OTHER_STREAM, case.stream, case.number))
     rng = np.random.default_rng([*case.key(seed), 9])
     monochrome1, padding = bool(rng.random() < 0.15), bool(rng.random() < 0.1)
     touched = VIEWS[int(rng.integers(2))]  # the view that carries an artefact
@@ -121,7 +125,8 @@ def write_case(folder: Path, seed: int, case: Case) -> dict:
         breast = cut_breast(breast, touched, rng)
     missing = VIEWS[int(rng.integers(2))] if case.role == "missing_view" else ""
     broken = VIEWS[int(rng.integers(2))] if case.role == "unreadable" else ""
-    other = partner if case.artefact == "view_mismatch" else breast
+    mismatch = case.artefact == "view_mismatch"
+    other = make_breast((seed, OTHER_STREAM, case.stream, case.number)) if mismatch else breast
     rows = []
     for number, (view, shown) in enumerate(zip(VIEWS, (breast, other), strict=True), start=1):
         stored = _stored_view(shown, breast.laterality, view, case, view == touched, rng)

@@ -16,7 +16,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mammorgb_utils.runs import PROJECT_ROOT
+from mammorgb_utils.runs import PROJECT_ROOT, sha256
 
 _CELEBAHQ = ("google/ddpm-celebahq-256", "google/ddpm-ema-celebahq-256")
 _CELEBAHQ_PARAMETERS = 113_673_219
@@ -101,11 +101,7 @@ def base_sha256(base: str) -> str:
     folder = base_folder(base)
     files = [_part(folder, "unet") / _WEIGHTS, _part(folder, "unet") / "config.json",
              _part(folder, "scheduler") / "scheduler_config.json"]
-    total = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as handle:
-            total.update(hashlib.file_digest(handle, "sha256").digest())
-    return total.hexdigest()
+    return hashlib.sha256(b"".join(bytes.fromhex(sha256(file)) for file in files)).hexdigest()
 
 
 def pick_device() -> torch.device:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 
 import torch
 from tqdm import tqdm
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 
 def progress_bar(what: str, total: int, done: int = 0, *, show: bool = True, unit: str = "step") -> tqdm:
@@ -20,11 +16,9 @@ def progress_bar(what: str, total: int, done: int = 0, *, show: bool = True, uni
                 maxinterval=interval, dynamic_ncols=sys.stderr.isatty(), file=sys.stderr)
 
 
-def peak_memory_mb(device: torch.device) -> float | None:
-    """Most memory held so far [10⁶ bytes]: the GPU's by tensors, else this process's; None where it can't be told."""
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory held so far [10⁶ bytes]: the GPU's by tensors, else this process's."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    if resource is None:
-        return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

@@ -3,8 +3,7 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures"], {
-    "metrics": ["METRICS", "coverage", "density", "effective_number", "fidelity_table", "kid", "nearest_distance",
-                "texture_shift"],
+    "metrics": ["METRICS", "coverage", "fidelity_table", "kid", "texture_shift"],
     "memorisation": ["DISTANCES", "EITHER", "PLANTED", "closest_pairs", "flag_threshold",
                      "memorisation_table", "nearest_training", "planted_copies"],
     "texture": ["FEATURES", "FEATURE_SET", "feature_columns", "texture_features"],

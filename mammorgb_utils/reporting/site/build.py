@@ -64,6 +64,7 @@ def build_site(out: Path, run: Run | None = None) -> Path:
                        "is for those who may see it")
     if out.exists() and not (out / _MARK).is_file():
         raise RunError(f"{out.name} holds something else than a site; name another folder with --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
     pages = [*_start(run), *_chapters(run), *_documents()]
     leads = {page.source: page.place for page in pages}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:

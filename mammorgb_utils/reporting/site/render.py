@@ -35,12 +35,6 @@ class _Exporter(HTMLExporter):
         return MarkdownWithMath(renderer=_Renderer(escape=False, exclude_anchor_links=True)).render(source)
 
 
-def _exporter() -> _Exporter:
-    exporter = _Exporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.register_preprocessor(ExtractOutputPreprocessor, enabled=True)
-    return exporter
-
-
 def notebook_html(path: Path) -> tuple[BeautifulSoup, dict[str, bytes]]:
     """An executed notebook's cells, and its pictures by the names under which they lie beside the page."""
     return _html(nbformat.read(path, as_version=4), path.stem)
@@ -54,7 +48,9 @@ def markdown_html(text: str) -> BeautifulSoup:
 
 def _html(notebook: nbformat.NotebookNode, name: str) -> tuple[BeautifulSoup, dict[str, bytes]]:
     resources = {"unique_key": name, "output_files_dir": "pictures"}
-    html, resources = _exporter().from_notebook_node(notebook, resources)
+    exporter = _Exporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True,
+                         preprocessors=[ExtractOutputPreprocessor])
+    html, resources = exporter.from_notebook_node(notebook, resources)
     soup = BeautifulSoup(html, "html.parser")
     for picture in soup.find_all("img"):
         above = picture.find_previous(["h1", "h2", "h3"])
