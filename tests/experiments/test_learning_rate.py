@@ -62,8 +62,8 @@ def test_one_seed_has_no_thin_lines():
 def test_more_rates_than_markers_are_drawn():
     steps, looks = rate_tables()
     rates = [1e-4 * 2**-i for i in range(8)]
-    steps, looks = (pd.concat([part[part["learning_rate"] == 1e-4].assign(learning_rate=rate) for rate in rates], ignore_index=True)
-                    for part in (steps, looks))
+    steps, looks = (pd.concat([part[part["learning_rate"] == 1e-4].assign(learning_rate=rate) for rate in rates],
+                              ignore_index=True) for part in (steps, looks))
     assert {format_rate(rate) for rate in rates} <= set(texts(figure(steps, looks, max_grad_norm=1.0, real=REAL,
                                                                      floor=(0.005, 0.02))))
 
