@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from mammorgb_utils.data.cohort import CohortError, pair_rows, record_outcome, require_pairs, select_images
 from mammorgb_utils.data.preprocess import load_reference_cdf
@@ -59,6 +59,8 @@ def _faults(protocol: Protocol, manifest: pd.DataFrame | None, root: Path) -> It
                 weights = 4 * sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())
         except (ValueError, OSError) as error:
             yield str(error)
+        except SafetensorError as error:
+            yield f"base_model {protocol.base_model!r}: its weights can't be read ({error}); fetch it again"
     yield from _too_large(protocol, n_pairs, weights, root)
 
 

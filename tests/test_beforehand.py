@@ -10,7 +10,7 @@ import pytest
 from mammorgb_utils.beforehand import require_feasible
 from mammorgb_utils.diffusion.engine.base import load_base
 from mammorgb_utils.protocol import Protocol
-from mammorgb_utils.runs import RunError
+from mammorgb_utils.runs import PROJECT_ROOT, RunError
 
 SMOKE = Protocol.load("smoke")
 
@@ -86,6 +86,13 @@ def test_weights_stored_in_half_precision_count_as_they_are_trained(tmp_path, mo
     (tmp_path / "runs" / "r" / "pairs").mkdir()
     (tmp_path / "runs" / "r" / "pairs" / "pairs.npy").touch()
     require_feasible(SMOKE, cohort(), tmp_path / "runs" / "r")
+
+
+def test_a_base_whose_weights_are_damaged_is_told(tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(PROJECT_ROOT / SMOKE.base_model, folder)
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"nothing")
+    assert "its weights can't be read" in faults(tmp_path, base_model=str(folder))
 
 
 def test_all_faults_are_told_at_once(tmp_path):

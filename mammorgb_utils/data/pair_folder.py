@@ -19,7 +19,7 @@ from mammorgb_utils.runs import atomic_path
 
 _FILE = re.compile(r"(?P<pair>.+)_(?P<view>CC|MLO)\.png", re.IGNORECASE)
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
-_GREY_MODES = ("L", "I;16", "I;16B", "I")
+_GREY_MODES = ("L", "I;16")
 _EDGE = 0.25  # of the width: the strip at either side, and the corners' legs, that tell where chest wall and muscle are
 _SIDE_STEP, _CORNER_STEP = 0.05, 0.15  # grey, of full scale: sides and corners that differ by less say nothing
 _BLACK, _WHITE = 0.1, 0.9  # grey, of full scale: below is air as it should be, above is air of an inverted view
