@@ -79,7 +79,7 @@ def test_the_paired_model_is_the_training_of_the_published_study():
 
 def test_the_paired_model_knows_more_than_chance_of_which_views_belong_together(unseen):
     groups = groups_of_like_area(unseen, np.arange(len(unseen)), 8, 8, PROTOCOL)
-    losses = group_losses(open_for_sampling(PAIRED), unseen, groups, "sum", PROTOCOL, MIDDLE)
+    losses = group_losses(open_for_sampling(PAIRED), unseen, groups, "sum", PROTOCOL, MIDDLE[1:2])
     assert gain_row(losses.mean(axis=-1), PROTOCOL)["gain_low"] > 0.01
 
 
