@@ -53,7 +53,8 @@ class Lab:
         page.resize(1400, 1000)
         page.call("Page.navigate", url=f"{address}/tree/{notebook}?reset")
         self.until("document.querySelector('.jp-Notebook .jp-CodeCell .cm-line')", "opening the notebook")
-        until(lambda: any(kernel["connections"] for kernel in _answers(f"{address[:-4]}/api/kernels")), "its kernel")
+        kernels = f"{address[:-4]}/api/kernels"  # a busy server may not answer in time
+        until(lambda: any(kernel["connections"] for kernel in _answers(kernels) or ()), "its kernel")
 
     def until(self, script, what, tries=1):
         for attempt in range(tries):
