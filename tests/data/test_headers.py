@@ -105,6 +105,13 @@ def test_a_displaced_implant_is_an_implant():
     assert headers.implant_of(header()) is None
 
 
+@pytest.mark.parametrize(("tags", "expected"), [
+    ({}, "MONOCHROME2"), ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1"),
+    ({"PhotometricInterpretation": "RGB"}, "MONOCHROME2")])
+def test_a_header_without_photometric_interpretation_keeps_its_other_facts(tags, expected):
+    assert headers.photometric_of(header(**tags)) == expected
+
+
 def test_burnt_in_text_and_partial_views_are_listed():
     assert "burnt-in text" in headers.warnings_of(header(BurnedInAnnotation="YES"))[0]
     assert "partial view" in headers.warnings_of(header(PartialView="YES"))[0]

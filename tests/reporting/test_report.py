@@ -1,6 +1,7 @@
 """The report: what it shows, what it refuses, and that it stands alone."""
 
 import re
+import shutil
 
 import pytest
 from small_study import small_study
@@ -35,6 +36,13 @@ def test_the_page_stands_alone(study):
     anchors = set(re.findall(r'href="#([^"]+)"', found))
     assert anchors and anchors <= set(re.findall(r'id="([^"]+)"', found))
     assert "@media print" in found and 'name="viewport"' in found
+
+
+def test_a_title_that_asks_gets_no_full_stop(tmp_path, monkeypatch):
+    run = small_study(tmp_path, monkeypatch)
+    for ending in ("png", "pdf"):
+        shutil.copy(run.figures / f"distances.{ending}", run.figures / f"consistency.{ending}")
+    assert 'alt="Figure: Does pairing matter? ' in page(run)
 
 
 def test_claims_come_first_each_with_the_stage_that_judged(study):
